@@ -1,0 +1,94 @@
+"""What a user can get wrong, one class each. The message is one line: what, where, and the mend.
+
+The command line prints the message alone (`--debug` adds the trace) and exits with `exit_code`.
+"""
+
+
+class HierError(Exception):
+    """Base of every error that a user can mend."""
+
+    exit_code = 1
+
+
+class ConfigError(HierError):
+    """A key that does not exist, or a value of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ConfigError):
+    """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
+
+    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        super().__init__(f"unknown {kind} '{name}'; choose from: {', '.join(valid)}")
+
+
+class MissingInputError(HierError):
+    """A file that an earlier stage should have written is not there."""
+
+    def __init__(self, path: object, command: str) -> None:
+        super().__init__(f"{path} is missing; make it with: {command}")
+
+
+class DownloadError(HierError):
+    """No source of a dataset's file could be read."""
+
+
+class ChecksumError(HierError):
+    """A file arrived, but its content is not what the configuration promises."""
+
+    def __init__(self, file: str, expected: str, found: str, source: str) -> None:
+        super().__init__(
+            f"{file} from {source}: expected {expected}, found {found}; nothing was kept. "
+            "Remove or replace that copy, or correct the checksum in conf/dataset/"
+        )
+
+
+class ArchiveError(HierError):
+    """An archive is damaged or holds a member that must not be unpacked."""
+
+
+class LayoutError(HierError):
+    """An archive's files are not laid out as its dataset's layout says."""
+
+
+class ImageError(HierError):
+    """An image cannot be decoded."""
+
+    def __init__(self, dataset: str, image: str, class_name: str, reason: str) -> None:
+        super().__init__(
+            f"cannot decode {image} (class {class_name}) of {dataset}: {reason}; replace the archive, "
+            f"or leave the image out with: exclude: ['{image}'] in conf/dataset/{dataset}.yaml"
+        )
+
+
+class ClassOverlapError(HierError):
+    """A class has images on both sides of the train/test border."""
+
+
+class MissingSuperclassError(HierError):
+    """A dataset that promises super-classes lacks one for some class."""
+
+
+class CountError(HierError):
+    """A dataset holds another number of images or classes than the configuration promises."""
+
+
+class WeightsError(HierError):
+    """Pretrained weights are missing, or are not the ones that the configuration names."""
+
+
+class DivergedError(HierError):
+    """The loss became NaN or infinite."""
+
+
+class DiskFullError(HierError):
+    """No space left on the device; nothing half-written was kept."""
+
+
+class ReproductionError(HierError):
+    """`hier verify` found a cell that was not run or is out of tolerance."""
+
+
+class StaleError(HierError):
+    """A result is not what its inputs, parameters and code now say; it was not adopted."""
