@@ -1,0 +1,1 @@
+"""Retrieval measures and diagnostics of embeddings."""

@@ -1,0 +1,1 @@
+"""The Poincaré ball: pure functions on tensors."""

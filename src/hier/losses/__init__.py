@@ -1,0 +1,1 @@
+"""The losses: the hierarchical regulariser, Hyp's pairwise cross-entropy, metric losses."""
