@@ -1,0 +1,1 @@
+"""From an archive to batches of images: download, layouts, image store, sampling, augmentation."""

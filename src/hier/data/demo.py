@@ -1,0 +1,217 @@
+"""The `demo` dataset: creatures drawn on the spot, in a known tree where look follows the tree.
+
+Every class is a point in a space of looks (outline, hole, rings, spokes, eyes). The point is the
+sum of one step per tree level, and steps shrink with depth: families differ at a glance, species
+slightly. Every image moves its class's point a little and then draws it somewhere, at some size,
+tilt and colour, on some background. Colour says nothing about the class, and all looks are
+mirror-symmetric, so that a horizontal flip keeps the class.
+"""
+
+import gzip
+import io
+import math
+import tarfile
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hier.config.dataset import Generate
+from hier.progress import track
+from hier.provenance.atomic import atomic_file
+
+Array = NDArray[np.float64]
+
+HARMONICS = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # of the outline
+LOOKS = len(HARMONICS) + 7
+FIRST_STEP = 3.0  # length of a family's step
+SHRINK = 0.62  # each deeper level's step, relative to the one above
+INDIVIDUAL = 0.12  # standard deviation of an individual's look around its class, per axis
+TREE, IMAGE = 1, 2  # what a random generator is for
+TOP = "CUB_200_2011"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One class: its place in the tree and its look.
+
+    `path` holds the child number at each level (0-based), `names` the node's name at each level
+    from the family down to the class itself, `look` is float64 of shape (LOOKS,).
+    """
+
+    path: tuple[int, ...]
+    names: tuple[str, ...]
+    look: Array
+
+    @property
+    def superclass(self) -> str:
+        """Names from the root to the class's parent, such as `A/A3`."""
+        return "/".join(self.names[:-1])
+
+
+def leaves(generate: Generate) -> list[Leaf]:
+    """All classes in the order of their ids, whose first half is for training (CUB's rule).
+
+    Neighbours in the tree go to opposite halves: where branching is even, half of the classes
+    below every inner node are unseen in training.
+    """
+    paths = list(product(*(range(branches) for branches in generate.branching)))
+    return [Leaf(p, _names(p), _look(generate.seed, p)) for p in paths[0::2] + paths[1::2]]
+
+
+def draw(look: Array, size: int) -> NDArray[np.uint8]:
+    """The class's look and nothing else: centred, upright, grey on black; uint8 (size, size, 3)."""
+    plane = _plane(size, centre=(0.0, 0.0), scale=0.6, tilt=0.0)
+    shape, shade = _figure(look, *plane, edge=2.0 / (0.6 * size))
+    return _pixels((shape * (0.6 + 0.4 * shade))[..., None].repeat(3, axis=2))
+
+
+def draw_image(generate: Generate, leaf: Leaf, number: int) -> NDArray[np.uint8]:
+    """Image `number` (0-based) of a class, uint8 (size, size, 3); depends on no other image."""
+    random = _random(generate.seed, IMAGE, *leaf.path, number)
+    size = generate.size
+    scale = random.uniform(0.52, 0.75)
+    room = 0.92 - scale
+    plane = _plane(
+        size,
+        centre=(random.uniform(-room, room), random.uniform(-room, room)),
+        scale=scale,
+        tilt=math.radians(random.uniform(-15, 15)),
+    )
+    look = leaf.look + random.normal(0, INDIVIDUAL, LOOKS)
+    shape, shade = _figure(look, *plane, edge=2.0 / (scale * size))
+    ground = _background(random, size)
+    figure = random.uniform(0.5, 0.9, 3) + 0.45 * random.uniform(0.5, 0.8, 3) * shade[..., None]
+    mixed = ground + shape[..., None] * (figure - ground)
+    return _pixels(mixed + random.normal(0, random.uniform(0.01, 0.04), mixed.shape))
+
+
+def write_archive(generate: Generate, path: Path) -> None:
+    """Write the dataset as a .tgz in CUB-200-2011's layout, plus `superclasses.txt`.
+
+    `superclasses.txt` has lines `<class id> <path>`, such as `12 A/A3`. The same `generate` gives
+    the same bytes (with the same releases of NumPy, Pillow and zlib). The file appears whole or
+    not at all.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    classes = leaves(generate)
+    files: dict[str, list[str]] = {name: [] for name in ("images", "image_class_labels", "split")}
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        jobs = list(product(range(len(classes)), range(generate.images_per_class)))
+        for image_id, (label, number) in enumerate(track(jobs, "drawing demo images"), start=1):
+            leaf = classes[label]
+            name = f"{_folder(label, leaf)}/{leaf.names[-1]}_{number + 1:04d}.jpg"
+            _add(tar, f"images/{name}", _jpeg(draw_image(generate, leaf, number)))
+            files["images"].append(f"{image_id} {name}")
+            files["image_class_labels"].append(f"{image_id} {label + 1}")
+            files["split"].append(f"{image_id} {int(2 * label < len(classes))}")
+        for file, lines in _metadata(classes, files).items():
+            _add(tar, file, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _metadata(classes: list[Leaf], files: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {
+        "images.txt": files["images"],
+        "image_class_labels.txt": files["image_class_labels"],
+        "train_test_split.txt": files["split"],
+        "classes.txt": [f"{i + 1} {_folder(i, leaf)}" for i, leaf in enumerate(classes)],
+        "superclasses.txt": [f"{i + 1} {leaf.superclass}" for i, leaf in enumerate(classes)],
+    }
+
+
+def _random(seed: int, *key: int) -> np.random.Generator:
+    # NumPy pads short seeds with zeros, so (1, 2) and (1, 2, 0) would be one stream: no zeros.
+    return np.random.default_rng([seed, *(part + 1 for part in key)])
+
+
+def _names(path: tuple[int, ...]) -> tuple[str, ...]:
+    """`(0, 2, 1)` → `("A", "A3", "A3-2")`."""
+    family = (chr(64 + path[0] // 26) if path[0] >= 26 else "") + chr(65 + path[0] % 26)
+    names = [family]
+    for level, child in enumerate(path[1:], start=1):
+        names.append(f"{names[-1]}{'-' if level > 1 else ''}{child + 1}")
+    return tuple(names)
+
+
+def _look(seed: int, path: tuple[int, ...]) -> Array:
+    look = np.zeros(LOOKS)
+    for depth in range(len(path)):
+        step = _random(seed, TREE, *path[: depth + 1]).normal(size=LOOKS)
+        look += FIRST_STEP * SHRINK**depth * step / np.linalg.norm(step)
+    return look
+
+
+def _plane(
+    size: int, centre: tuple[float, float], scale: float, tilt: float
+) -> tuple[Array, Array]:
+    """The figure's own coordinates (x right, y up) of every pixel, each (size, size)."""
+    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    x, y = np.meshgrid((axis - centre[0]) / scale, (-axis - centre[1]) / scale)
+    return math.cos(tilt) * x + math.sin(tilt) * y, math.cos(tilt) * y - math.sin(tilt) * x
+
+
+def _figure(look: Array, x: Array, y: Array, edge: float) -> tuple[Array, Array]:
+    """Cover (0–1) and shade (−1–1) of the figure in its own coordinates; `edge` is one pixel."""
+    waves, (hole, rings, spokes, mix, eye_x, eye_y, eye) = (
+        look[: len(HARMONICS)],
+        look[len(HARMONICS) :],
+    )
+    radius, angle = np.hypot(x, y), np.abs(np.arctan2(x, y))  # the angle from the top: symmetric
+    swing = np.tensordot(0.22 * np.tanh(waves), np.cos(HARMONICS[:, None, None] * angle), axes=1)
+    outline = 0.8 * np.exp(swing)
+    cover = _inside(outline - radius, edge)
+    cover *= 1 - _inside(0.2 + 0.2 * math.tanh(hole) - radius, edge)
+    share = 0.5 + 0.5 * math.tanh(mix)
+    shade = share * np.sin(2 * math.pi * (1.6 + math.tanh(rings)) * radius / outline)
+    shade = shade + (1 - share) * np.cos((6 + 4 * math.tanh(spokes)) * angle)
+    distance = np.hypot(np.abs(x) - 0.35 - 0.2 * math.tanh(eye_x), y - 0.3 * math.tanh(eye_y))
+    spots = _inside(0.14 + 0.1 * math.tanh(eye) - distance, edge)
+    return cover, shade + spots * (1.5 - shade)
+
+
+def _inside(depth: Array, edge: float) -> Array:
+    """1 where `depth` > 0, 0 elsewhere, with a border one pixel soft."""
+    return np.clip(depth / edge + 0.5, 0, 1)
+
+
+def _background(random: np.random.Generator, size: int) -> Array:
+    """A darker coloured ramp with a few soft patches, (size, size, 3)."""
+    axis = np.linspace(-1, 1, size)
+    x, y = np.meshgrid(axis, axis)
+    ground = random.uniform(0.05, 0.45, 3) + 0.1 * x[..., None] * random.uniform(-1, 1, 3)
+    ground += 0.1 * y[..., None] * random.uniform(-1, 1, 3)
+    for _ in range(random.integers(2, 5)):
+        centre, width = random.uniform(-1, 1, 2), random.uniform(0.2, 0.5)
+        patch = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / width**2)
+        ground += patch[..., None] * random.uniform(-0.15, 0.15, 3)
+    return ground
+
+
+def _pixels(values: Array) -> NDArray[np.uint8]:
+    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _folder(label: int, leaf: Leaf) -> str:
+    return f"{label + 1:03d}.{leaf.names[-1]}"
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=92)
+    return stream.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(f"{TOP}/{name}")
+    member.size, member.mtime, member.mode = len(content), 0, 0o644
+    tar.addfile(member, io.BytesIO(content))

@@ -1,0 +1,169 @@
+"""The index: one row per image, checked against the facts that the configuration promises."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hier.config.dataset import Dataset
+from hier.errors import (
+    ClassOverlapError,
+    CountError,
+    LayoutError,
+    MissingInputError,
+    MissingSuperclassError,
+)
+from hier.provenance.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
+
+SPLITS = ("train", "test", "query", "gallery")
+
+COLUMNS = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("label", pa.int64(), nullable=False),
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("superclass", pa.string()),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+    ]
+)
+
+
+def schema(stored: bool) -> "DataFrameSchema":
+    """The pandera schema of a layout's table or, where `stored`, of the whole index."""
+    import pandera.pandas as pandera
+
+    def text(*checks: pandera.Check, nullable: bool = False) -> pandera.Column:
+        is_text = pandera.Check(
+            lambda value: isinstance(value, str) and value != "", element_wise=True
+        )
+        return pandera.Column(object, [is_text, *checks], nullable=nullable)
+
+    columns = {
+        "image": text(pandera.Check(lambda column: ~column.duplicated(), error="occurs twice")),
+        "label": pandera.Column("int64", pandera.Check.ge(0)),
+        "class_name": text(),
+        "superclass": text(nullable=True),
+        "split": text(pandera.Check.isin(SPLITS)),
+    }
+    if stored:
+        columns |= {
+            "height": pandera.Column("int32", pandera.Check.gt(0)),
+            "width": pandera.Column("int32", pandera.Check.gt(0)),
+            "offset": pandera.Column("int64", pandera.Check.ge(0)),
+        }
+    return pandera.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def check_index(index: pd.DataFrame, dataset: Dataset) -> None:
+    """Check a layout's table (with or without the store's columns) against the dataset's facts.
+
+    Raises:
+        LayoutError: a column is missing, has another type or holds a forbidden value.
+        ClassOverlapError: a class has images on both sides of the train/test border.
+        MissingSuperclassError: the dataset promises super-classes and a class has none.
+        CountError: other numbers of images or classes than `dataset.counts`.
+    """
+    _check_schema(index, dataset.name)
+    _check_borders(index, dataset)
+    _check_superclasses(index, dataset)
+    _check_counts(index, dataset)
+
+
+def write_index(index: pd.DataFrame, path: Path) -> None:
+    """Write the whole index (see COLUMNS) as Parquet: the same rows give the same bytes.
+
+    Raises:
+        LayoutError: a column is missing, has another type or holds a forbidden value.
+    """
+    _check_schema(index, path.name, stored=True)
+    arrays = [pa.array(index[field.name].tolist(), field.type) for field in COLUMNS]
+    with atomic_file(path) as temporary:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=COLUMNS), temporary)
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """Read an index: `label`, `offset` int64; `height`, `width` int32; else str (or None).
+
+    Raises:
+        MissingInputError: no such file.
+    """
+    if not path.exists():
+        raise MissingInputError(path, "hier prepare")
+    read = pq.read_table(path, schema=COLUMNS)
+    return pd.DataFrame(
+        {
+            field.name: pd.Series(read[field.name].to_pylist(), dtype=object)
+            if pa.types.is_string(field.type)
+            else read[field.name].to_numpy()
+            for field in COLUMNS
+        }
+    )
+
+
+def _check_schema(index: pd.DataFrame, name: str, stored: bool | None = None) -> None:
+    from pandera.errors import SchemaError
+
+    try:
+        schema("offset" in index if stored is None else stored).validate(index)
+    except SchemaError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise LayoutError(f"index of {name}: {reason}") from error
+
+
+def _check_borders(index: pd.DataFrame, dataset: Dataset) -> None:
+    in_train = index["split"] == "train"
+    shared = set(index.loc[in_train, "label"]) & set(index.loc[~in_train, "label"])
+    if shared:
+        names = sorted(set(index.loc[index["label"].isin(shared), "class_name"]))
+        raise ClassOverlapError(
+            f"{dataset.name}: {len(shared)} classes have training and test images: "
+            f"{_few(names)}; mend the layout {dataset.layout} or the archive"
+        )
+
+
+def _check_superclasses(index: pd.DataFrame, dataset: Dataset) -> None:
+    names = index.groupby("label")[["class_name", "superclass"]].nunique(dropna=False)
+    unclear = names.index[(names > 1).any(axis=1)].tolist()
+    if unclear:
+        raise LayoutError(
+            f"{dataset.name}: class {unclear[0]} has two names or two super-classes; "
+            f"mend the layout {dataset.layout} or the archive"
+        )
+    lacking = sorted(set(index.loc[index["superclass"].isna(), "class_name"]))
+    if dataset.superclass and lacking:
+        raise MissingSuperclassError(
+            f"{dataset.name}: {len(lacking)} classes have no super-class: {_few(lacking)}; "
+            f"mend the archive, or set superclass: false in conf/dataset/{dataset.name}.yaml"
+        )
+
+
+def _check_counts(index: pd.DataFrame, dataset: Dataset) -> None:
+    in_train = index["split"] == "train"
+    promised = {str(split): images for split, images in dataset.counts.images.items()}
+    facts = [
+        (f"{split} images", promised.get(split, 0), int((index["split"] == split).sum()))
+        for split in SPLITS
+    ]
+    for side, rows, expected in (
+        ("train", in_train, dataset.counts.train_classes),
+        ("test", ~in_train, dataset.counts.test_classes),
+    ):
+        facts.append((f"{side} classes", expected, index.loc[rows, "label"].nunique()))
+    wrong = [f"{what}: expected {e}, found {f}" for what, e, f in facts if e != f]
+    if wrong:
+        raise CountError(
+            f"{dataset.name}: {'; '.join(wrong)}; replace the archive, "
+            f"or correct counts in conf/dataset/{dataset.name}.yaml"
+        )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -1,0 +1,87 @@
+"""How each dataset's unpacked files become one table with a row per image.
+
+To add a layout: write `layouts/<name>.py` with
+
+    def read(root: Path, dataset: Dataset) -> pandas.DataFrame
+
+that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
+naming file and line; add its name to LAYOUTS here and to `Dataset.layout`; and give it a tiny
+hand-made archive with the expected rows in tests/data/test_layouts.py.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from hier.config.dataset import Dataset
+from hier.errors import LayoutError, UnknownNameError
+
+Read = Callable[[Path, Dataset], pd.DataFrame]
+
+LAYOUTS = {
+    "cub": "hier.data.layouts.cub",
+    "grocery": "hier.data.layouts.grocery",
+    "omniglot": "hier.data.layouts.omniglot",
+}
+
+
+class Row(NamedTuple):
+    """One image: path below the root (posix), 0-based class, names, and side of the protocol.
+
+    `superclass` holds the names from the root of the tree to the class's parent, joined by `/`.
+    """
+
+    image: str
+    label: int
+    class_name: str
+    superclass: str | None
+    split: str  # train, test, query or gallery
+
+
+def layout(name: str) -> Read:
+    """The `read` of a layout, whose module is imported only now.
+
+    Raises:
+        UnknownNameError: no such layout.
+    """
+    if name not in LAYOUTS:
+        raise UnknownNameError("layout", name, sorted(LAYOUTS))
+    read: Read = import_module(LAYOUTS[name]).read
+    return read
+
+
+def table(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None)."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(Row._fields)
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype="int64" if name == "label" else object)
+            for name, values in zip(Row._fields, columns, strict=True)
+        }
+    )
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Numbered non-empty lines (from 1) of a metadata file.
+
+    Raises:
+        LayoutError: the file is missing or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise LayoutError(
+            f"{path.name} is missing: expected at {path}; is this the right archive?"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise LayoutError(f"{path} is not UTF-8 text: {error}") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    return [(number, line) for number, line in lines if line]
+
+
+def bad_line(path: Path, number: int, line: str, expected: str) -> LayoutError:
+    """The error for a line that does not have the expected form."""
+    return LayoutError(f"{path}, line {number}: expected {expected}, found '{line}'")

@@ -1,0 +1,64 @@
+"""From verified archives to the index and the image store."""
+
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pandas as pd
+
+from hier.config.dataset import Dataset
+from hier.data.archive import unpack
+from hier.data.index import check_index, write_index
+from hier.data.layouts import layout
+from hier.data.store import write_store
+from hier.errors import ConfigError, MissingInputError
+from hier.provenance.atomic import full_disk_is_clear
+
+
+def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path) -> None:
+    """Unpack every file in the folder `archives`, check the facts, write index and store.
+
+    The unpacked files live in a temporary folder beside the store and are removed at the end.
+    Image paths in the index are relative to the one folder that holds everything in the archives.
+
+    Raises:
+        MissingInputError: `archives` is missing or empty.
+        ArchiveError, LayoutError, ImageError: what the archives hold is bad.
+        ClassOverlapError, MissingSuperclassError, CountError: a promised fact does not hold.
+        ConfigError: `exclude` names an image that does not exist.
+        DiskFullError: no space left.
+    """
+    files = sorted(archives.iterdir()) if archives.is_dir() else []
+    if not files:
+        raise MissingInputError(archives, f"hier download {dataset.name}")
+    store_path.parent.mkdir(parents=True, exist_ok=True)
+    unpacked = Path(mkdtemp(prefix=f".{dataset.name}.", suffix=".part", dir=store_path.parent))
+    try:
+        with full_disk_is_clear(store_path):
+            for file in files:
+                unpack(file, unpacked)
+        root = _top(unpacked)
+        table = _without(layout(dataset.layout)(root, dataset), dataset)
+        check_index(table, dataset)
+        write_index(write_store(root, table, dataset, store_path), index_path)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _top(folder: Path) -> Path:
+    """The folder reached by going down while there is nothing but one folder."""
+    inside = list(folder.iterdir())
+    while len(inside) == 1 and inside[0].is_dir():
+        folder = inside[0]
+        inside = list(folder.iterdir())
+    return folder
+
+
+def _without(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    unknown = sorted(set(dataset.exclude) - set(table["image"]))
+    if unknown:
+        raise ConfigError(
+            f"{dataset.name}: exclude names images that do not exist: {', '.join(unknown)}; "
+            f"correct exclude in conf/dataset/{dataset.name}.yaml"
+        )
+    return table[~table["image"].isin(dataset.exclude)].reset_index(drop=True)

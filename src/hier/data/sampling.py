@@ -1,0 +1,49 @@
+"""Which images make a batch: a pure function of (seed, epoch)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hier.config.run import Sampler
+from hier.errors import ConfigError
+from hier.generators import numpy_generator
+
+
+def epoch_batches(
+    labels: NDArray[np.int64], sampler: Sampler, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Draw one epoch: `len(labels) // batch_size` batches of n images of each of B/n classes.
+
+    A batch takes its classes without replacement, each class being as likely. The images of a class
+    come in shuffled rounds: none is seen twice before all are seen once.
+
+    Args:
+        labels: the class of each training image, int64 (N).
+
+    Returns:
+        positions in `labels`, int64 (steps × B); the images of a class stand side by side.
+
+    Raises:
+        ConfigError: fewer images than one batch, or fewer classes than a batch needs.
+    """
+    n, size = sampler.images_per_class, sampler.batch_size
+    classes = np.unique(labels)
+    if len(labels) < size or len(classes) < size // n:
+        raise ConfigError(
+            f"sampler.batch_size {size} with images_per_class {n} needs {size} images of "
+            f"{size // n} classes; the training set has {len(labels)} of {len(classes)}"
+        )
+    rng = numpy_generator(seed, "sampling", epoch)
+    steps = len(labels) // size
+    members = [np.flatnonzero(labels == c) for c in classes]
+    drawn = np.concatenate([rng.permutation(len(classes))[: size // n] for _ in range(steps)])
+    rows = np.empty((len(drawn), n), dtype=np.int64)
+    for c in range(len(classes)):
+        visits = np.flatnonzero(drawn == c)
+        rows[visits] = _rounds(members[c], len(visits) * n, rng).reshape(-1, n)
+    return rows.reshape(steps, size)
+
+
+def _rounds(items: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The first `size` of endlessly many shuffled rounds of `items`."""
+    rounds = -(-size // len(items))
+    return np.concatenate([rng.permutation(items) for _ in range(rounds)] or [items])[:size]

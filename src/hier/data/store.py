@@ -1,0 +1,137 @@
+"""The image store: every image decoded once, at the size that training needs, in one file.
+
+`images.npy` is a flat uint8 array (NumPy's format, so that it can be memory-mapped) with the
+images back to back as height × width × 3. Where each begins and how large it is stands in the
+index. Reading an image costs one copy, and no decoder runs while training.
+"""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from hier.config.dataset import Dataset
+from hier.errors import ImageError, MissingInputError, StaleError
+from hier.progress import progress
+from hier.provenance.atomic import atomic_file
+
+Pixels = NDArray[np.uint8]
+
+
+def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
+    """Decode the images of `index` (paths below `root`) into the store at `path`.
+
+    One image at a time is in memory. The file appears whole or not at all.
+
+    Returns:
+        `index` with the columns height, width (int32, pixels) and offset (int64, bytes from the
+        start of the array).
+
+    Raises:
+        ImageError: an image is missing, damaged or cut short.
+        DiskFullError: no space left.
+    """
+    shapes, offsets, end = [], [], 0
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w+b") as stream,
+        progress(f"storing images of {dataset.name}", len(index)) as shown,
+    ):
+        _write_header(stream, 0)
+        for image, class_name in zip(index["image"], index["class_name"], strict=True):
+            pixels = _decode(root, image, class_name, dataset)
+            stream.write(pixels.tobytes())
+            shapes.append(pixels.shape[:2])
+            offsets.append(end)
+            end += pixels.size
+            shown.update()
+        _write_header(stream, end)
+    sizes = np.array(shapes, dtype=np.int32).reshape(-1, 2)
+    return index.assign(
+        height=sizes[:, 0], width=sizes[:, 1], offset=np.array(offsets, dtype=np.int64)
+    )
+
+
+class ImageStore:
+    """The images of an index, by row number.
+
+    It can be pickled for loader workers: the file is opened, read-only, at the first access.
+
+    Args:
+        path: the store.
+        index: an index as `read_index` returns it.
+
+    Raises:
+        MissingInputError: the store is not there (at the first access).
+        StaleError: the store does not hold what the index says (at the first access).
+    """
+
+    def __init__(self, path: Path, index: pd.DataFrame) -> None:
+        self.path = path
+        self._shapes = index[["height", "width"]].to_numpy(np.int64)
+        self._offsets = index["offset"].to_numpy(np.int64)
+        self._bytes: Pixels | None = None
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, row: int) -> Pixels:
+        """A fresh uint8 array of shape (height, width, 3), RGB."""
+        if self._bytes is None:
+            self._bytes = self._open()
+        height, width = self._shapes[row]
+        start = self._offsets[row]
+        flat = self._bytes[start : start + height * width * 3]
+        return np.array(flat).reshape(height, width, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_bytes": None}
+
+    def _open(self) -> Pixels:
+        if not self.path.exists():
+            raise MissingInputError(self.path, "hier prepare")
+        opened: Pixels = np.load(self.path, mmap_mode="r")
+        expected = int(self._shapes.prod(axis=1).sum() * 3)
+        if opened.size != expected:
+            raise StaleError(
+                f"{self.path} holds {opened.size} bytes, its index says {expected}; "
+                "make both again with: hier prepare"
+            )
+        return opened
+
+
+def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> Pixels:
+    try:
+        with Image.open(root / image) as opened:
+            return np.asarray(_shrink(_rgb(opened), dataset.store_size))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ImageError(dataset.name, image, class_name, reason) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB; transparency is dropped, EXIF rotation is left as it is."""
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _shrink(image: Image.Image, short: int) -> Image.Image:
+    """The short side becomes `short` pixels (bicubic, aspect kept); smaller images stay."""
+    smaller, larger = sorted(image.size)
+    if smaller <= short:
+        return image
+    long = int(short * larger / smaller)
+    size = (short, long) if image.width <= image.height else (long, short)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _write_header(stream: BinaryIO, length: int) -> None:
+    """Write the header in place: NumPy pads it so that any length fits."""
+    stream.seek(0)
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|u1", "fortran_order": False, "shape": (length,)}
+    )

@@ -1,0 +1,78 @@
+"""Outputs are written whole or not at all: a temporary neighbour, fsync, rename."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+from hier.errors import DiskFullError
+
+
+@contextmanager
+def full_disk_is_clear(path: Path) -> Iterator[None]:
+    """Turn `No space left on device` into one line that names the folder.
+
+    Raises:
+        DiskFullError: where the block meets ENOSPC or EDQUOT.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left while writing {path}; nothing half-written was kept. "
+                f"Free some space (see: df -h {path.parent}) and start again"
+            ) from error
+        raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path` that takes its place when the block ends well.
+
+    Whatever stood at `path` stays until then; on any exception (Ctrl-C included) it stays for good
+    and the temporary folder is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    temporary.chmod(0o755)
+    try:
+        with full_disk_is_clear(path):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _fsync(file)
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with full_disk_is_clear(path):
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

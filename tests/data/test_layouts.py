@@ -1,0 +1,236 @@
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hier.config.dataset import Dataset
+from hier.data.layouts import LAYOUTS, layout
+from hier.errors import LayoutError, UnknownNameError
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ["image", "label", "class_name", "superclass", "split"]
+
+
+def dataset(name):
+    text = (ROOT / f"conf/dataset/{name}.yaml").read_text(encoding="utf-8")
+    return Dataset.model_validate(yaml.safe_load(text))
+
+
+@pytest.fixture
+def real_data():
+    places = [ROOT.parent / "shared/data", Path(os.environ.get("HIER_MIRROR") or ROOT)]
+    for place in places:
+        if (place / "GroceryStoreDataset-fc80ba90.tar").exists():
+            return place
+    return pytest.skip("the real archives are not there; set HIER_MIRROR to their folder")
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+def rows(table):
+    assert list(table.columns) == COLUMNS
+    assert table["label"].dtype == "int64"
+    return [tuple(row) for row in table.itertuples(index=False)]
+
+
+CUB = {
+    "CUB_200_2011/classes.txt": "1 001.Auk\n2 002.Bee.eater\n3 003.Crow\n4 004.Duck\n",
+    "CUB_200_2011/images.txt": (
+        "2 001.Auk/b.jpg\n1 001.Auk/a.jpg\n3 002.Bee.eater/c.jpg\n"
+        "4 003.Crow/d.jpg\n5 003.Crow/._d.jpg\n6 004.Duck/e.jpg\n"
+    ),
+    "CUB_200_2011/image_class_labels.txt": "1 1\n2 1\n3 2\n4 3\n5 3\n6 4\n",
+    "CUB_200_2011/train_test_split.txt": "1 0\n2 1\n3 0\n4 1\n5 1\n6 0\n",
+    "attributes.txt": "1 has_bill_shape::curved\n",
+}
+
+
+class TestCub:
+    def test_rows(self, tmp_path):
+        write(tmp_path, CUB)
+        images = "CUB_200_2011/images"
+        assert rows(layout("cub")(tmp_path, dataset("demo"))) == [
+            (f"{images}/001.Auk/a.jpg", 0, "Auk", None, "train"),
+            (f"{images}/001.Auk/b.jpg", 0, "Auk", None, "train"),
+            (f"{images}/002.Bee.eater/c.jpg", 1, "Bee.eater", None, "train"),
+            (f"{images}/003.Crow/d.jpg", 2, "Crow", None, "test"),
+            (f"{images}/004.Duck/e.jpg", 3, "Duck", None, "test"),
+        ]
+
+    def test_superclasses_where_the_file_is_there(self, tmp_path):
+        write(tmp_path, CUB | {"CUB_200_2011/superclasses.txt": "1 A/A1\n3 A/A1\n4 B/B 2\n"})
+        table = layout("cub")(tmp_path / "CUB_200_2011", dataset("demo"))
+        assert table["superclass"].tolist() == ["A/A1", "A/A1", None, "A/A1", "B/B 2"]
+        assert table["image"][0] == "images/001.Auk/a.jpg"
+
+    @pytest.mark.parametrize("file", ["classes.txt", "images.txt", "image_class_labels.txt"])
+    def test_missing_metadata(self, tmp_path, file):
+        write(tmp_path, {k: v for k, v in CUB.items() if not k.endswith(f"/{file}")})
+        with pytest.raises(LayoutError, match=f"{file} is missing: expected at {tmp_path}"):
+            layout("cub")(tmp_path, dataset("demo"))
+
+    @pytest.mark.parametrize(
+        ("file", "content", "message"),
+        [
+            ("images.txt", "1 a.jpg\n\nx b.jpg\n", r"images\.txt, line 3: expected <image id> <fi"),
+            ("images.txt", "1 a.jpg\n1 b.jpg\n", r"images\.txt, line 2: id 1 occurs twice"),
+            ("classes.txt", "1\n", r"classes\.txt, line 1: expected <class id> <name>, found '1'"),
+            ("image_class_labels.txt", "1 9\n", r"labels\.txt: image 1 has class '9', not in"),
+            ("image_class_labels.txt", "2 1\n", r"labels\.txt: no class for image 1 \(001\.Auk/a"),
+        ],
+    )
+    def test_bad_metadata(self, tmp_path, file, content, message):
+        write(tmp_path, CUB | {f"CUB_200_2011/{file}": content})
+        with pytest.raises(LayoutError, match=message):
+            layout("cub")(tmp_path, dataset("demo"))
+
+    def test_metadata_that_is_not_text(self, tmp_path):
+        write(tmp_path, CUB)
+        (tmp_path / "CUB_200_2011/images.txt").write_bytes(b"1 \xff\xfe.jpg\n")
+        with pytest.raises(LayoutError, match=r"images\.txt is not UTF-8"):
+            layout("cub")(tmp_path, dataset("demo"))
+
+
+HEADER = "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),Icon,Text\n"
+CLASSES = "Gala,0,Apple,0,i,d\nFuji,1,Apple,0,i,d\nLeek,2,Leek,1,i,d"
+APPLE = "Fruit/Apple"
+GROCERY = {
+    "top/dataset/classes.csv": HEADER + CLASSES,
+    "top/dataset/train.txt": f"train/{APPLE}/Gala/1.jpg, 0, 0\ntrain/{APPLE}/Fuji/1.jpg, 1, 0\n",
+    "top/dataset/val.txt": f"val/{APPLE}/Fuji/2.jpg, 1, 0\nval/Vegetables/Leek/2.jpg, 2, 1\n",
+    "top/dataset/test.txt": f"test/{APPLE}/Gala/3.jpg, 0, 0\ntest/{APPLE}/Fuji/3.jpg, 1, 0\n",
+}
+
+
+class TestGrocery:
+    def test_rows(self, tmp_path):
+        write(tmp_path, GROCERY)
+        top = "top/dataset"
+        assert rows(layout("grocery")(tmp_path, dataset("grocery"))) == [
+            (f"{top}/train/Fruit/Apple/Gala/1.jpg", 0, "Gala", "Fruit/Apple", "train"),
+            (f"{top}/train/Fruit/Apple/Fuji/1.jpg", 1, "Fuji", "Fruit/Apple", "gallery"),
+            (f"{top}/val/Fruit/Apple/Fuji/2.jpg", 1, "Fuji", "Fruit/Apple", "gallery"),
+            (f"{top}/val/Vegetables/Leek/2.jpg", 2, "Leek", "Vegetables/Leek", "train"),
+            (f"{top}/test/Fruit/Apple/Gala/3.jpg", 0, "Gala", "Fruit/Apple", "train"),
+            (f"{top}/test/Fruit/Apple/Fuji/3.jpg", 1, "Fuji", "Fruit/Apple", "query"),
+        ]
+        inner = layout("grocery")(tmp_path / "top", dataset("grocery"))
+        assert inner["image"][0] == "dataset/train/Fruit/Apple/Gala/1.jpg"
+
+    @pytest.mark.parametrize(
+        ("file", "content", "message"),
+        [
+            ("val.txt", "val/Fruit/Kiwi/1.jpg, 0\n", r"val\.txt, line 1: expected <list>/<dep"),
+            ("val.txt", "1.jpg, 0, 0\n", r"val\.txt, line 1: expected <list>/<department>"),
+            (
+                "val.txt",
+                "v/F/K/1.jpg, 7, 0\n",
+                r"val\.txt, line 1: class 7 in coarse class 0 is no",
+            ),
+            (
+                "val.txt",
+                "v/F/K/1.jpg, 0, 1\n",
+                r"val\.txt, line 1: class 0 in coarse class 1 is no",
+            ),
+            (
+                "classes.csv",
+                HEADER + "Gala,zero,Apple,0\n",
+                r"classes\.csv, line 2: expected <name",
+            ),
+        ],
+    )
+    def test_bad_metadata(self, tmp_path, file, content, message):
+        write(tmp_path, GROCERY | {f"top/dataset/{file}": content})
+        with pytest.raises(LayoutError, match=message):
+            layout("grocery")(tmp_path, dataset("grocery"))
+
+    def test_missing_list(self, tmp_path):
+        write(tmp_path, {k: v for k, v in GROCERY.items() if "test.txt" not in k})
+        with pytest.raises(LayoutError, match=r"test\.txt is missing"):
+            layout("grocery")(tmp_path, dataset("grocery"))
+
+    def test_the_real_lists(self, tmp_path, real_data):
+        with tarfile.open(real_data / "GroceryStoreDataset-fc80ba90.tar") as tar:
+            for member in tar:
+                if member.name.endswith(("/train.txt", "/val.txt", "/test.txt", "/classes.csv")):
+                    tar.extract(member, tmp_path, filter="data")
+        table = layout("grocery")(tmp_path, dataset("grocery"))
+        assert table["split"].value_counts().to_dict() == {
+            "train": 2781,
+            "gallery": 1443,
+            "query": 1197,
+        }
+        assert table.groupby("split")["label"].nunique().to_dict() == {
+            "train": 41,
+            "gallery": 40,
+            "query": 40,
+        }
+        assert table["superclass"].nunique() == 43
+        assert {name.split("/")[0] for name in table["superclass"]} == {
+            "Fruit",
+            "Packages",
+            "Vegetables",
+        }
+        assert table["image"].is_unique
+
+
+OMNIGLOT = [
+    "images_background/Latin/character02/0002_01.png",
+    "images_background/Latin/character01/0001_02.png",
+    "images_background/Latin/character01/0001_01.png",
+    "images_background/Greek/character01/0003_01.png",
+    "images_evaluation/ULOG/character01/0004_01.png",
+    "images_evaluation/ULOG/character01/._0004_01.png",
+]
+
+
+class TestOmniglot:
+    @pytest.mark.parametrize("top", ["", "Omniglot Dataset/"])
+    def test_rows(self, tmp_path, top):
+        write(tmp_path, {f"{top}{name}": "" for name in OMNIGLOT})
+        back, evaluation = f"{top}images_background", f"{top}images_evaluation"
+        assert rows(layout("omniglot")(tmp_path, dataset("omniglot"))) == [
+            (f"{back}/Greek/character01/0003_01.png", 0, "Greek/character01", "Greek", "train"),
+            (f"{back}/Latin/character01/0001_01.png", 1, "Latin/character01", "Latin", "train"),
+            (f"{back}/Latin/character01/0001_02.png", 1, "Latin/character01", "Latin", "train"),
+            (f"{back}/Latin/character02/0002_01.png", 2, "Latin/character02", "Latin", "train"),
+            (f"{evaluation}/ULOG/character01/0004_01.png", 3, "ULOG/character01", "ULOG", "test"),
+        ]
+
+    def test_a_side_that_is_missing(self, tmp_path):
+        write(tmp_path, {name: "" for name in OMNIGLOT if "background" in name})
+        with pytest.raises(LayoutError, match="images_evaluation: no such folder"):
+            layout("omniglot")(tmp_path, dataset("omniglot"))
+
+    def test_a_side_that_is_empty(self, tmp_path):
+        write(tmp_path, {name: "" for name in OMNIGLOT if "background" in name})
+        (tmp_path / "images_evaluation").mkdir()
+        with pytest.raises(LayoutError, match="images_evaluation: no folders <alphabet>"):
+            layout("omniglot")(tmp_path, dataset("omniglot"))
+
+    def test_the_real_archive(self, tmp_path, real_data):
+        with tarfile.open(real_data / "omniglot-png-8aae456.tar.gz") as tar:
+            for member in tar:  # names are enough
+                path = tmp_path / member.name
+                if member.isdir():
+                    path.mkdir()
+                elif member.name.endswith("_01.png"):
+                    path.touch()
+        table = layout("omniglot")(tmp_path, dataset("omniglot"))
+        assert table["split"].value_counts().to_dict() == {"train": 964, "test": 659}
+        assert table["label"].tolist() == list(range(964 + 659))
+        assert table.groupby("split")["superclass"].nunique().to_dict() == {"test": 20, "train": 30}
+
+
+def test_every_layout_is_registered_and_others_are_named():
+    modules = {path.stem for path in (ROOT / "src/hier/data/layouts").glob("*.py")} - {"__init__"}
+    assert set(LAYOUTS) == modules
+    with pytest.raises(UnknownNameError, match="unknown layout 'cubs'; choose from: cub, grocery"):
+        layout("cubs")

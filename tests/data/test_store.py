@@ -1,0 +1,159 @@
+import errno
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hier.config.dataset import Counts, Dataset, Generate
+from hier.data.index import read_index, write_index
+from hier.data.layouts import Row, table
+from hier.data.store import ImageStore, write_store
+from hier.errors import DiskFullError, ImageError, MissingInputError, StaleError
+
+DATASET = Dataset(
+    name="tiny",
+    layout="cub",
+    generate=Generate(seed=0, branching=[2, 2], images_per_class=1, size=16),
+    superclass=False,
+    counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
+    store_size=8,
+    ks=[1],
+)
+
+
+def index_of(*names):
+    return table(Row(name, i, f"class {i}", None, "train") for i, name in enumerate(names))
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def store_of(folder, *names):
+    index = write_store(folder, index_of(*names), DATASET, folder / "images.npy")
+    return ImageStore(folder / "images.npy", index), index
+
+
+def test_images_at_the_stores_size_are_kept_as_decoded(tmp_path):
+    Image.fromarray(noise(8, 12)).save(tmp_path / "a.png")
+    Image.fromarray(noise(20, 8, seed=1)).save(tmp_path / "b.png")
+    store, index = store_of(tmp_path, "a.png", "b.png")
+    np.testing.assert_array_equal(store[0], noise(8, 12))
+    np.testing.assert_array_equal(store[1], noise(20, 8, seed=1))
+    assert index[["height", "width", "offset"]].values.tolist() == [[8, 12, 0], [20, 8, 288]]
+    assert [str(index[c].dtype) for c in ("height", "width", "offset")] == [
+        "int32",
+        "int32",
+        "int64",
+    ]
+    flat = np.load(tmp_path / "images.npy")
+    assert (flat.shape, flat.dtype, len(store)) == ((288 + 480,), np.uint8, 2)
+
+
+def test_large_images_shrink_bicubically_to_the_short_side(tmp_path):
+    Image.fromarray(noise(33, 50)).save(tmp_path / "wide.png")
+    Image.fromarray(noise(50, 16)).save(tmp_path / "tall.png")
+    store, _ = store_of(tmp_path, "wide.png", "tall.png")
+    expected = Image.fromarray(noise(33, 50)).resize((12, 8), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(store[0], np.asarray(expected))
+    assert store[1].shape == (25, 8, 3)
+
+
+def test_small_images_are_not_enlarged(tmp_path):
+    Image.fromarray(noise(5, 40)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(store_of(tmp_path, "a.png")[0][0], noise(5, 40))
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
+    Image.new("1", (8, 8), 1).save(tmp_path / "bits.png")
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
+    Image.new("RGBA", (8, 8), (10, 20, 30, 40)).save(tmp_path / "alpha.png")
+    Image.new("LA", (8, 8), (50, 0)).save(tmp_path / "grey_alpha.png")
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 200, 100, 50])
+    palette.save(tmp_path / "palette.png")
+    palette.save(tmp_path / "clear.png", transparency=b"\x00\x80")
+    palette.save(tmp_path / "clear.gif", transparency=1)
+    expected = {
+        "grey.png": (77, 77, 77),
+        "bits.png": (255, 255, 255),
+        "cmyk.jpg": (255, 0, 0),
+        "alpha.png": (10, 20, 30),
+        "grey_alpha.png": (50, 50, 50),
+        "palette.png": (200, 100, 50),
+        "clear.png": (200, 100, 50),
+        "clear.gif": (200, 100, 50),
+    }
+    store, _ = store_of(tmp_path, *expected)
+    for row, (name, colour) in enumerate(expected.items()):
+        assert store[row].shape == (8, 8, 3), name
+        difference = np.abs(store[row].astype(int) - colour).max()
+        assert difference <= (2 if name == "cmyk.jpg" else 0), name
+
+
+def test_exif_rotation_is_left_as_it_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a viewer would turn it by 90°
+    Image.fromarray(noise(8, 16)).save(tmp_path / "a.png", exif=exif)
+    store, _ = store_of(tmp_path, "a.png")
+    np.testing.assert_array_equal(store[0], noise(8, 16))
+
+
+@pytest.mark.parametrize("kind", ["truncated jpg", "truncated png", "text", "empty", "missing"])
+def test_a_bad_image_is_named_with_its_class(tmp_path, kind):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "good.png")
+    bad = tmp_path / ("bad.jpg" if kind == "truncated jpg" else "bad.png")
+    if kind.startswith("truncated"):
+        Image.fromarray(noise(64, 64)).save(bad)
+        bad.write_bytes(bad.read_bytes()[:1500])
+    elif kind != "missing":
+        bad.write_text("no image" if kind == "text" else "")
+    with pytest.raises(
+        ImageError, match=rf"cannot decode {bad.name} \(class class 1\) of tiny"
+    ) as c:
+        store_of(tmp_path, "good.png", bad.name)
+    assert "\n" not in str(c.value)
+    assert f"exclude: ['{bad.name}']" in str(c.value)
+    assert not [p for p in tmp_path.iterdir() if "images.npy" in p.name]
+
+
+def test_a_full_disk_is_clear_and_leaves_nothing(tmp_path, monkeypatch):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hier.data.store._write_header", full)
+    with pytest.raises(DiskFullError, match=r"no space left while writing .*images\.npy"):
+        store_of(tmp_path, "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_the_store_survives_pickling_and_the_index_parquet(tmp_path):
+    Image.fromarray(noise(8, 9)).save(tmp_path / "a.png")
+    Image.fromarray(noise(9, 8)).save(tmp_path / "b.png")
+    store, index = store_of(tmp_path, "a.png", "b.png")
+    store[0]
+    assert len(pickle.dumps(store)) < 2000
+    write_index(index, tmp_path / "index.parquet")
+    again = ImageStore(tmp_path / "images.npy", read_index(tmp_path / "index.parquet"))
+    for copy in (pickle.loads(pickle.dumps(store)), again):
+        np.testing.assert_array_equal(copy[1], noise(9, 8))
+
+
+def test_what_it_returns_is_the_callers_own(tmp_path):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+    store, _ = store_of(tmp_path, "a.png")
+    store[0][:] = 0
+    np.testing.assert_array_equal(store[0], noise(8, 8))
+
+
+def test_a_store_that_is_missing_or_is_of_another_index_is_clear(tmp_path):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+    store, index = store_of(tmp_path, "a.png")
+    with pytest.raises(MissingInputError, match="hier prepare"):
+        ImageStore(tmp_path / "other.npy", index)[0]
+    with pytest.raises(StaleError, match="holds 192 bytes, its index says 216"):
+        ImageStore(store.path, index.assign(width=np.int32(9)))[0]
