@@ -1,0 +1,1 @@
+"""The configuration of a suite: its shape (pydantic) and its composition (Hydra)."""

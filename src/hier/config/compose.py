@@ -1,0 +1,227 @@
+"""From Hydra groups in conf/ to the resolved list of runs in params.yaml.
+
+A suite (conf/suite/<name>.yaml) is a matrix: each entry crosses methods and seeds over one dataset,
+backbone and recipe. Every run is composed by Hydra from conf/run.yaml and the chosen groups.
+
+Overrides are Hydra's own grammar and come in three kinds:
+
+    suite=grocery methods=[pa,hier] seeds=[0,1,2]       the matrix; also dataset, backbone, recipe, dim
+    regularizer.weight=0.1                              every run that has this key
+    runs.demo-hier-*.regularizer.weight=0.1             the runs whose names match
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, ValidationError
+
+from hier.config.base import Strict
+from hier.config.suite import Suite, one_line, parse
+from hier.errors import ConfigError, MissingInputError, UnknownNameError
+
+CONF = Path("conf")
+AXES = ("suite", "methods", "seeds", "dataset", "backbone", "recipe", "dim")
+
+
+class Entry(Strict):
+    """One block of a suite's matrix. `set` holds overrides for the runs that have these keys."""
+
+    dataset: str
+    backbone: str
+    recipe: str
+    methods: Annotated[list[str], Field(min_length=1)]
+    dim: int | None = None
+    seeds: Annotated[list[int], Field(min_length=1)]
+    set: list[str] = []
+
+
+class Matrix(Strict):
+    """A suite as conf/suite/<name>.yaml gives it."""
+
+    suite: str
+    matrix: Annotated[list[Entry], Field(min_length=1)]
+
+
+def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
+    """Compose a suite and check it.
+
+    Raises:
+        UnknownNameError: a suite, dataset, backbone, recipe or method without a file in conf/.
+        ConfigError: a key that no run has, a wrong type, a value out of range.
+    """
+    overrides = list(overrides)
+    axes, settings = _split(overrides)
+    with _hydra(conf):
+        matrix = _matrix(axes, conf)
+        used: set[str] = set()
+        datasets: dict[str, Any] = {}
+        runs: dict[str, Any] = {}
+        for entry, method, seed in _cells(matrix, axes):
+            config = _run(entry, method, seed, settings, used, conf)
+            dataset = config.pop("dataset")
+            name = _name({**config, "dataset": dataset["name"]})
+            datasets[dataset["name"]] = dataset
+            runs[name] = {"dataset": dataset["name"], "method": method, **config}
+    unused = [text for text in settings if text not in used]
+    if unused:
+        raise ConfigError(f"override '{unused[0]}': no run of suite {matrix.suite} has such a key")
+    return parse({"suite": matrix.suite, "datasets": datasets, "runs": runs}, "hier compose")
+
+
+def render(suite: Suite) -> str:
+    """params.yaml as text: every setting, those left at their defaults included."""
+    head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
+    return head + yaml.safe_dump(suite.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _split(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Overrides of the matrix by key, and those of single settings as given."""
+    axes: dict[str, Any] = {}
+    settings = []
+    for text in overrides:
+        if "=" not in text:
+            raise ConfigError(f"override '{text}' is not of the form key=value")
+        key = text.split("=", 1)[0]
+        if key in AXES:
+            axes[key] = _value(text)
+        else:
+            settings.append(text)
+    return axes, settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return OverridesParser.create().parse_override(text).value()
+    except HydraException as error:
+        raise ConfigError(f"override '{text}': {_first_line(error)}") from error
+
+
+def _matrix(axes: dict[str, Any], conf: Path) -> Matrix:
+    suite = str(axes.get("suite", "demo"))
+    _known("suite", suite, conf)
+    data: Any = OmegaConf.to_container(_compose("config", (f"suite={suite}",)))
+    replaced = {key: axes[key] for key in ("dataset", "backbone", "recipe", "dim") if key in axes}
+    data["matrix"] = [{**entry, **replaced} for entry in data.get("matrix", [])]
+    try:
+        return Matrix.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, f"{conf}/suite/{suite}.yaml")) from error
+
+
+def _cells(matrix: Matrix, axes: dict[str, Any]) -> Iterator[tuple[Entry, str, int]]:
+    """Every (entry, method, seed); `methods=` filters, `seeds=` replaces."""
+    methods, seeds = (_list(axes.get(key)) for key in ("methods", "seeds"))
+    known = list(dict.fromkeys(method for entry in matrix.matrix for method in entry.methods))
+    for method in methods or []:
+        if method not in known:
+            raise UnknownNameError(f"method of suite {matrix.suite}:", method, known)
+    for entry in matrix.matrix:
+        for method, seed in product(entry.methods, seeds or entry.seeds):
+            if methods is None or method in methods:
+                yield entry, method, seed
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _run(
+    entry: Entry, method: str, seed: int, settings: list[str], used: set[str], conf: Path
+) -> dict[str, Any]:
+    """One run, composed, with those of `settings` that apply to it (which join `used`)."""
+    groups = {key: getattr(entry, key) for key in ("dataset", "backbone", "recipe")}
+    groups["method"] = method
+    for group, name in groups.items():
+        _known(group, name, conf)
+    config = _compose("run", tuple(f"{group}={name}" for group, name in groups.items())).copy()
+    config.seed = seed
+    presets = entry.set if entry.dim is None else [f"head.dim={entry.dim}", *entry.set]
+    for text in presets:
+        if _has(config, text):
+            _set(config, text)
+    name = _name({**_plain(config), "method": method})
+    for text in settings:
+        pattern, setting = _scope(text)
+        if fnmatchcase(name, pattern) and _has(config, setting):
+            _set(config, setting)
+            used.add(text)
+    return _plain(config) | {"method": method}
+
+
+def _scope(text: str) -> tuple[str, str]:
+    """`runs.<pattern>.<setting>` → (pattern, setting); anything else holds for every run."""
+    match = re.fullmatch(r"runs\.([^.=]+)\.(.+)", text)
+    return (match[1], match[2]) if match else ("*", text)
+
+
+def _has(config: DictConfig, setting: str) -> bool:
+    """Whether the key of `key=value` exists in `config`, a null value included."""
+    *parents, last = setting.split("=", 1)[0].split(".")
+    node = OmegaConf.select(config, ".".join(parents)) if parents else config
+    return isinstance(node, DictConfig) and last in node
+
+
+def _set(config: DictConfig, setting: str) -> None:
+    OmegaConf.update(config, setting.split("=", 1)[0], _value(setting), merge=False)
+
+
+def _name(run: dict[str, Any]) -> str:
+    """A run's name from plain data, before it is checked (see Run.name)."""
+    dataset = run["dataset"]
+    dataset = dataset["name"] if isinstance(dataset, dict) else dataset
+    dim = run["head"]["dim"] if run.get("head") else run["backbone"]["features"]
+    return f"{dataset}-{run['method']}-{run['backbone']['name']}-{dim}-s{run['seed']}"
+
+
+def _known(group: str, name: str, conf: Path) -> None:
+    valid = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    if name not in valid:
+        raise UnknownNameError(group, name, valid)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+@cache
+def _compose(name: str, overrides: tuple[str, ...]) -> DictConfig:
+    try:
+        return hydra_compose(config_name=name, overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+class _hydra:  # noqa: N801
+    """Hydra's global state, initialised at `conf` and cleared afterwards."""
+
+    def __init__(self, conf: Path) -> None:
+        if not conf.is_dir():
+            raise MissingInputError(f"{conf}/ (the configuration groups)", "git checkout conf")
+        self.conf = conf
+
+    def __enter__(self) -> None:
+        logging.getLogger("hydra").setLevel(logging.WARNING)
+        GlobalHydra.instance().clear()
+        initialize_config_dir(str(self.conf.resolve()), version_base="1.3")
+
+    def __exit__(self, *_: object) -> None:
+        _compose.cache_clear()
+        GlobalHydra.instance().clear()

@@ -1,0 +1,77 @@
+"""What a dataset is: where its files come from, how they are laid out, and the facts they must meet."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from hier.config.base import Strict
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
+
+
+class File(Strict):
+    """One file of a source and the one proof of its content that must hold.
+
+    `sha256` or `md5` is of the file itself. `contents` is for archives whose own bytes are not
+    stable: the SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in it, the archive's
+    single top folder stripped and `contents_exclude` folders left out.
+    """
+
+    name: FileName
+    url: str | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    contents: Sha256 | None = None
+    contents_exclude: list[str] = []
+
+    @model_validator(mode="after")
+    def one_proof(self) -> Self:
+        if sum(proof is not None for proof in (self.sha256, self.md5, self.contents)) != 1:
+            raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents")
+        return self
+
+
+class Source(Strict):
+    """Files that together make the dataset; sources are alternatives, tried in order."""
+
+    files: Annotated[list[File], Field(min_length=1)]
+
+
+class Generate(Strict):
+    """Images drawn on the spot: a tree of classes in which look follows the tree."""
+
+    seed: Annotated[int, Field(ge=0)]
+    branching: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)]
+    images_per_class: PositiveInt
+    size: Annotated[int, Field(ge=16)]
+
+
+class Counts(Strict):
+    """Facts that prepare asserts: images per split, and classes per side."""
+
+    images: dict[Literal["train", "test", "query", "gallery"], PositiveInt]
+    train_classes: PositiveInt
+    test_classes: PositiveInt
+
+
+class Dataset(Strict):
+    """One dataset, from its archive to the image store. Configured in conf/dataset/<name>.yaml."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    layout: Literal["cub", "grocery", "omniglot"]
+    generate: Generate | None = None
+    sources: list[Source] = []
+    mirrors: list[str] = ["../shared/data"]  # folders or addresses tried before the canonical one
+    superclass: bool
+    counts: Counts
+    exclude: list[str] = []
+    store_size: Annotated[int, Field(ge=8)]  # short side of the stored image, pixels
+    ks: Annotated[list[PositiveInt], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def generated_or_fetched(self) -> Self:
+        if (self.generate is None) == (not self.sources):
+            raise ValueError(f"dataset {self.name}: give either generate or sources")
+        return self

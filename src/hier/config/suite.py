@@ -1,0 +1,95 @@
+"""What params.yaml is: the datasets and runs of one suite, fully resolved."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from hier.config.base import Strict
+from hier.config.dataset import Dataset
+from hier.config.run import Run
+from hier.errors import ConfigError, MissingInputError, UnknownNameError
+
+PARAMS = Path("params.yaml")
+
+
+class Suite(Strict):
+    """A named set of runs and the datasets that they need."""
+
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    datasets: dict[str, Dataset]
+    runs: Annotated[dict[str, Run], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def names_agree(self) -> Self:
+        for key, run in self.runs.items():
+            if key != run.name:
+                raise ValueError(f"run {key} has the settings of {run.name}")
+            if run.dataset not in self.datasets:
+                raise ValueError(f"run {key} needs dataset {run.dataset}, which is not listed")
+        for key, dataset in self.datasets.items():
+            if key != dataset.name:
+                raise ValueError(f"dataset {key} calls itself {dataset.name}")
+        return self
+
+    def run(self, name: str) -> Run:
+        if name not in self.runs:
+            raise UnknownNameError("run", name, list(self.runs))
+        return self.runs[name]
+
+    def dataset(self, name: str) -> Dataset:
+        if name not in self.datasets:
+            raise UnknownNameError("dataset", name, list(self.datasets))
+        return self.datasets[name]
+
+
+def load(path: Path = PARAMS) -> Suite:
+    """Read and check params.yaml.
+
+    Raises:
+        MissingInputError: no such file.
+        ConfigError: not YAML, an unknown key, a wrong type or a value out of range.
+    """
+    return parse(raw(path), str(path))
+
+
+def raw(path: Path = PARAMS) -> dict[str, Any]:
+    """params.yaml as plain data, unchecked."""
+    if not path.exists():
+        raise MissingInputError(path, "hier compose")
+    try:
+        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is not a mapping; write it anew with: hier compose")
+    return data
+
+
+def parse(data: dict[str, Any], where: str) -> Suite:
+    """Check plain data against the schema; `where` names its origin in error messages."""
+    try:
+        return Suite.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, where)) from error
+
+
+def one_line(error: ValidationError, where: str) -> str:
+    """`where: key: what is wrong`, for the first error; says how many more there are."""
+    first, *others = error.errors(include_url=False)
+    # Pydantic names the member of a tagged union in the path; a user's key has no such part.
+    location = [str(part) for part in first["loc"]]
+    tags = {"pa", "ms", "hyp", "hier", "none"}
+    key = ".".join(
+        part for i, part in enumerate(location)
+        if not (part in tags and i and location[i - 1] in ("loss", "regularizer"))
+    )  # fmt: skip
+    message = {
+        "extra_forbidden": "no such key",
+        "missing": "is missing",
+    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    given = first.get("input")
+    shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
+    more = f"; and {len(others)} more" if others else ""
+    return f"{where}: {key + ': ' if key else ''}{message}{shown}{more}"
