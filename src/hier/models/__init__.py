@@ -1,0 +1,1 @@
+"""Networks: a timm backbone and the head that maps its features to embeddings."""

@@ -1,0 +1,89 @@
+"""The embedding network: backbone → head → Poincaré ball (paper, section 4.1)."""
+
+import torch
+from torch import Tensor, nn
+
+from hier.config.run import Backbone, Head
+from hier.errors import ConfigError
+from hier.geometry.poincare import exp0
+from hier.models import torchvision_ops
+from hier.models.weights import load_weights
+
+
+class EmbeddingHead(nn.Module):
+    """LayerNorm without affine → Linear (orthogonal weight, zero bias) → ball of curvature −c."""
+
+    def __init__(self, features: int, dim: int, curvature: float, clip_radius: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features, elementwise_affine=False)
+        self.linear = nn.Linear(features, dim)
+        nn.init.orthogonal_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.curvature, self.clip_radius = curvature, clip_radius
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B×F) to embeddings (B×D, at least float32), on the ball where c > 0."""
+        u = self.linear(self.norm(features))
+        if not self.curvature:
+            return u
+        # The map into the ball and every distance on it need more than half precision.
+        with torch.autocast(u.device.type, enabled=False):
+            u = u if u.dtype == torch.float64 else u.float()
+            return exp0(u, self.curvature, self.clip_radius)
+
+
+class EmbeddingNetwork(nn.Module):
+    """A timm backbone and, unless `head` is null, a head. Without one, features are embeddings."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module | None, frozen_norms: bool) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head if head is not None else nn.Identity()
+        self.frozen_norms = frozen_norms
+        for module in self._norms():
+            module.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (B×3×H×W) to embeddings (B×D)."""
+        return self.head(self.backbone(images))
+
+    def train(self, mode: bool = True) -> "EmbeddingNetwork":
+        """Training mode; frozen batch norms keep to their running statistics."""
+        super().train(mode)
+        for module in self._norms():
+            module.eval()
+        return self
+
+    def _norms(self) -> list[nn.Module]:
+        if not self.frozen_norms:
+            return []
+        return [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def build_network(config: Backbone, head: Head | None) -> EmbeddingNetwork:
+    """The network at its start; random weights come from torch's global generator.
+
+    Raises:
+        ConfigError: timm has no such model, or its features have another length.
+        WeightsError: see `load_weights`.
+    """
+    torchvision_ops.ensure()
+    import timm
+
+    try:
+        backbone = timm.create_model(config.timm, pretrained=False, num_classes=0)
+    except RuntimeError as error:
+        near = ", ".join(timm.list_models(f"*{config.timm.split('_')[0]}*")[:5]) or "none alike"
+        raise ConfigError(
+            f"backbone.timm: timm has no model '{config.timm}' (alike: {near}); "
+            "see timm.list_models()"
+        ) from error
+    if backbone.num_features != config.features:
+        raise ConfigError(
+            f"backbone.features: {config.timm} gives {backbone.num_features}, "
+            f"conf/backbone/{config.name}.yaml says {config.features}"
+        )
+    if config.weights:
+        load_weights(backbone, config.weights)
+    top = EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
+    network = EmbeddingNetwork(backbone, top, config.freeze_batch_norm)
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,219 @@
+"""The pipeline as data: each stage's inputs, outputs, code and parameters, in one place.
+
+dvc.yaml (written by `hier compose`) and the Snakefile are two views of `STAGES`. Paths may hold
+`{dataset}` and `{run}`; parameters are dotted keys of params.yaml.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+ARCHIVE = "data/{dataset}/archive"
+INDEX = "data/{dataset}/index.parquet"
+STORE = "data/{dataset}/images.npy"
+MODEL = "runs/{run}/model.safetensors"
+PROXIES = "runs/{run}/proxies.safetensors"
+HISTORY = "runs/{run}/history.csv"
+EMBEDDINGS = "runs/{run}/embeddings.safetensors"
+METRICS = "runs/{run}/metrics.json"
+TABLE_CSV = "results/table.csv"
+TABLE_MD = "results/table.md"
+PAGE = "results/report/index.html"
+EXPECTED = "expected"
+DVC_YAML = Path("dvc.yaml")
+
+SRC = "src/hier/"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the data flow: one module in stages/, one Snakemake rule, one DVC stage.
+
+    `each` says what it runs once for. `gathers` are inputs taken from every run of the suite.
+    `code` lists the files and folders below src/hier/ whose change makes the outputs stale, and
+    `tables` other folders under version control that it reads.
+    """
+
+    name: str
+    each: Literal["dataset", "run", "suite"]
+    outputs: tuple[str, ...]
+    params: tuple[str, ...]
+    code: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    gathers: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    directory: bool = field(default=False)  # whether the one output is a folder
+
+    def command(self, key: str = "") -> str:
+        return f"hier {self.name} {key}".strip()
+
+    def versioned(self) -> list[str]:
+        """What it reads that is under version control: its own module first, then what that uses."""
+        return [f"{SRC}stages/{self.name}.py", *(SRC + path for path in self.code), *self.tables]
+
+
+def _of_run(*groups: str) -> tuple[str, ...]:
+    return tuple(f"runs.{{run}}.{group}" for group in groups)
+
+
+def _of_dataset(*groups: str) -> tuple[str, ...]:
+    return tuple(f"datasets.{{dataset}}.{group}" for group in groups)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "download",
+            each="dataset",
+            outputs=(ARCHIVE,),
+            directory=True,
+            params=_of_dataset("generate", "sources"),
+            code=("data/archive.py", "data/demo.py", "data/download.py"),
+        ),
+        Stage(
+            "prepare",
+            each="dataset",
+            inputs=(ARCHIVE,),
+            outputs=(INDEX, STORE),
+            params=_of_dataset("layout", "superclass", "counts", "exclude", "store_size"),
+            code=("data/archive.py", "data/index.py", "data/layouts", "data/prepare.py", "data/store.py"),
+        ),
+        Stage(
+            "train",
+            each="run",
+            inputs=(INDEX, STORE),
+            outputs=(MODEL, PROXIES, HISTORY),
+            params=_of_run(
+                "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
+                "sampler", "augmentation", "runtime",
+            ),
+            code=(
+                "data/augmentation.py", "data/index.py", "data/sampling.py", "data/store.py",
+                "generators.py", "geometry", "losses", "models", "training",
+            ),
+        ),
+        Stage(
+            "embed",
+            each="run",
+            inputs=(INDEX, STORE, MODEL),
+            outputs=(EMBEDDINGS,),
+            params=_of_run("backbone", "head", "embed", "runtime"),
+            code=(
+                "data/augmentation.py", "data/index.py", "data/store.py", "geometry", "models",
+                "training/determinism.py",
+            ),
+        ),
+        Stage(
+            "evaluate",
+            each="run",
+            inputs=(INDEX, EMBEDDINGS),
+            outputs=(METRICS,),
+            params=_of_run("head", "evaluate") + _of_dataset("ks"),
+            code=("data/index.py", "evaluation", "geometry"),
+        ),
+        Stage(
+            "tabulate",
+            each="suite",
+            tables=(EXPECTED,),
+            gathers=(METRICS,),
+            outputs=(TABLE_CSV, TABLE_MD),
+            params=("suite", "datasets", "runs"),
+            code=("provenance/verify.py", "reporting/table.py"),
+        ),
+        Stage(
+            "report",
+            each="suite",
+            inputs=(TABLE_CSV,),
+            gathers=(HISTORY, METRICS),
+            outputs=(PAGE,),
+            params=("suite", "datasets", "runs"),
+            code=("reporting",),
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage applied to one dataset, run or suite: concrete paths and parameter keys."""
+
+    stage: Stage
+    key: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name that DVC gives it, such as `train@demo-hier-test_resnet-64-s0`."""
+        return f"{self.stage.name}@{self.key}" if self.key else self.stage.name
+
+    @property
+    def command(self) -> str:
+        return self.stage.command(self.key)
+
+    @property
+    def record(self) -> Path:
+        """Where the record of what went in and what came out lies."""
+        first = Path(self.outputs[0])
+        folder = first.parent if self.key else Path("results")
+        return folder / f"{self.stage.name}.record.json"
+
+
+def jobs(params: dict[str, Any]) -> Iterator[Job]:
+    """Every job of a suite, in an order in which they can run."""
+    for stage in STAGES.values():
+        if stage.each == "suite":
+            yield job(stage.name, "", params)
+        else:
+            for key in params[f"{stage.each}s"]:
+                yield job(stage.name, key, params)
+
+
+def job(name: str, key: str, params: dict[str, Any]) -> Job:
+    """The job of stage `name` for dataset or run `key` ('' for the suite's stages)."""
+    stage = STAGES[name]
+    names = {"dataset": key, "run": key}
+    if stage.each == "run":
+        names["dataset"] = params["runs"][key]["dataset"]
+
+    def fill(templates: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(template.format(**names) for template in templates)
+
+    gathered = tuple(
+        template.format(run=run) for template in stage.gathers for run in params["runs"]
+    )
+    return Job(
+        stage, key, fill(stage.inputs) + gathered, fill(stage.outputs), fill(stage.params)
+    )  # fmt: skip
+
+
+def dvc_yaml(params: dict[str, Any]) -> str:
+    """dvc.yaml as text: a foreach over params.yaml's datasets and runs.
+
+    DVC cannot take a list of dependencies from params.yaml, so the two stages that gather all runs
+    list them; that is why the file is written by `hier compose` together with params.yaml.
+    """
+    stages: dict[str, Any] = {}
+    for stage in STAGES.values():
+        key = "" if stage.each == "suite" else "${key}"
+        names = {"run": "${key}", "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}"}
+        gathered = [t.format(run=run) for t in stage.gathers for run in params["runs"]]
+        outs = [path.format(**names) for path in stage.outputs]
+        body: dict[str, Any] = {
+            "cmd": stage.command(key),
+            "deps": [path.format(**names) for path in stage.inputs] + gathered + stage.versioned(),
+            "params": [path.format(**names) for path in stage.params],
+        }
+        if stage.name == "evaluate":
+            body["metrics"] = outs
+        else:
+            body["outs"] = outs
+        foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
+        stages[stage.name] = body if stage.each == "suite" else foreach
+    head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
+    return head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=100)

@@ -1,0 +1,149 @@
+"""Grade every cell of a suite against what the reference run gave (expected/<suite>.csv).
+
+A cell is one figure of one run. Its grade:
+
+    identical          the metrics file is the same bytes as the reference run's
+    within tolerance   the figure is as near as the same code comes on another kind of machine
+    out of tolerance   it is not
+    not run            there is no metrics file
+    no reference       the run's settings are not those of the reference run, or it had none
+"""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hier.config.run import Run
+from hier.config.suite import Suite
+from hier.pipeline import EXPECTED, METRICS
+from hier.provenance.atomic import atomic_file
+from hier.provenance.hashing import hash_file
+
+GRADES = ("identical", "within tolerance", "out of tolerance", "not run", "no reference")
+PAPER = Path(EXPECTED) / "paper.csv"
+PAPER_NAMES = {"hier": "HIER", "hyp": "Hyp", "pa": "PA", "ms": "MS", "pretrained": "pretrained"}
+KEYS = ["run", "measure"]
+
+# Points (of 100) by which the same code may differ on another kind of processor or GPU: rounding
+# differs, and training amplifies it. An untrained network amplifies little. `make tolerance` measures it.
+TOLERANCE_TRAINED = 5.0
+TOLERANCE_UNTRAINED = 0.5
+
+
+def verify_suite(suite: Suite) -> pd.DataFrame:
+    """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, expected,
+    tolerance, paper, grade. Figures are percentages; missing ones are NaN."""
+    rows = [row for run in suite.runs.values() for row in _cells(suite, run)]
+    cells = pd.DataFrame(rows).merge(_expected(suite), on=KEYS, how="left")
+    cells["grade"] = [_grade(row) for row in cells.to_dict("records")]
+    cells["paper"] = _paper(cells)
+    columns = ["run", "dataset", "method", "backbone", "dim", "seed", "measure"]
+    return cells[[*columns, "value", "expected", "tolerance", "paper", "grade"]]
+
+
+def record_expected(suite: Suite) -> Path:
+    """Write the present results as expected/<suite>.csv; runs without metrics are left out."""
+    rows = []
+    for run in suite.runs.values():
+        for cell in _cells(suite, run):
+            if pd.notna(cell["value"]):
+                rows.append(
+                    {
+                        "run": cell["run"],
+                        "measure": cell["measure"],
+                        "expected": round(cell["value"], 4),
+                        "tolerance": TOLERANCE_TRAINED if run.schedule.epochs else TOLERANCE_UNTRAINED,
+                        "metrics_sha256": cell["metrics_sha256"],
+                        "settings_sha256": cell["settings_sha256"],
+                        "environment": _environment(run),
+                    }
+                )
+    path = expected_path(suite)
+    with atomic_file(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    return path
+
+
+def expected_path(suite: Suite) -> Path:
+    """The committed table of what the reference run gave."""
+    return Path(EXPECTED) / f"{suite.suite}.csv"
+
+
+def figures(metrics: dict[str, Any]) -> dict[str, float]:
+    """The figures of a metrics file, in percent, by the names of the table's columns."""
+    named = {f"R@{k}": share for k, share in metrics["recall"].items()}
+    named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
+    named["MAP@R"] = metrics["map_at_r"]
+    return {name: 100 * share for name, share in named.items()}
+
+
+def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
+    path = Path(METRICS.format(run=run.name))
+    dataset = suite.dataset(run.dataset)
+    common = {
+        "run": run.name,
+        "dataset": run.dataset,
+        "method": run.method,
+        "backbone": run.backbone.name,
+        "dim": run.dim,
+        "seed": run.seed,
+        "settings_sha256": settings_hash(suite, run),
+        "metrics_sha256": hash_file(path) if path.exists() else None,
+    }
+    if path.exists():
+        found = figures(json.loads(path.read_text()))
+    else:
+        names = [f"R@{k}" for k in dataset.ks]
+        found = dict.fromkeys([*names, "MAP@R"], float("nan"))
+    return [common | {"measure": measure, "value": value} for measure, value in found.items()]
+
+
+def settings_hash(suite: Suite, run: Run) -> str:
+    """A hash of all settings that a run's figures follow from; where its files come from is none."""
+    dataset = suite.dataset(run.dataset).model_dump(exclude={"sources", "mirrors"})
+    return sha256(json.dumps([run.model_dump(), dataset], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _expected(suite: Suite) -> pd.DataFrame:
+    path = expected_path(suite)
+    columns = [*KEYS, "expected", "tolerance", "metrics_sha256", "settings_sha256"]
+    table = pd.read_csv(path)[columns] if path.exists() else pd.DataFrame(columns=columns)
+    return table.astype({"expected": float, "tolerance": float}).rename(columns=_theirs)
+
+
+def _theirs(column: str) -> str:
+    return f"expected_{column}" if column.endswith("_sha256") else column
+
+
+def _grade(cell: dict[str, Any]) -> str:
+    if pd.isna(cell["value"]):
+        return "not run"
+    if cell["settings_sha256"] != cell["expected_settings_sha256"]:
+        return "no reference"
+    if cell["metrics_sha256"] == cell["expected_metrics_sha256"]:
+        return "identical"
+    near = abs(cell["value"] - cell["expected"]) <= cell["tolerance"]
+    return "within tolerance" if near else "out of tolerance"
+
+
+def _paper(cells: pd.DataFrame) -> pd.Series:
+    """The paper's figure for each cell that Table 1 has."""
+    published = pd.read_csv(PAPER)
+    keys = ["method", "backbone", "dim", "dataset", "measure"]
+    published["measure"] = "R@" + published["k"].astype(str)
+    ours = cells.assign(method=cells["method"].map(PAPER_NAMES))
+    return ours.merge(published, on=keys, how="left")["recall_percent"]
+
+
+def _environment(run: Run) -> str:
+    from hier.provenance.record import environment
+
+    here = environment()
+    packages = here["packages"]
+    return (
+        f"{here['processor']}; Python {here['python']}; torch {packages['torch']}; "
+        f"timm {packages['timm']}; {run.runtime.threads} thread(s)"
+    )

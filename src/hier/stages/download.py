@@ -1,0 +1,12 @@
+"""download: a dataset's archive, drawn or fetched, verified before it is used."""
+
+from pathlib import Path
+
+from hier.config.suite import Suite
+from hier.data.download import download
+from hier.pipeline import Job
+
+
+def run(job: Job, suite: Suite, identity: str) -> None:
+    """Write data/<dataset>/archive/."""
+    download(suite.dataset(job.key), Path(job.outputs[0]), ())

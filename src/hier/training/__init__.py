@@ -1,0 +1,1 @@
+"""Training: one readable loop, its parameter groups, schedules, checkpoints and generators."""

@@ -1,0 +1,79 @@
+"""Batches of training images, whatever the number of loader workers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hier.config.run import Run
+from hier.data.augmentation import augment
+from hier.data.sampling import epoch_batches
+from hier.data.store import ImageStore
+from hier.generators import numpy_generator
+
+
+class AugmentedImages(Dataset[Tensor]):
+    """One epoch's images in the order of its batches, each augmented by a generator of its own.
+
+    The generator is a function of (seed, epoch, position), so that no worker's state matters.
+    """
+
+    def __init__(self, store: ImageStore, rows: NDArray[np.int64], run: Run, epoch: int) -> None:
+        self.store, self.rows, self.run, self.epoch = store, rows, run, epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Tensor:
+        """The augmented image at `position` of the epoch, uint8 (3×S×S)."""
+        rng = numpy_generator(self.run.seed, "augmentation", self.epoch, position)
+        image = augment(self.store[int(self.rows[position])], self.run.augmentation, rng)
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+class TrainingImages:
+    """Batches of normalised images and their classes, epoch by epoch.
+
+    Args:
+        store: the image store.
+        rows: rows of the store that are training images, int64 (N).
+        classes: their classes as 0 … C−1, int64 (N).
+    """
+
+    def __init__(
+        self, store: ImageStore, rows: NDArray[np.int64], classes: NDArray[np.int64], run: Run
+    ) -> None:
+        self.store, self.rows, self.classes, self.run = store, rows, classes, run
+        self.steps = len(rows) // run.sampler.batch_size
+
+    def epoch(self, epoch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images B×3×S×S float32, classes B int64) on `device`."""
+        batches = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
+        images = AugmentedImages(self.store, self.rows[batches.ravel()], self.run, epoch)
+        loader = DataLoader(
+            images,
+            batch_size=self.run.sampler.batch_size,
+            num_workers=self.run.runtime.workers,
+            pin_memory=device.type == "cuda",
+        )
+        normalise = Normalise(self.run.backbone.mean, self.run.backbone.std, device)
+        for batch, positions in zip(loader, batches, strict=True):
+            classes = torch.from_numpy(self.classes[positions])
+            yield normalise(batch), classes.to(device, non_blocking=True)
+
+
+class Normalise:
+    """(x / 255 − mean) / std per channel, on the device."""
+
+    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
+        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (B×3×H×W) → float32 of the same shape, channels last in memory (faster convolutions)."""
+        images = images.to(self.mean.device, non_blocking=True)
+        images = images.to(torch.float32, memory_format=torch.channels_last)
+        return (images - self.mean) / self.std

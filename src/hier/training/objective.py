@@ -1,0 +1,69 @@
+"""What is minimised: λ1 · metric loss + λ2 · HIER, λ1 = 1 (paper, equation 9)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from hier.config.run import Hier, Hyp, MultiSimilarity, NoLoss, ProxyAnchor, Run
+from hier.generators import torch_generator
+
+
+class Objective(nn.Module):
+    """The metric loss and the regulariser of a run, with their proxies."""
+
+    def __init__(self, run: Run, num_classes: int) -> None:
+        super().__init__()
+        self.metric = metric_loss(run, num_classes)
+        self.regularizer = regularizer(run)
+        self.weight = run.regularizer.weight if isinstance(run.regularizer, Hier) else 0.0
+        self.on_sphere = not isinstance(run.loss, Hyp)  # every loss but Hyp's sees directions only
+
+    def forward(
+        self, z: Tensor, classes: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The terms of the loss for embeddings z (B×D), weighted; their sum is what is minimised."""
+        z = z if z.dtype == torch.float64 else z.float()
+        terms = {"metric": self.metric(normalize(z) if self.on_sphere else z, classes)}
+        if self.regularizer is not None:
+            terms["hier"] = self.weight * self.regularizer(z, classes, generator)
+        return terms
+
+
+def metric_loss(run: Run, num_classes: int) -> nn.Module:
+    """The module of `run.loss`."""
+    from hier.losses.hyp import HypLoss
+    from hier.losses.metric import MultiSimilarity as MultiSimilarityLoss
+    from hier.losses.metric import ProxyAnchor as ProxyAnchorLoss
+
+    match run.loss:
+        case ProxyAnchor(margin=margin, alpha=alpha):
+            generator = torch_generator(run.seed, "metric proxies")
+            return ProxyAnchorLoss(
+                num_classes, run.dim, margin=margin, alpha=alpha, generator=generator
+            )
+        case MultiSimilarity(alpha=alpha, beta=beta, base=base):
+            return MultiSimilarityLoss(alpha=alpha, beta=beta, base=base)
+        case Hyp(temperature=temperature):
+            return HypLoss(temperature=temperature, curvature=run.head.curvature if run.head else 0)
+        case NoLoss():
+            raise ValueError("a run without a metric loss is not trained")
+
+
+def regularizer(run: Run) -> nn.Module | None:
+    """The module of `run.regularizer`, if any."""
+    from hier.losses.hier import HierRegularizer
+
+    if not isinstance(run.regularizer, Hier) or run.head is None:
+        return None
+    config = run.regularizer
+    return HierRegularizer(
+        config.proxies,
+        run.dim,
+        curvature=run.head.curvature,
+        clip_radius=run.head.clip_radius,
+        neighbours=config.neighbours,
+        triplets_per_anchor=config.triplets_per_anchor,
+        temperature=config.temperature,
+        margin=config.margin,
+        generator=torch_generator(run.seed, "hierarchical proxies"),
+    )

@@ -1,0 +1,51 @@
+"""Parameter groups, their learning rates over the epochs, and the frozen warm-up (method, section 5)."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from hier.config.run import Optimizer, Schedule
+from hier.models.network import EmbeddingNetwork
+from hier.training.objective import Objective
+
+
+def build_optimizer(
+    network: EmbeddingNetwork, objective: Objective, config: Optimizer
+) -> torch.optim.AdamW:
+    """AdamW over up to four groups: backbone, head, hierarchical proxies, metric-loss proxies.
+
+    Weight decay applies to all of them, as in the official code.
+    """
+    parts: dict[str, tuple[nn.Module | None, float]] = {
+        "backbone": (network.backbone, config.multipliers.backbone),
+        "head": (network.head, config.multipliers.head),
+        "hierarchical_proxies": (objective.regularizer, config.multipliers.hierarchical_proxies),
+        "metric_proxies": (objective.metric, config.multipliers.metric_proxies),
+    }
+    groups: list[dict[str, Any]] = []
+    for name, (module, multiplier) in parts.items():
+        parameters = [p for p in module.parameters() if p.requires_grad] if module else []
+        if parameters:
+            groups.append({"name": name, "params": parameters, "base_lr": config.lr * multiplier})
+    return torch.optim.AdamW(
+        groups, lr=config.lr, weight_decay=config.weight_decay, eps=config.eps
+    )
+
+
+def start_epoch(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> float:
+    """Set each group's rate for `epoch` (from 0); return the factor on the base rates.
+
+    While warming up the backbone is frozen: its parameters get no gradient and so take no step.
+    """
+    factor = 1.0
+    if schedule.name == "step":
+        factor = schedule.gamma ** (epoch // schedule.step_size)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+        if group["name"] == "backbone":
+            for parameter in group["params"]:
+                parameter.requires_grad_(epoch >= schedule.warmup_epochs)
+                if epoch < schedule.warmup_epochs:
+                    parameter.grad = None
+    return factor
