@@ -1,0 +1,19 @@
+# The executor's view of the pipeline: what to run stands in params.yaml (hier compose writes it).
+#
+#   snakemake --cores all          run what is missing or stale
+#   snakemake --cores all -n       say what that would be
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/results.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        outputs_of_suite(),

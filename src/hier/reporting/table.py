@@ -1,0 +1,105 @@
+"""The graded table: one row per run, in Markdown and on the terminal."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hier.provenance.verify import GRADES
+
+# From what one would worry about most to least; a row shows its worst cell.
+WORST_FIRST = ("not run", "out of tolerance", "no reference", "within tolerance", "identical")
+RUN_KEYS = ["dataset", "method", "backbone", "dim", "seed"]
+
+
+def wide(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per run: its keys, a column per measure (percent), the worst grade of its cells."""
+    measures = list(dict.fromkeys(cells["measure"]))
+    rows = []
+    for run, group in cells.groupby("run", sort=False):
+        values = group.set_index("measure")["value"]
+        grade = min(group["grade"], key=WORST_FIRST.index)
+        keys = group.iloc[0][RUN_KEYS].to_dict()
+        rows.append({"run": run, **keys, **{m: values.get(m) for m in measures}, "grade": grade})
+    return pd.DataFrame(rows)
+
+
+def markdown(cells: pd.DataFrame, suite: str) -> str:
+    """results/table.md: the table, the best method per column in bold, and which is best in words."""
+    table = wide(cells)
+    measures = list(dict.fromkeys(cells["measure"]))
+    header = ["dataset", "method", "backbone", "D", "seed", *measures, "grade"]
+    lines = [f"# Suite {suite}", "", _row(header), _row(["---"] * 5 + ["---:"] * len(measures) + ["---"])]
+    best = table.groupby("dataset")[measures].transform("max")
+    for i, row in table.iterrows():
+        figures = []
+        for measure in measures:
+            value = row[measure]
+            text = "–" if pd.isna(value) else f"{value:.2f}"
+            figures.append(f"**{text}**" if value == best.loc[i, measure] else text)
+        lines.append(_row([*(str(row[key]) for key in RUN_KEYS), *figures, row["grade"]]))
+    lines += ["", *best_in_words(cells), "", counts_in_words(cells), ""]
+    published = cells[cells["paper"].notna()]
+    if len(published):
+        lines += ["| run | measure | paper | ours | difference |", "|---|---|---:|---:|---:|"]
+        lines += [
+            _row([c["run"], c["measure"], f"{c['paper']:.1f}", f"{c['value']:.2f}",
+                  f"{c['value'] - c['paper']:+.2f}"])
+            for c in published.to_dict("records")
+        ]  # fmt: skip
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def best_in_words(cells: pd.DataFrame) -> list[str]:
+    """Per dataset, which run has the highest R@1, and by how much."""
+    sentences = []
+    for dataset, group in cells[cells["measure"] == "R@1"].groupby("dataset", sort=False):
+        ranked = group.dropna(subset=["value"]).sort_values("value", ascending=False)
+        if len(ranked) < 2:
+            continue
+        first, second = ranked.iloc[0], ranked.iloc[1]
+        sentences.append(
+            f"Best R@1 on {dataset}'s unseen classes: {first['method']} (seed {first['seed']}) with "
+            f"{first['value']:.2f}, {first['value'] - second['value']:.2f} points above "
+            f"{second['method']} ({second['value']:.2f})."
+        )
+    return sentences
+
+
+def counts_in_words(cells: pd.DataFrame) -> str:
+    """How many cells have which grade."""
+    counts = cells["grade"].value_counts()
+    return f"{len(cells)} cells: " + ", ".join(
+        f"{counts[grade]} {grade}" for grade in GRADES if grade in counts
+    )
+
+
+def print_grades(cells: pd.DataFrame) -> None:
+    """Every cell with its grade, on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    colours = {"identical": "green", "within tolerance": "green", "no reference": "yellow"}
+    table = Table()
+    for column in ("run", "measure"):
+        table.add_column(column, overflow="fold")
+    for column in ("value", "expected", "± tolerance", "paper"):
+        table.add_column(column, justify="right")
+    table.add_column("grade")
+    for cell in cells.to_dict("records"):
+        colour = colours.get(cell["grade"], "red")
+        table.add_row(
+            cell["run"], cell["measure"], *_figures(cell), f"[{colour}]{cell['grade']}[/{colour}]"
+        )
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(table)
+    for sentence in [*best_in_words(cells), counts_in_words(cells)]:
+        console.print(sentence, highlight=False)
+
+
+def _figures(cell: dict) -> list[str]:
+    names = ("value", "expected", "tolerance", "paper")
+    return ["–" if pd.isna(cell[name]) else f"{cell[name]:.2f}" for name in names]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

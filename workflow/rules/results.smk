@@ -1,0 +1,23 @@
+# metrics → table → page
+
+
+rule tabulate:
+    input:
+        inputs("tabulate"),
+    output:
+        outputs("tabulate"),
+    params:
+        settings=settings("tabulate"),
+    shell:
+        "hier tabulate"
+
+
+rule report:
+    input:
+        inputs("report"),
+    output:
+        outputs("report"),
+    params:
+        settings=settings("report"),
+    shell:
+        "hier report"
