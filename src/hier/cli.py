@@ -45,7 +45,9 @@ def cli(debug: bool) -> None:
 
 @cli.command()
 @click.argument("overrides", nargs=-1)
-@click.option("--check", is_flag=True, help="Write nothing; fail if params.yaml or dvc.yaml differ.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; fail if params.yaml or dvc.yaml differ."
+)
 def compose(overrides: tuple[str, ...], check: bool) -> None:
     """Resolve a suite into params.yaml and dvc.yaml.
 

@@ -201,7 +201,10 @@ def dvc_yaml(params: dict[str, Any]) -> str:
     stages: dict[str, Any] = {}
     for stage in STAGES.values():
         key = "" if stage.each == "suite" else "${key}"
-        names = {"run": "${key}", "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}"}
+        names = {
+            "run": "${key}",
+            "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}",
+        }
         gathered = [t.format(run=run) for t in stage.gathers for run in params["runs"]]
         outs = [path.format(**names) for path in stage.outputs]
         body: dict[str, Any] = {

@@ -96,7 +96,7 @@ def nothing_left(out):
 class TestFolders:
     def test_a_mirror_is_copied_not_linked(self, tmp_path, out):
         mirror = folder_with(tmp_path / "mirror", data_tgz=GOOD, other_txt=b"not asked for")
-        download(fetched([a_file()]), out, [str(mirror)])
+        download(fetched([a_file()], mirrors=[str(mirror)]), out)
         assert listing(out) == {"data.tgz": GOOD}
         assert (out / "data.tgz").stat().st_nlink == 1
         assert [path.name for path in out.parent.iterdir()] == ["archive"]
@@ -104,24 +104,24 @@ class TestFolders:
     def test_what_stood_there_is_replaced(self, tmp_path, out):
         folder_with(out, old_tgz=b"old")
         mirror = folder_with(tmp_path / "mirror", data_tgz=GOOD)
-        download(fetched([a_file()]), out, [str(mirror)])
+        download(fetched([a_file()], mirrors=[str(mirror)]), out)
         assert listing(out) == {"data.tgz": GOOD}
 
     def test_md5_is_a_proof_too(self, tmp_path, out):
         mirror = str(folder_with(tmp_path / "mirror", data_tgz=GOOD))
         right = hashlib.md5(GOOD).hexdigest()
-        download(fetched([File(name="data.tgz", md5=right)]), out, [mirror])
+        download(fetched([File(name="data.tgz", md5=right)], mirrors=[mirror]), out)
         assert listing(out) == {"data.tgz": GOOD}
         with pytest.raises(ChecksumError, match=rf"expected {'0' * 32}, found {right}"):
-            download(fetched([File(name="data.tgz", md5="0" * 32)]), out, [mirror])
+            download(fetched([File(name="data.tgz", md5="0" * 32)], mirrors=[mirror]), out)
 
-    def test_order_environment_then_dataset_then_argument(self, tmp_path, out, monkeypatch):
-        names = ("environment", "dataset", "argument")
+    def test_order_environment_then_dataset(self, tmp_path, out, monkeypatch):
+        names = ("environment", "first", "second")
         mirrors = [folder_with(tmp_path / name, data_tgz=name.encode()) for name in names]
+        monkeypatch.setenv("HIER_MIRROR", str(mirrors[0]))
         for name, mirror in zip(names, mirrors, strict=True):
-            monkeypatch.setenv("HIER_MIRROR", str(mirrors[0]))
             file = a_file(content=name.encode())
-            download(fetched([file], mirrors=[str(mirrors[1])]), out, [str(mirrors[2])])
+            download(fetched([file], mirrors=[str(m) for m in mirrors[1:]]), out)
             assert listing(out) == {"data.tgz": name.encode()}
             (mirror / "data.tgz").unlink()
 
@@ -129,7 +129,7 @@ class TestFolders:
         bad = folder_with(tmp_path / "bad", data_tgz=b"tampered")
         good = folder_with(tmp_path / "good", data_tgz=GOOD)
         with pytest.raises(ChecksumError) as caught:
-            download(fetched([a_file()]), out, [str(bad), str(good)])
+            download(fetched([a_file()], mirrors=[str(bad), str(good)]), out)
         for part in ("data.tgz", sha256(GOOD), sha256(b"tampered"), str(bad)):
             assert part in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -139,20 +139,22 @@ class TestFolders:
         folder_with(out, data_tgz=GOOD)
         bad = folder_with(tmp_path / "bad", data_tgz=b"tampered")
         with pytest.raises(ChecksumError):
-            download(fetched([a_file()]), out, [str(bad)])
+            download(fetched([a_file()], mirrors=[str(bad)]), out)
         assert listing(out) == {"data.tgz": GOOD}
 
     def test_the_second_source_where_the_first_is_incomplete(self, tmp_path, out):
         mirror = folder_with(tmp_path / "mirror", a_zip=b"a", c_zip=b"c", d_zip=b"d")
         first = [a_file("a.zip", b"a"), a_file("b.zip", b"b")]
         second = [a_file("c.zip", b"c"), a_file("d.zip", b"d")]
-        download(fetched(first, second), out, [str(mirror)])
+        download(fetched(first, second, mirrors=[str(mirror)]), out)
         assert listing(out) == {"c.zip": b"c", "d.zip": b"d"}
 
     def test_no_source_at_all(self, tmp_path, out):
-        dataset = fetched([a_file("a.zip")], [a_file("b.zip"), a_file("c.zip")])
+        dataset = fetched(
+            [a_file("a.zip")], [a_file("b.zip"), a_file("c.zip")], mirrors=[str(tmp_path)]
+        )
         with pytest.raises(DownloadError) as caught:
-            download(dataset, out, [str(tmp_path)])
+            download(dataset, out)
         assert str(caught.value) == (
             "tiny: no source could be had. "
             f"a.zip was looked for at {tmp_path}/a.zip: no such file; or "
@@ -165,7 +167,7 @@ class TestFolders:
         with pytest.raises(
             DownloadError, match=r"a\.zip was looked for at nowhere: it has no addr"
         ):
-            download(fetched([a_file("a.zip")]), out, [])
+            download(fetched([a_file("a.zip")]), out)
 
     @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
     def test_interruption_and_full_disk_leave_nothing(self, tmp_path, out, monkeypatch, failure):
@@ -177,7 +179,7 @@ class TestFolders:
         mirror = folder_with(tmp_path / "mirror", data_tgz=GOOD)
         expected = DiskFullError if isinstance(failure, OSError) else KeyboardInterrupt
         with pytest.raises(expected):
-            download(fetched([a_file()]), out, [str(mirror)])
+            download(fetched([a_file()], mirrors=[str(mirror)]), out)
         assert nothing_left(out)
 
 
@@ -186,7 +188,7 @@ class TestAddresses:
         served, url, requests = server
         content = GOOD * 200_000  # several chunks
         folder_with(served, remote_bin=content)
-        download(fetched([a_file(content=content, url=f"{url}/remote.bin")]), out, [])
+        download(fetched([a_file(content=content, url=f"{url}/remote.bin")]), out)
         assert listing(out) == {"data.tgz": content}
         assert requests == ["/remote.bin"]
 
@@ -194,7 +196,7 @@ class TestAddresses:
         served, url, requests = server
         folder_with(served / "mirror", data_tgz=GOOD)
         file = a_file(url=f"{url}/data.tgz")
-        download(fetched([file], mirrors=[f"{url}/empty/", f"{url}/mirror"]), out, [])
+        download(fetched([file], mirrors=[f"{url}/empty/", f"{url}/mirror"]), out)
         assert listing(out) == {"data.tgz": GOOD}
         assert [r for r in requests if r.startswith("/")][-1] == "/mirror/data.tgz"
         assert "/data.tgz" not in requests
@@ -203,14 +205,14 @@ class TestAddresses:
         served, url, _ = server
         folder_with(served, data_tgz=b"<html>moved</html>")
         with pytest.raises(ChecksumError, match=rf"data\.tgz from {url}/data\.tgz: expected"):
-            download(fetched([a_file(url=f"{url}/data.tgz")]), out, [])
+            download(fetched([a_file(url=f"{url}/data.tgz")]), out)
         assert nothing_left(out)
 
     def test_not_found_and_no_server_say_why(self, server, out):
         _, url, _ = server
         dataset = fetched([a_file(url=f"{url}/gone.tgz")], [a_file(url="http://127.0.0.1:9/a.tgz")])
         with pytest.raises(DownloadError) as caught:
-            download(dataset, out, [])
+            download(dataset, out)
         assert f"{url}/gone.tgz: HTTP 404" in str(caught.value)
         assert "http://127.0.0.1:9/a.tgz: ConnectionError" in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -219,16 +221,16 @@ class TestAddresses:
     def test_a_transfer_that_breaks_off_says_so(self, server, out):
         _, url, _ = server
         with pytest.raises(DownloadError, match=rf"{url}/cut\.tgz: ChunkedEncodingError"):
-            download(fetched([a_file(url=f"{url}/cut.tgz")]), out, [])
+            download(fetched([a_file(url=f"{url}/cut.tgz")]), out)
         assert nothing_left(out)
 
     def test_no_ftp_server_says_why(self, out):
         with pytest.raises(DownloadError, match=r"ftp://127\.0\.0\.1/a\.tgz: ConnectionRefused"):
-            download(fetched([a_file(url="ftp://127.0.0.1/a.tgz")]), out, [])
+            download(fetched([a_file(url="ftp://127.0.0.1/a.tgz")]), out)
 
     def test_other_protocols_are_refused(self, out):
         with pytest.raises(DownloadError, match="addresses begin with http://, https:// or ftp://"):
-            download(fetched([a_file(url="file:///etc/passwd")]), out, [])
+            download(fetched([a_file(url="file:///etc/passwd")]), out)
 
 
 class TestContents:
@@ -262,10 +264,10 @@ class TestContents:
         mirror.mkdir()
         path = self.archive(mirror / "a.tgz", "w:gz", "top", self.FILES)
         right = contents_digest(path)
-        download(fetched([File(name="a.tgz", contents=right)]), out, [str(mirror)])
+        download(fetched([File(name="a.tgz", contents=right)], mirrors=[str(mirror)]), out)
         assert list(listing(out)) == ["a.tgz"]
         with pytest.raises(ChecksumError, match=rf"expected {'0' * 64}, found {right}"):
-            download(fetched([File(name="a.tgz", contents="0" * 64)]), out, [str(mirror)])
+            download(fetched([File(name="a.tgz", contents="0" * 64)], mirrors=[str(mirror)]), out)
 
     def test_a_truncated_archive_leaves_nothing(self, tmp_path, out):
         mirror = tmp_path / "mirror"
@@ -273,7 +275,7 @@ class TestContents:
         path = self.archive(mirror / "a.tgz", "w:gz", "top", self.FILES)
         path.write_bytes(path.read_bytes()[:60])
         with pytest.raises(ArchiveError, match=r"a\.tgz: damaged or cut short"):
-            download(fetched([File(name="a.tgz", contents="0" * 64)]), out, [str(mirror)])
+            download(fetched([File(name="a.tgz", contents="0" * 64)], mirrors=[str(mirror)]), out)
         assert nothing_left(out)
 
     def test_the_real_grocery_archive(self):
@@ -293,7 +295,7 @@ def test_generated_datasets_are_drawn(out):
             "sources": [],
         }
     )
-    download(dataset, out, [])
+    download(dataset, out)
     assert list(listing(out)) == ["tiny.tgz"]
     with tarfile.open(out / "tiny.tgz") as tar:
         assert sum(name.endswith(".jpg") for name in tar.getnames()) == 4

@@ -40,7 +40,7 @@ TINY = Dataset(
 
 @pytest.fixture
 def archives(tmp_path):
-    download(TINY, tmp_path / "archive", [])
+    download(TINY, tmp_path / "archive")
     return tmp_path / "archive"
 
 
@@ -213,7 +213,7 @@ def test_configurations_are_valid(name):
 def test_the_demo_as_configured(tmp_path):
     text = (CONF / "demo.yaml").read_text(encoding="utf-8")
     dataset = Dataset.model_validate(yaml.safe_load(text))
-    download(dataset, tmp_path / "archive", [])
+    download(dataset, tmp_path / "archive")
     prepare(dataset, tmp_path / "archive", tmp_path / "index.parquet", tmp_path / "images.npy")
     index = read_index(tmp_path / "index.parquet")
     families = index["superclass"].str.split("/").str[0]

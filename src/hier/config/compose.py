@@ -200,7 +200,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 @cache
 def _compose(name: str, overrides: tuple[str, ...]) -> DictConfig:
     try:
-        return hydra_compose(config_name=name, overrides=overrides)
+        return hydra_compose(config_name=name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
 

@@ -5,8 +5,14 @@ Configured by Hydra groups in conf/; each class below is the shape of one group.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from hier.config.base import Strict
 from hier.config.dataset import Sha256

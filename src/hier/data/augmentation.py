@@ -27,9 +27,10 @@ def crop_box(
     Area uniform in `scale`, aspect ratio log-uniform in `ratio`, ten tries, then the centre crop
     of the nearest allowed ratio.
     """
+    smallest, largest = config.scale
     low, high = (math.log(r) for r in config.ratio)
     for _ in range(10):
-        area = height * width * rng.uniform(*config.scale)
+        area = height * width * rng.uniform(smallest, largest)
         ratio = math.exp(rng.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

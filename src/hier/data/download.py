@@ -28,13 +28,13 @@ class _NotThereError(Exception):
     """A place that does not have the file, or does not answer; the message says why."""
 
 
-def download(dataset: Dataset, destination: Path, mirrors: Sequence[str]) -> None:
+def download(dataset: Dataset, destination: Path) -> None:
     """Put the dataset's verified archives into the folder `destination`, all or none.
 
     Generated datasets are drawn. Others come from the first of `dataset.sources` of which every
     file can be had. Each file is looked for in the mirrors (folders or addresses): those of the
-    environment variable HIER_MIRROR (separated by commas or as in PATH), `dataset.mirrors`, then
-    `mirrors`; and at last at its own `url` (http, https or ftp).
+    environment variable HIER_MIRROR (separated by commas or as in PATH), then `dataset.mirrors`;
+    and at last at its own `url` (http, https or ftp).
 
     Raises:
         ChecksumError: a copy was found and is not what the configuration promises.
@@ -46,7 +46,7 @@ def download(dataset: Dataset, destination: Path, mirrors: Sequence[str]) -> Non
         if dataset.generate is not None:
             write_archive(dataset.generate, folder / f"{dataset.name}.tgz")
         else:
-            places = [*mirrors_of_environment(), *dataset.mirrors, *mirrors]
+            places = [*mirrors_of_environment(), *dataset.mirrors]
             _download_first(dataset, folder, places)
 
 

@@ -28,7 +28,8 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
         ConfigError: `exclude` names an image that does not exist.
         DiskFullError: no space left.
     """
-    files = sorted(archives.iterdir()) if archives.is_dir() else []
+    # Snakemake leaves a hidden time stamp in the folders that it makes.
+    files = sorted(f for f in archives.glob("*") if not f.name.startswith("."))
     if not files:
         raise MissingInputError(archives, f"hier download {dataset.name}")
     store_path.parent.mkdir(parents=True, exist_ok=True)

@@ -84,6 +84,8 @@ def build_network(config: Backbone, head: Head | None) -> EmbeddingNetwork:
         )
     if config.weights:
         load_weights(backbone, config.weights)
-    top = EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
+    top = (
+        EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
+    )
     network = EmbeddingNetwork(backbone, top, config.freeze_batch_norm)
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

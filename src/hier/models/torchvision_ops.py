@@ -14,7 +14,7 @@ _LIBRARIES: list[torch.library.Library] = []  # a library's definitions live as 
 def ensure() -> None:
     """Make `import torchvision` work in this process."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

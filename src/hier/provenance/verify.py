@@ -55,7 +55,9 @@ def record_expected(suite: Suite) -> Path:
                         "run": cell["run"],
                         "measure": cell["measure"],
                         "expected": round(cell["value"], 4),
-                        "tolerance": TOLERANCE_TRAINED if run.schedule.epochs else TOLERANCE_UNTRAINED,
+                        "tolerance": TOLERANCE_TRAINED
+                        if run.schedule.epochs
+                        else TOLERANCE_UNTRAINED,
                         "metrics_sha256": cell["metrics_sha256"],
                         "settings_sha256": cell["settings_sha256"],
                         "environment": _environment(run),

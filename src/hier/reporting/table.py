@@ -28,7 +28,12 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
     table = wide(cells)
     measures = list(dict.fromkeys(cells["measure"]))
     header = ["dataset", "method", "backbone", "D", "seed", *measures, "grade"]
-    lines = [f"# Suite {suite}", "", _row(header), _row(["---"] * 5 + ["---:"] * len(measures) + ["---"])]
+    lines = [
+        f"# Suite {suite}",
+        "",
+        _row(header),
+        _row(["---"] * 5 + ["---:"] * len(measures) + ["---"]),
+    ]
     best = table.groupby("dataset")[measures].transform("max")
     for i, row in table.iterrows():
         figures = []

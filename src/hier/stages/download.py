@@ -9,4 +9,4 @@ from hier.pipeline import Job
 
 def run(job: Job, suite: Suite, identity: str) -> None:
     """Write data/<dataset>/archive/."""
-    download(suite.dataset(job.key), Path(job.outputs[0]), ())
+    download(suite.dataset(job.key), Path(job.outputs[0]))

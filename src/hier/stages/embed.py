@@ -61,9 +61,7 @@ def embed(
     """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order."""
     network.eval()
     images = CentreCrops(store, rows, run.embed)
-    loader = DataLoader(
-        images, batch_size=run.embed.batch_size, num_workers=run.runtime.workers
-    )
+    loader = DataLoader(images, batch_size=run.embed.batch_size, num_workers=run.runtime.workers)
     normalise = Normalise(run.backbone.mean, run.backbone.std, device)
     parts = []
     with progress(f"{run.name}: embedding", len(rows)) as shown:

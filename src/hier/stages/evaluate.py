@@ -58,7 +58,5 @@ def evaluate(embeddings: Tensor, index: pd.DataFrame, run: Run, ks: list[int]) -
         embeddings[query], labels[query], embeddings[gallery], labels[gallery], **search
     )
     if run.head and run.head.curvature:
-        metrics["clip_share"] = clip_share(
-            embeddings, run.head.curvature, run.head.clip_radius
-        )
+        metrics["clip_share"] = clip_share(embeddings, run.head.curvature, run.head.clip_radius)
     return metrics | {"queries": int(query.sum()), "gallery": int(gallery.sum())}

@@ -83,7 +83,8 @@ def train(
                 meter.update(loss, terms)
             history.append(meter.means() | {"rate": rate})
             checkpoints.save(
-                epoch, {name: part.state_dict() for name, part in saved.items()} | {"history": history}
+                epoch,
+                {name: part.state_dict() for name, part in saved.items()} | {"history": history},
             )
     return network, objective, history
 

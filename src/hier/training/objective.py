@@ -18,9 +18,7 @@ class Objective(nn.Module):
         self.weight = run.regularizer.weight if isinstance(run.regularizer, Hier) else 0.0
         self.on_sphere = not isinstance(run.loss, Hyp)  # every loss but Hyp's sees directions only
 
-    def forward(
-        self, z: Tensor, classes: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def forward(self, z: Tensor, classes: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of the loss for embeddings z (B×D), weighted; their sum is what is minimised."""
         z = z if z.dtype == torch.float64 else z.float()
         terms = {"metric": self.metric(normalize(z) if self.on_sphere else z, classes)}
