@@ -1,0 +1,67 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+SUITE ?= demo
+CORES ?= all
+OVERRIDES ?=
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+# Suites that need an optional dependency of pyproject.toml name it here.
+EXTRA_grocery := grocery
+INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
+
+.PHONY: help install reproduce test lint format expected lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo "Variables: SUITE=$(SUITE) CORES=$(CORES) OVERRIDES='regularizer.weight=1.0 seeds=[0,1]'"
+
+reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table and where the report lies
+	@hier compose suite=$(SUITE) $(OVERRIDES)
+	@snakemake --cores $(CORES) --quiet rules
+	@hier verify
+	@echo "table:  results/table.md"
+	@echo "report: results/report/index.html"
+
+test: $(INSTALLED) lint ## lint, type-check and run the tests, with coverage
+	@pytest --cov --cov-report=term:skip-covered
+
+lint: $(INSTALLED) ## ruff (lint and format) and mypy
+	@ruff check . && ruff format --check --quiet . && mypy
+
+format: $(INSTALLED) ## format the code
+	@ruff format . && ruff check --fix .
+
+expected: reproduce ## rebuild a suite and record its results as the expected ones
+	@hier verify --update-expected
+
+install: $(INSTALLED) ## make .venv from requirements.lock
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked packages into $(VENV) (a few minutes the first time)"
+	@pip install --quiet --disable-pip-version-check -r requirements.lock
+	@pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	@pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation --editable ".[$*]"
+	@touch $@
+
+lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the tests)
+	@rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/pip install --quiet setuptools ".[dev]"
+	@{ sed '/^[^#]/,$$d' requirements.lock; \
+	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed 's/+cpu$$//'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
+
+clean: ## remove everything that the pipeline made (DVC's cache stays)
+	@rm -rf data runs results .checkpoints .snakemake logs

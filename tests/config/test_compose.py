@@ -1,0 +1,428 @@
+"""Composition: what every suite gives, what overrides do, and one line for whatever is wrong."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hier.config.compose import compose, render
+from hier.config.suite import load
+from hier.errors import ConfigError, MissingInputError, UnknownNameError
+
+CONF = Path(__file__).parents[2] / "conf"
+SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
+HIER = "smoke-hier-test_resnet-16-s0"
+PA = "smoke-pa-test_resnet-16-s0"
+
+
+@pytest.fixture(scope="module")
+def composed():
+    return {name: compose([f"suite={name}"], CONF) for name in SUITES}
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A copy of conf/ in the current folder; yields a function that replaces text in a file."""
+    shutil.copytree(CONF, tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+
+    def edit(file, old, new):
+        path = tmp_path / "conf" / file
+        text = path.read_text()
+        assert old in text, f"{file} no longer holds {old!r}"
+        path.write_text(new if old == "" else text.replace(old, new, 1))
+
+    return edit
+
+
+def smoke(*overrides):
+    return compose(["suite=smoke", *overrides], CONF)
+
+
+def read(path):
+    return yaml.safe_load((CONF / path).read_text())
+
+
+# --- what suites give ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_has_the_runs_of_its_matrix_under_the_agreed_names(name, composed):
+    names = []
+    for entry in read(f"suite/{name}.yaml")["matrix"]:
+        backbone = read(f"backbone/{entry['backbone']}.yaml")
+        for method in entry["methods"]:
+            headless = "head" in (given := read(f"method/{method}.yaml")) and given["head"] is None
+            dim = backbone["features"] if headless else entry["dim"]
+            names += [
+                f"{entry['dataset']}-{method}-{entry['backbone']}-{dim}-s{seed}"
+                for seed in entry["seeds"]
+            ]
+    suite = composed[name]
+    assert suite.suite == name
+    assert list(suite.runs) == names
+    assert [run.name for run in suite.runs.values()] == names
+    assert set(suite.datasets) == {entry.split("-")[0] for entry in names}
+
+
+def test_the_demo_suite_is_spelt_out(composed):
+    assert list(composed["demo"].runs) == [
+        f"demo-{method}-test_resnet-64-s0" for method in ("untrained", "pa", "ms", "hyp", "hier")
+    ]
+    run = composed["demo"].runs["demo-hier-test_resnet-64-s0"]
+    assert run.regularizer.model_dump() == {
+        "name": "hier", "weight": 0.5, "proxies": 64, "neighbours": 20, "triplets_per_anchor": 50,
+        "temperature": 0.1, "margin": 0.1,
+    }  # fmt: skip
+    assert run.loss.model_dump() == {"name": "pa", "margin": 0.1, "alpha": 32.0}
+    assert run.head.model_dump() == {"dim": 64, "curvature": 0.1, "clip_radius": 2.3}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_hier_and_pa_differ_in_nothing_but_the_regularizer_and_the_metric(name, composed):
+    runs = composed[name].runs
+    pairs = [
+        (run, runs[key.replace("-hier-", "-pa-")]) for key, run in runs.items() if "-hier-" in key
+    ]
+    assert pairs
+    for hier, pa in pairs:
+        a, b = hier.model_dump(), pa.model_dump()
+        assert {key for key in a if a[key] != b[key]} == {"method", "regularizer", "evaluate"}
+        assert (a["evaluate"], b["evaluate"]) == ({"metric": "poincare"}, {"metric": "cosine"})
+        assert b["regularizer"] == {"name": "none"}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_rendered_text_loads_as_the_same_suite_and_comes_out_the_same_twice(
+    name, composed, tmp_path
+):
+    text = render(composed[name])
+    (tmp_path / "params.yaml").write_text(text)
+    assert load(tmp_path / "params.yaml") == composed[name]
+    assert render(load(tmp_path / "params.yaml")) == text
+    assert render(compose([f"suite={name}"], CONF)) == text
+    assert text.startswith("# Written by `hier compose`; do not edit")
+
+
+# --- overrides -----------------------------------------------------------------------------------
+
+
+def test_without_overrides_the_suite_is_demo(composed):
+    assert compose([], CONF) == composed["demo"]
+
+
+def test_axes_of_the_matrix():
+    suite = smoke("methods=[pa,hier]", "seeds=[3,1]", "dim=8")
+    assert list(suite.runs) == [
+        f"smoke-{method}-test_resnet-8-s{seed}" for method in ("pa", "hier") for seed in (3, 1)
+    ]
+    suite = smoke("methods=pa", "dataset=demo", "backbone=efficientnet_lite0", "recipe=omniglot")
+    (run,) = suite.runs.values()
+    assert run.name == "demo-pa-efficientnet_lite0-16-s0"
+    assert list(suite.datasets) == ["demo"]
+    assert run.optimizer.lr == 2e-3
+
+
+def test_a_setting_reaches_every_run_that_has_its_key():
+    suite = smoke("methods=[pa,hier]", "optimizer.lr=0.25", "regularizer.weight=0.75")
+    assert [run.optimizer.lr for run in suite.runs.values()] == [0.25, 0.25]
+    assert suite.runs[HIER].regularizer.weight == 0.75
+    assert suite.runs[PA].regularizer.model_dump() == {"name": "none"}
+
+
+def test_a_pattern_reaches_the_runs_that_it_matches():
+    suite = smoke("methods=[pa,hier]", "runs.smoke-pa-*.optimizer.lr=0.25")
+    assert suite.runs[PA].optimizer.lr == 0.25
+    assert suite.runs[HIER] == smoke("methods=hier").runs[HIER]
+
+
+def test_of_two_settings_the_later_holds():
+    suite = smoke("methods=[pa,hier]", "schedule.epochs=7", f"runs.{PA}.schedule.epochs=9")
+    assert {name: run.schedule.epochs for name, run in suite.runs.items()} == {PA: 9, HIER: 7}
+
+
+def test_a_dimension_set_as_a_setting_renames_the_run():
+    assert list(smoke("methods=hier", "head.dim=8").runs) == ["smoke-hier-test_resnet-8-s0"]
+
+
+# --- wrong overrides -----------------------------------------------------------------------------
+
+
+def one_line(caught):
+    text = str(caught.value)
+    assert "\n" not in text
+    assert caught.value.exit_code == 2
+    return text
+
+
+DATASETS = ", ".join(sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+BACKBONES = ", ".join(sorted(path.stem for path in (CONF / "backbone").glob("*.yaml")))
+RECIPES = ", ".join(sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
+METHODS = ", ".join(sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("suite=nope", f"unknown suite 'nope'; choose from: {', '.join(SUITES)}"),
+        ("suite=../config", f"unknown suite '../config'; choose from: {', '.join(SUITES)}"),
+        ("dataset=nope", f"unknown dataset 'nope'; choose from: {DATASETS}"),
+        ("backbone=nope", f"unknown backbone 'nope'; choose from: {BACKBONES}"),
+        ("recipe=nope", f"unknown recipe 'nope'; choose from: {RECIPES}"),
+        (
+            "methods=[pa,nope]",
+            "unknown method of suite smoke: 'nope'; choose from: untrained, pa, ms, hyp, hier",
+        ),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_valid_ones(override, message):
+    with pytest.raises(UnknownNameError) as caught:
+        smoke(override)
+    assert one_line(caught) == message
+
+
+RUN = f"hier compose: runs.{HIER}"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        # keys
+        ("optimizer.learning_rate=1.0", "'optimizer.learning_rate=1.0': no run of suite smoke has"),
+        ("regularizer.wieght=1.0", "'regularizer.wieght=1.0': no run of suite smoke has"),
+        ("optimiser.lr=1.0", "'optimiser.lr=1.0': no run of suite smoke has"),
+        ("optimizer.lr.x=1.0", "'optimizer.lr.x=1.0': no run of suite smoke has"),
+        ("+optimizer.lr=1.0", "'+optimizer.lr=1.0': no run of suite smoke has"),
+        ("runs.smoke-ms-*.optimizer.lr=1.0", "'runs.smoke-ms-*.optimizer.lr=1.0': no run of"),
+        ("runs.smoke-*.optimizer.rate=1.0", "'runs.smoke-*.optimizer.rate=1.0': no run of"),
+        ("loss.beta=1.0", "'loss.beta=1.0': no run of suite smoke has"),
+        ("method=pa", "'method=pa': no run of suite smoke has"),
+        # form
+        ("optimizer.lr", "override 'optimizer.lr' is not of the form key=value"),
+        ("", "override '' is not of the form key=value"),
+        ("~optimizer", "override '~optimizer' is not of the form key=value"),
+        ("optimizer.lr=[0.1", "override 'optimizer.lr=[0.1'"),
+        ("optimizer.lr='0.1", "override 'optimizer.lr='0.1'"),
+        ("seeds=[0", "override 'seeds=[0'"),
+        # types
+        ("optimizer.lr=fast", f"{RUN}.optimizer.lr: Input should be a valid number (given: 'fast'"),
+        ("optimizer.lr='0.1'", f"{RUN}.optimizer.lr: Input should be a valid number"),
+        ("optimizer.lr=true", f"{RUN}.optimizer.lr: Input should be a valid number (given: True"),
+        ("optimizer.lr=", f"{RUN}.optimizer.lr: Input should be a valid number (given: ''"),
+        ("schedule.epochs=1.5", f"{RUN}.schedule.epochs: Input should be a valid integer"),
+        ("schedule.epochs=null", f"{RUN}.schedule.epochs: Input should be a valid integer"),
+        ("augmentation.scale=0.5", f"{RUN}.augmentation.scale: Input should be a valid list"),
+        ("backbone.freeze_batch_norm=1", f"{RUN}.backbone.freeze_batch_norm: Input should be"),
+        ("optimizer.multipliers=1.0", f"{RUN}.optimizer.multipliers: Input should be"),
+        ("loss=hyp", f"{RUN}.loss: Input should be"),
+        ("seeds=[a]", "runs.smoke-hier-test_resnet-16-sa.seed: Input should be a valid integer"),
+        ("dim=1.5", "conf/suite/smoke.yaml: matrix.0.dim: Input should be a valid integer"),
+        # ranges
+        ("dim=0", "runs.smoke-hier-test_resnet-0-s0.head.dim: Input should be greater than 0"),
+        ("dim=-4", "runs.smoke-hier-test_resnet--4-s0.head.dim: Input should be greater than 0"),
+        ("head.dim=0", "head.dim: Input should be greater than 0 (given: 0)"),
+        ("seeds=-1", "s-1.seed: Input should be greater than or equal to 0 (given: -1)"),
+        ("head.curvature=-0.1", f"{RUN}.head.curvature: Input should be greater than or equal to"),
+        ("head.curvature=nan", f"{RUN}.head.curvature: Input should be a finite number"),
+        ("head.clip_radius=0", f"{RUN}.head.clip_radius: Input should be greater than 0"),
+        ("optimizer.lr=-0.1", f"{RUN}.optimizer.lr: Input should be greater than 0 (given: -0.1)"),
+        ("optimizer.lr=0", f"{RUN}.optimizer.lr: Input should be greater than 0 (given: 0)"),
+        ("optimizer.lr=nan", f"{RUN}.optimizer.lr: Input should be a finite number (given: nan)"),
+        ("optimizer.lr=inf", f"{RUN}.optimizer.lr: Input should be a finite number (given: inf)"),
+        ("regularizer.margin=nan", f"{RUN}.regularizer.margin: Input should be a finite number"),
+        ("regularizer.neighbours=1", f"{RUN}.regularizer.neighbours: Input should be greater"),
+        ("augmentation.scale=[0.5,1.5]", f"{RUN}.augmentation.scale.1: Input should be less than"),
+        ("augmentation.scale=[0.0,1.0]", f"{RUN}.augmentation.scale.0: Input should be greater"),
+        ("augmentation.flip=1.5", f"{RUN}.augmentation.flip: Input should be less than or equal"),
+        ("sampler.batch_size=1", f"{RUN}.sampler.batch_size: Input should be greater than or"),
+        ("schedule.epochs=-1", f"{RUN}.schedule.epochs: Input should be greater than or equal"),
+        ("schedule.name=cosine", f"{RUN}.schedule.name: Input should be 'constant' or 'step'"),
+        ("evaluate.metric=l2", f"{RUN}.evaluate.metric: Input should be 'poincare' or 'cosine'"),
+        ("runtime.device=tpu", f"{RUN}.runtime.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ("runtime.threads=0", f"{RUN}.runtime.threads: Input should be greater than 0"),
+        ("backbone.name=a/b", "backbone.name: String should match pattern"),
+        ("dataset.ks=[0]", "hier compose: datasets.smoke.ks.0: Input should be greater than 0"),
+        ("dataset.ks=[]", "hier compose: datasets.smoke.ks: List should have at least 1 item"),
+        ("dataset.generate=null", "datasets.smoke: dataset smoke: give either generate or sources"),
+        # settings that do not go together
+        (
+            "regularizer.neighbours=8",
+            f"{RUN}: regularizer.neighbours 8 must be below sampler.batch_size 8",
+        ),
+        (
+            "regularizer.proxies=4",
+            f"{RUN}: regularizer.neighbours 4 must be below regularizer.proxies 4",
+        ),
+        (
+            "sampler.images_per_class=3",
+            f"{RUN}.sampler: sampler.images_per_class 3 does not divide sampler.batch_size 8",
+        ),
+        ("head.curvature=0", f"{RUN}: the HIER regularizer needs a head with head.curvature > 0"),
+        ("head=null", "the HIER regularizer needs a head with head.curvature > 0"),
+        ("embed.crop=33", f"{RUN}: embed.crop 33 exceeds embed.resize 32"),
+        # nothing left
+        ("methods=[]", "hier compose: runs: Dictionary should have at least 1 item"),
+    ],
+)
+def test_a_wrong_override_is_one_line(override, message):
+    with pytest.raises(ConfigError) as caught:
+        smoke(*(["methods=hier"] if "methods" not in override else []), override)
+    assert message in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["methods=hyp", "sampler.images_per_class=1"],
+            "smoke-hyp-test_resnet-16-s0: loss hyp needs sampler.images_per_class of at least 2",
+        ),
+        (
+            ["methods=hyp", "head.curvature=0"],
+            "smoke-hyp-test_resnet-16-s0: evaluate.metric poincare needs a head with head.curvat",
+        ),
+        (
+            ["methods=untrained", "schedule.epochs=1"],
+            "smoke-untrained-test_resnet-16-s0: schedule.epochs is 1, but loss is none",
+        ),
+        (["methods=[pa,ms]", "optimizer.lr=-1.0"], "(given: -1.0); and 1 more"),
+    ],
+)
+def test_settings_that_other_methods_do_not_bear(overrides, message):
+    with pytest.raises(ConfigError) as caught:
+        smoke(*overrides)
+    assert message in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        # an upper bound below the lower one
+        (["augmentation.scale=[1.0,0.5]"], "augmentation.scale"),
+        (["augmentation.ratio=[2.0,0.5]"], "augmentation.ratio"),
+        # a division by zero on every image
+        (["backbone.std=[0.0,0.5,0.5]"], "backbone.std"),
+        # a group where a setting is wanted, and the other way round
+        (["head=3"], "head"),
+        (["runs.*.backbone=x"], "backbone"),
+        (["runs.*.dataset=3"], "dataset"),
+        # interpolation of nothing
+        (["optimizer.lr=${nope}"], "nope"),
+        (["optimizer.lr=${oc.env:HIER_NO_SUCH_VARIABLE}"], "HIER_NO_SUCH_VARIABLE"),
+        # Hydra's sweeps, which are no values
+        (["optimizer.lr=0.1,0.2"], "optimizer.lr=0.1,0.2"),
+        (["optimizer.lr=choice(0.1,0.2)"], "optimizer.lr=choice(0.1,0.2)"),
+        (["seeds=0,1"], "seeds=0,1"),
+        (["seeds=range(0,3)"], "seeds=range(0,3)"),
+        (["methods=pa,hier"], "methods=pa,hier"),
+        # no seeds at all
+        (["seeds=[]"], "seeds"),
+        # two runs of one name, of which one would be lost
+        (["seeds=[0,1]", "seed=3"], "smoke-hier-test_resnet-16-s3"),
+        # one dataset with two settings, of which one would be lost
+        (["methods=[pa,hier]", "runs.smoke-pa-*.dataset.store_size=16"], "smoke"),
+        # `hier plan` and `train` need the number of training images
+        (["dataset.counts.images={test: 32}"], "counts.images"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_used_to_get_through_or_gave_a_trace(overrides, part):
+    with pytest.raises(ConfigError) as caught:
+        smoke(*([] if "methods" in overrides[0] else ["methods=hier"]), *overrides)
+    assert part in one_line(caught)
+    assert "ChoiceSweep" not in str(caught.value)
+
+
+# --- wrong files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("suite/smoke.yaml", "methods:", "method:", "conf/suite/smoke.yaml: matrix.0.methods: is"),
+        ("suite/smoke.yaml", "matrix:", "matrices:", "conf/suite/smoke.yaml: matrix: List should"),
+        ("suite/smoke.yaml", "suite: smoke", "suit: smoke", "conf/suite/smoke.yaml: suite: is mis"),
+        ("suite/smoke.yaml", "seeds: [0]", "seeds: []", "matrix.0.seeds: List should have at"),
+        ("suite/smoke.yaml", "    dim: 16", "    dim: 16\n    x: 1", "matrix.0.x: no such key"),
+        ("suite/smoke.yaml", "suite: smoke", "suite: a b", "hier compose: suite: String should"),
+        ("dataset/smoke.yaml", "layout: cub", "layuot: cub", "datasets.smoke.layout: is missing"),
+        ("dataset/smoke.yaml", "layout: cub", "layout: sop", "datasets.smoke.layout: Input should"),
+        ("dataset/smoke.yaml", "train: 32", "trian: 32", "datasets.smoke.counts.images.trian"),
+        ("dataset/smoke.yaml", "  seed: 0", "  sede: 0", "datasets.smoke.generate.seed: is missi"),
+        ("backbone/test_resnet.yaml", "features", "featurs", "backbone.features: is missing"),
+        ("backbone/test_resnet.yaml", "96", "'96'", "backbone.features: Input should be a valid"),
+        ("loss/pa.yaml", "alpha", "alhpa", f"runs.{HIER}.loss.alpha: is missing"),
+        ("loss/pa.yaml", "name: pa", "name: px", f"runs.{HIER}.loss: Input tag 'px' found"),
+        ("regularizer/hier.yaml", "\nweight", "\nwieght", ".regularizer.weight: is missing"),
+        ("regularizer/hier.yaml", "\nweight", "\nx: 1\nweight", ".regularizer.x: no such key"),
+        ("recipe/smoke.yaml", "batch_size: 8", "batchsize: 8", "sampler.batchsize: no such key"),
+        ("recipe/demo.yaml", "optimizer:", "optimiser:", f"runs.{HIER}.optimizer: is missing"),
+        ("recipe/demo.yaml", "lr: 5.0e-3", "lr: .nan", "optimizer.lr: Input should be a finite"),
+        ("method/hier.yaml", "metric: poincare", "metrik: x", "evaluate.metric: is missing"),
+        ("method/hier.yaml", "/loss: pa", "/loss: px", "Could not find 'loss/px'"),
+        ("method/hier.yaml", "/loss: pa", "/los: pa", "Could not override 'los'"),
+        ("run.yaml", "  curvature: 0.1", "  curvatur: 0.1", f"runs.{HIER}.head.curvature: is mis"),
+        ("run.yaml", "  - loss: pa", "  - los: pa", "Could not find 'los/pa'"),
+        ("config.yaml", "- suite: demo", "- suit: demo", "Could not find 'suit/demo'"),
+    ],
+)
+def test_a_wrong_file_of_each_group_is_one_line(conf, file, old, new, message):
+    conf(file, old, new)
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=smoke", "methods=hier"])
+    assert message in one_line(caught)
+
+
+def test_a_method_in_a_suite_without_a_file(conf):
+    conf("suite/smoke.yaml", "[untrained, pa,", "[untraned, pa,")
+    with pytest.raises(UnknownNameError) as caught:
+        compose(["suite=smoke"])
+    assert one_line(caught) == f"unknown method 'untraned'; choose from: {METHODS}"
+
+
+HEAD = "# @package _global_\nsuite: smoke\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "part"),
+    [
+        ("suite/smoke.yaml", "[untrained", "[[untrained", "suite/smoke.yaml"),
+        ("suite/smoke.yaml", "", HEAD + "matrix: 3\n", "suite/smoke.yaml"),
+        ("suite/smoke.yaml", "", HEAD + "matrix: [3]\n", "suite/smoke.yaml"),
+        ("suite/smoke.yaml", "", HEAD + "matrix: {a: 3}\n", "suite/smoke.yaml"),
+        ("suite/smoke.yaml", "", HEAD + "matrix:\n", "suite/smoke.yaml"),
+        ("suite/smoke.yaml", "set: [regularizer.proxies", "set: [regularizer.proxis", "proxis"),
+        ("dataset/smoke.yaml", "layout: cub", "layout: [cub", "dataset/smoke.yaml"),
+        ("dataset/smoke.yaml", "layout: cub", "layout: cub\nlayout: cub", "dataset/smoke.yaml"),
+        ("dataset/smoke.yaml", "name: smoke", "nmae: smoke", "name"),
+        ("dataset/smoke.yaml", "name: smoke", "name: other", "other"),
+        ("backbone/test_resnet.yaml", "name:", "nmae:", "name"),
+        ("backbone/test_resnet.yaml", "name: test_resnet", "name: other", "other"),
+        ("backbone/test_resnet.yaml", "", "[1, 2]\n", "backbone"),
+        ("backbone/test_resnet.yaml", "", "word\n", "backbone"),
+        ("backbone/test_resnet.yaml", "", "\n", "backbone"),
+        ("backbone/test_resnet.yaml", "96", "${nope}", "nope"),
+        ("loss/pa.yaml", "alpha: 32.0", "\talpha: 32.0", "loss/pa.yaml"),
+        ("run.yaml", "seed: 0", "sede: 0", "seed"),
+    ],
+)  # fmt: skip
+def test_a_file_that_used_to_get_through_or_gave_a_trace(conf, file, old, new, part):
+    conf(file, old, new)
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=smoke", "methods=hier"])
+    assert part in one_line(caught)
+
+
+def test_no_folder_of_configurations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingInputError) as caught:
+        compose([])
+    text = "conf/ (the configuration groups) is missing; make it with: git checkout conf"
+    assert str(caught.value) == text
+
+
+def test_an_error_leaves_nothing_behind_for_the_next_composition(composed):
+    with pytest.raises(UnknownNameError):
+        smoke("dataset=nope")
+    assert smoke() == composed["smoke"]

@@ -1,0 +1,173 @@
+"""params.yaml: what is read from it, and one line for whatever an edit by hand breaks."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hier.config.compose import compose, render
+from hier.config.suite import load, one_line, raw
+from hier.errors import ConfigError, MissingInputError, UnknownNameError
+
+CONF = Path(__file__).parents[2] / "conf"
+HIER = "smoke-hier-test_resnet-16-s0"
+PA = "smoke-pa-test_resnet-16-s0"
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return compose(["suite=smoke", "methods=[pa,hier]"], CONF)
+
+
+@pytest.fixture
+def path(tmp_path, suite, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(render(suite))
+    return Path("params.yaml")
+
+
+def error_after(path, change):
+    data = yaml.safe_load(path.read_text())
+    change(data)
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_what_was_rendered_is_what_is_read(path, suite):
+    assert load() == suite
+    assert raw() == yaml.safe_load(path.read_text())
+    assert raw()["runs"][HIER]["regularizer"]["weight"] == 0.5
+
+
+def test_a_missing_file_names_the_command(tmp_path):
+    for read in (load, raw):
+        with pytest.raises(MissingInputError) as caught:
+            read(tmp_path / "params.yaml")
+        text = f"{tmp_path}/params.yaml is missing; make it with: hier compose"
+        assert str(caught.value) == text
+        assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["runs: [a", "a: b: c", "\truns: {}", '"runs'])
+def test_what_is_not_yaml_is_said_in_one_line(path, text):
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value).startswith("params.yaml is not YAML: ")
+    assert "line 1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "word\n", "3\n", "# only a comment\n"])
+def test_what_is_not_a_mapping(path, text):
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load()
+    expected = "params.yaml is not a mapping; write it anew with: hier compose"
+    assert str(caught.value) == expected
+
+
+def test_an_unknown_key_by_hand(path):
+    text = error_after(path, lambda data: data["runs"][HIER]["optimizer"].update(momentum=0.9))
+    assert text == f"params.yaml: runs.{HIER}.optimizer.momentum: no such key (given: 0.9)"
+
+
+def test_an_unknown_key_of_a_tagged_group_is_named_without_the_tag(path):
+    text = error_after(path, lambda data: data["runs"][HIER]["regularizer"].update(lamda=1))
+    assert text == f"params.yaml: runs.{HIER}.regularizer.lamda: no such key (given: 1)"
+
+
+def test_an_unknown_key_at_the_top(path):
+    text = error_after(path, lambda data: data.update(run={}))
+    assert text == "params.yaml: run: no such key"
+
+
+def test_a_missing_key(path):
+    text = error_after(path, lambda data: data["runs"][PA].pop("schedule"))
+    assert text == f"params.yaml: runs.{PA}.schedule: is missing"
+
+
+def test_a_number_that_yaml_reads_as_text(path):
+    path.write_text(path.read_text().replace("lr: 0.005", "lr: 5e-3", 1))
+    with pytest.raises(ConfigError) as caught:
+        load()
+    text = f"params.yaml: runs.{PA}.optimizer.lr: Input should be a valid number (given: '5e-3')"
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "other"),
+    [
+        (lambda run: run.update(seed=1), "smoke-hier-test_resnet-16-s1"),
+        (lambda run: run["head"].update(dim=8), "smoke-hier-test_resnet-8-s0"),
+        (lambda run: run.update(method="pa"), PA),
+        (lambda run: run["backbone"].update(name="vit"), "smoke-hier-vit-16-s0"),
+        (lambda run: run.update(dataset="demo"), "demo-hier-test_resnet-16-s0"),
+    ],
+)
+def test_a_run_whose_key_disagrees_with_its_settings(path, change, other):
+    text = error_after(path, lambda data: change(data["runs"][HIER]))
+    assert text == f"params.yaml: run {HIER} has the settings of {other}"
+
+
+def test_a_run_of_a_dataset_that_is_not_listed(path):
+    text = error_after(path, lambda data: data["datasets"].clear())
+    assert text == f"params.yaml: run {PA} needs dataset smoke, which is not listed"
+
+
+def test_a_dataset_under_another_name(path):
+    def change(data):
+        data["datasets"]["other"] = data["datasets"]["smoke"]
+
+    assert error_after(path, change) == "params.yaml: dataset other calls itself smoke"
+
+
+def test_no_runs(path):
+    text = error_after(path, lambda data: data["runs"].clear())
+    assert text.startswith("params.yaml: runs: Dictionary should have at least 1 item")
+
+
+def test_unknown_names_list_the_valid_ones(suite):
+    with pytest.raises(UnknownNameError) as caught:
+        suite.run("nope")
+    assert str(caught.value) == f"unknown run 'nope'; choose from: {PA}, {HIER}"
+    with pytest.raises(UnknownNameError) as caught:
+        suite.dataset("nope")
+    assert str(caught.value) == "unknown dataset 'nope'; choose from: smoke"
+    assert suite.run(PA).method == "pa"
+    assert suite.dataset("smoke").ks == [1, 2]
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    hier: int
+
+
+class Outer(BaseModel):
+    inner: Inner
+    many: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({}, "here: inner: is missing"),
+        ({"inner": {"hier": 1, "b": 2}}, "here: inner.b: no such key (given: 2)"),
+        # a key that is spelt as a tag is no tag
+        ({"inner": {}}, "here: inner.hier: is missing"),
+        (
+            {"inner": {"hier": 1}, "many": ["a", "b", "c"]},
+            "here: many.0: Input should be a valid integer, unable to parse string as an integer "
+            "(given: 'a'); and 2 more",
+        ),
+    ],
+)
+def test_one_line_names_the_place_the_fault_and_how_many_more(data, line):
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate(data)
+    assert one_line(caught.value, "here") == line

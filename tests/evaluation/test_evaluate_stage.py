@@ -1,0 +1,166 @@
+"""The stage evaluate on made-up embeddings, against brute force in plain Python."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hier.config.compose import compose
+from hier.data.index import write_index
+from hier.pipeline import job
+from hier.stages import evaluate as stage
+
+CONF = Path(__file__).parents[2] / "conf"
+KS = [1, 2, 5]
+C = 0.1
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return compose(["suite=smoke", "methods=[untrained,pa,hier]", "dataset.ks=[1,2,5]"], CONF)
+
+
+def run_of(suite, method):
+    return next(run for run in suite.runs.values() if run.method == method)
+
+
+def index_of(labels, splits, superclasses):
+    return pd.DataFrame(
+        {
+            "image": [f"{i}.png" for i in range(len(labels))],
+            "label": np.asarray(labels, np.int64),
+            "class_name": [f"class {label}" for label in labels],
+            "superclass": pd.Series(superclasses, dtype=object),
+            "split": splits,
+        }
+    )
+
+
+@pytest.fixture
+def data():
+    """60 embeddings on the ball, 7 classes in 3 super-classes, some on the clip radius."""
+    rng = np.random.default_rng(3)
+    labels = rng.permutation(np.arange(60) % 7)
+    points = rng.normal(size=(60, 4)) + 0.8 * rng.normal(size=(7, 4))[labels]
+    radius = rng.uniform(0.2, 2.3, size=60)
+    radius[:15] = 2.3
+    # exp0 of curvature −c at a tangent vector of norm r has norm tanh(√c·r)/√c
+    norm = np.tanh(np.sqrt(C) * radius) / np.sqrt(C)
+    points *= (norm / np.linalg.norm(points, axis=1))[:, None]
+    return torch.from_numpy(points).float(), labels
+
+
+def poincare(x, y):
+    gap, a, b = ((v * v).sum() for v in (x - y, x, y))
+    return math.acosh(1 + 2 * C * gap / ((1 - C * a) * (1 - C * b)))
+
+
+def cosine(x, y):
+    return 1 - float(x @ y) / math.sqrt(float(x @ x) * float(y @ y))
+
+
+def brute_force(points, labels, queries, gallery, distance):
+    """Recall at each of KS, and MAP@R, by sorting all distances."""
+    points = points.double().numpy()
+    hits, averages = dict.fromkeys(KS, 0), []
+    for q in queries:
+        near = sorted((distance(points[q], points[g]), g) for g in gallery if g != q)
+        right = [labels[g] == labels[q] for _, g in near]
+        for k in KS:
+            hits[k] += any(right[:k])
+        r = sum(right)
+        if r:
+            found = np.cumsum(right[:r])
+            averages.append(sum(found[i] / (i + 1) for i in range(r) if right[i]) / r)
+    return {str(k): hits[k] / len(queries) for k in KS}, sum(averages) / len(averages)
+
+
+@pytest.mark.parametrize(("method", "distance"), [("hier", poincare), ("pa", cosine)])
+def test_each_test_image_searches_all_others(suite, data, method, distance):
+    points, labels = data
+    index = index_of(labels, ["test"] * 60, labels % 3)
+    metrics = stage.evaluate(points, index, run_of(suite, method), KS)
+    recall, map_at_r = brute_force(points, labels, range(60), range(60), distance)
+    coarse, _ = brute_force(points, labels % 3, range(60), range(60), distance)
+    assert metrics["recall"] == recall
+    assert metrics["superclass_recall"] == coarse
+    assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
+    assert (metrics["queries"], metrics["gallery"]) == (60, 60)
+    assert metrics["clip_share"] == 0.25
+    assert 0 < recall["1"] < recall["5"] < 1  # the made-up data decides something
+
+
+def test_the_two_metrics_are_not_the_same_on_this_data(suite, data):
+    points, labels = data
+    index = index_of(labels, ["test"] * 60, labels % 3)
+    both = [stage.evaluate(points, index, run_of(suite, m), KS) for m in ("hier", "pa")]
+    assert both[0]["map_at_r"] != both[1]["map_at_r"]
+
+
+@pytest.mark.parametrize(("method", "distance"), [("hier", poincare), ("pa", cosine)])
+def test_queries_search_the_gallery_and_nothing_else(suite, data, method, distance):
+    points, labels = data
+    split = np.where(np.random.default_rng(0).random(60) < 0.4, "query", "gallery")
+    index = index_of(labels, split, labels % 3)
+    metrics = stage.evaluate(points, index, run_of(suite, method), KS)
+    queries, gallery = np.flatnonzero(split == "query"), np.flatnonzero(split == "gallery")
+    recall, map_at_r = brute_force(points, labels, queries, gallery, distance)
+    coarse, _ = brute_force(points, labels % 3, queries, gallery, distance)
+    assert metrics["recall"] == recall
+    assert metrics["superclass_recall"] == coarse
+    assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
+    assert (metrics["queries"], metrics["gallery"]) == (len(queries), len(gallery))
+
+
+@pytest.mark.parametrize("superclasses", [[None] * 60, [None] + ["fruit"] * 59])
+def test_without_a_super_class_for_all_there_is_no_super_class_recall(suite, data, superclasses):
+    points, labels = data
+    index = index_of(labels, ["test"] * 60, superclasses)
+    metrics = stage.evaluate(points, index, run_of(suite, "hier"), KS)
+    assert "superclass_recall" not in metrics
+    assert set(metrics) == {"recall", "map_at_r", "clip_share", "queries", "gallery"}
+
+
+def test_a_network_without_a_head_has_no_clip_share(suite, data):
+    points, labels = data
+    run = run_of(suite, "untrained")
+    headless = run.model_copy(update={"head": None})
+    index = index_of(labels, ["test"] * 60, labels % 3)
+    assert "clip_share" in stage.evaluate(points, index, run, KS)
+    assert "clip_share" not in stage.evaluate(points, index, headless, KS)
+
+
+def test_the_stage_takes_the_rows_that_were_embedded(suite, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    points, labels = data
+    run = run_of(suite, "hier")
+    # 10 training images stand among the 60 that were embedded.
+    rows = np.sort(np.random.default_rng(1).permutation(70)[:60])
+    every = np.full(70, 99)
+    every[rows] = labels
+    split = np.full(70, "train", dtype=object)
+    split[rows] = "test"
+    index = index_of(every, split, [f"kind {label % 3}" for label in every])
+    for column in ("height", "width"):
+        index[column] = np.ones(70, np.int32)
+    index["offset"] = np.arange(70, dtype=np.int64) * 3
+    work = job("evaluate", run.name, suite.model_dump())
+    write_index(index, Path(work.inputs[0]))
+    Path(work.inputs[1]).parent.mkdir(parents=True)
+    save_file({"embedding": points, "row": torch.from_numpy(rows)}, work.inputs[1])
+    threads = torch.get_num_threads()
+    try:
+        stage.run(work, suite, "identity")
+    finally:
+        torch.set_num_threads(threads)
+    (output,) = work.outputs
+    metrics = json.loads(Path(output).read_text())
+    recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
+    assert metrics["recall"] == recall
+    assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
+    assert [path.name for path in Path(output).parent.glob(".*")] == []

@@ -1,0 +1,97 @@
+"""Snakemake and DVC give the same bytes, and each accepts what the other made."""
+
+import json
+from hashlib import sha256
+
+import pytest
+
+pytestmark = pytest.mark.engines
+
+SUITE = ("suite=smoke", "methods=[untrained,hier]")
+HIER = "smoke-hier-test_resnet-16-s0"
+WEIGHT = f"runs.{HIER}.regularizer.weight"
+
+
+@pytest.fixture(scope="module")
+def by_snakemake(new_project):
+    project = new_project("snakemake")
+    project.run("hier", "compose", *SUITE)
+    project.run("snakemake", "--cores", "2")
+    return project
+
+
+@pytest.fixture(scope="module")
+def by_dvc(new_project):
+    project = new_project("dvc")
+    project.run("hier", "compose", *SUITE)
+    project.run("dvc", "repro")
+    project.commit("results")
+    return project
+
+
+def artifacts(project):
+    """SHA-256 of everything that the stages made, records (which hold times) left out."""
+    return {
+        str(path.relative_to(project.folder)): sha256(path.read_bytes()).hexdigest()
+        for folder in ("data", "runs", "results")
+        for path in project.path(folder).rglob("*")
+        if path.is_file()
+        and not path.name.endswith(".record.json")
+        and path.name != ".snakemake_timestamp"
+    }
+
+
+def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
+    """Runs both engines over the smoke suite, some 40 s each on two cores."""
+    made = artifacts(by_snakemake)
+    assert len(made) == 1 + 2 + 2 * 5 + 3
+    assert made == artifacts(by_dvc)
+
+
+def test_snakemake_accepts_what_dvc_made(by_dvc):
+    said = by_dvc.run("snakemake", "--cores", "2", "--dry-run")
+    assert "Nothing to be done" in said.stdout + said.stderr
+
+
+def test_dvc_accepts_what_snakemake_made_once_adopted(by_snakemake):
+    said = by_snakemake.run("hier", "adopt").stdout
+    assert "adopted 10 stages" in said
+    assert "up to date" in by_snakemake.run("dvc", "status").stdout
+    lock = by_snakemake.path("dvc.lock").read_bytes()
+    said = by_snakemake.run("dvc", "repro").stdout
+    assert "Running stage" not in said
+    assert said.count("didn't change, skipping") == 10
+    assert by_snakemake.path("dvc.lock").read_bytes() == lock
+
+
+def test_a_sweep_with_dvc_exp_run(by_dvc):
+    """Three experiments with the README's commands, each a training: some 20 s apiece."""
+    for weight in ("0.1", "0.5", "2.0"):
+        by_dvc.run("dvc", "exp", "run", "--quiet", "-S", f"{WEIGHT}={weight}")
+    (shown,) = json.loads(by_dvc.run("dvc", "exp", "show", "--json").stdout)[1:]
+    swept = {}
+    for experiment in shown["experiments"]:
+        (revision,) = experiment["revs"]
+        run = revision["data"]["params"]["params.yaml"]["data"]["runs"][HIER]
+        metrics = revision["data"]["metrics"][f"runs/{HIER}/metrics.json"]["data"]
+        swept[run["regularizer"]["weight"]] = metrics["recall"]["1"]
+    assert set(swept) == {0.1, 0.5, 2.0}
+    assert all(0 <= recall <= 1 for recall in swept.values())
+
+
+def test_adopt_refuses_what_is_stale(by_snakemake):
+    """`dvc commit -f` alone would enter the old model under the new weight."""
+    by_snakemake.run("hier", "compose", *SUITE, "regularizer.weight=9.0")
+    lock = by_snakemake.path("dvc.lock").read_bytes()
+    refused = by_snakemake.run("hier", "adopt", check=False)
+    assert refused.returncode == 1
+    assert f"train@{HIER} has parameter runs.{HIER}.regularizer other than" in refused.stderr
+    assert by_snakemake.path("dvc.lock").read_bytes() == lock
+    by_snakemake.run("hier", "compose", *SUITE)
+    by_snakemake.run("hier", "adopt")
+
+    model = by_snakemake.path(f"runs/{HIER}/model.safetensors")
+    model.write_bytes(model.read_bytes()[:-1] + b"\x7f")
+    refused = by_snakemake.run("hier", "adopt", check=False)
+    assert refused.returncode == 1
+    assert f"runs/{HIER}/model.safetensors" in refused.stderr

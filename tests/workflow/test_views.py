@@ -1,0 +1,108 @@
+"""params.yaml, dvc.yaml and the Snakefile say the same."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from hier.config.compose import compose, render
+from hier.pipeline import dvc_yaml
+
+ROOT = Path(__file__).parents[2]
+SUITE = ("suite=smoke", "methods=[untrained,hier]", "seeds=[0,1]")
+
+LIST_DVC_STAGES = """
+import json
+from dvc.repo import Repo
+
+with Repo(".") as repo:
+    print(json.dumps({
+        stage.addressing: {
+            "cmd": stage.cmd,
+            "deps": [d.def_path for d in stage.deps if d.protocol == "local" and d.hash_name != "params"],
+            "params": [p for d in stage.deps if d.hash_name == "params" for p in d.params],
+            "outs": [o.def_path for o in stage.outs],
+        }
+        for stage in repo.index.stages
+    }))
+"""
+
+
+def test_committed_params_and_dvc_yaml_are_the_composition():
+    suite = compose(["suite=demo"], ROOT / "conf")
+    mend = "write them anew with: hier compose suite=demo"
+    assert (ROOT / "params.yaml").read_text() == render(suite), mend
+    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(suite.model_dump()), mend
+
+
+@pytest.fixture(scope="module")
+def project(new_project):
+    project = new_project("views")
+    project.run("hier", "compose", *SUITE)
+    return project
+
+
+@pytest.fixture(scope="module")
+def dvc_stages(project):
+    return json.loads(project.run(sys.executable, "-c", LIST_DVC_STAGES).stdout)
+
+
+@pytest.fixture(scope="module")
+def snakemake_commands(project):
+    """The commands that Snakemake would run from clean."""
+    said = project.run("snakemake", "--cores", "1", "--dry-run", "--printshellcmds")
+    mark = "Shell command: "
+    lines = (said.stdout + said.stderr).splitlines()
+    return sorted(line.removeprefix(mark).strip() for line in lines if line.startswith(mark))
+
+
+@pytest.fixture(scope="module")
+def snakemake_jobs(project):
+    """Per output file: the rule and the inputs of its job."""
+    shown = project.run("snakemake", "--cores", "1", "--detailed-summary", "--quiet", "all").stdout
+    table = shown[shown.index("output_file\t") :].splitlines()
+    return {row["output_file"]: row for row in csv.DictReader(table, delimiter="\t")}
+
+
+def files(project, paths):
+    """What Snakemake sees of DVC's dependencies: of a folder of code or tables, its files."""
+    for path in paths:
+        folder = project.path(path)
+        if folder.is_dir():
+            yield from (
+                str(p.relative_to(project.folder))
+                for p in folder.rglob("*")
+                if p.is_file() and "__pycache__" not in p.parts
+            )
+        else:
+            yield path
+
+
+@pytest.mark.engines
+def test_same_stages_commands_inputs_and_outputs(
+    project, dvc_stages, snakemake_jobs, snakemake_commands
+):
+    # 1 dataset × (download, prepare), 4 runs × (train, embed, evaluate), tabulate, report
+    assert len(dvc_stages) == 2 + 4 * 3 + 2
+    assert sorted(stage["cmd"] for stage in dvc_stages.values()) == snakemake_commands
+    assert sorted(o for s in dvc_stages.values() for o in s["outs"]) == sorted(snakemake_jobs)
+    for name, stage in dvc_stages.items():
+        for output in stage["outs"]:
+            job = snakemake_jobs[output]
+            assert job["rule"] == name.partition("@")[0]
+            assert sorted(job["input-file(s)"].split(",")) == sorted(files(project, stage["deps"]))
+
+
+@pytest.mark.engines
+def test_both_engines_watch_the_same_parameters(project, dvc_stages):
+    """Snakemake's rules take theirs from hier.pipeline too; DVC must list exactly these keys."""
+    import yaml
+
+    from hier.pipeline import jobs
+
+    params = yaml.safe_load(project.path("params.yaml").read_text())
+    assert {j.name: sorted(j.params) for j in jobs(params)} == {
+        name: sorted(stage["params"]) for name, stage in dvc_stages.items()
+    }
