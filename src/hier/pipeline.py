@@ -131,7 +131,7 @@ STAGES: dict[str, Stage] = {
             gathers=(HISTORY, METRICS),
             outputs=(PAGE,),
             params=("suite", "datasets", "runs"),
-            code=("reporting",),
+            code=("provenance/verify.py", "reporting"),
         ),
     )
 }  # fmt: skip

@@ -30,15 +30,15 @@ def run_of(suite, method):
 
 
 def index_of(labels, splits, superclasses):
-    return pd.DataFrame(
-        {
-            "image": [f"{i}.png" for i in range(len(labels))],
-            "label": np.asarray(labels, np.int64),
-            "class_name": [f"class {label}" for label in labels],
-            "superclass": pd.Series(superclasses, dtype=object),
-            "split": splits,
-        }
-    )
+    texts = {
+        "image": [f"{i}.png" for i in range(len(labels))],
+        "class_name": [f"class {label}" for label in labels],
+        "superclass": superclasses,
+        "split": splits,
+    }
+    index = pd.DataFrame({name: pd.Series(text, dtype=object) for name, text in texts.items()})
+    index.insert(1, "label", np.asarray(labels, np.int64))
+    return index
 
 
 @pytest.fixture

@@ -74,9 +74,18 @@ def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
             config = _run(entry, method, seed, settings, used, conf)
             dataset = config.pop("dataset")
             name = _name({**config, "dataset": dataset["name"]})
-            datasets[dataset["name"]] = dataset
+            if name in runs:
+                raise ConfigError(f"suite {matrix.suite} has two runs called {name}")
+            if datasets.setdefault(dataset["name"], dataset) != dataset:
+                raise ConfigError(
+                    f"run {name} has other settings of dataset {dataset['name']} than the runs "
+                    "before it; a suite has one setting of each dataset"
+                )
             runs[name] = {"dataset": dataset["name"], "method": method, **config}
-    unused = [text for text in settings if text not in used]
+    presets = [text for entry in matrix.matrix for text in entry.set]
+    unused = [
+        text for text in settings + ([] if "methods" in axes else presets) if text not in used
+    ]
     if unused:
         raise ConfigError(f"override '{unused[0]}': no run of suite {matrix.suite} has such a key")
     return parse({"suite": matrix.suite, "datasets": datasets, "runs": runs}, "hier compose")
@@ -104,20 +113,25 @@ def _split(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _value(text: str) -> Any:
+    """The value of `key=value` in Hydra's grammar."""
     try:
-        return OverridesParser.create().parse_override(text).value()
+        override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise ConfigError(f"override '{text}': {_first_line(error)}") from error
+    if override.is_sweep_override():
+        raise ConfigError(f"override '{text}' is a sweep; several values are a list: key=[a,b]")
+    return override.value()
 
 
 def _matrix(axes: dict[str, Any], conf: Path) -> Matrix:
     suite = str(axes.get("suite", "demo"))
     _known("suite", suite, conf)
-    data: Any = OmegaConf.to_container(_compose("config", (f"suite={suite}",)))
+    data = _plain(_compose("config", (f"suite={suite}",)))
     replaced = {key: axes[key] for key in ("dataset", "backbone", "recipe", "dim") if key in axes}
-    data["matrix"] = [{**entry, **replaced} for entry in data.get("matrix", [])]
     try:
-        return Matrix.model_validate(data)
+        matrix = Matrix.model_validate(data)
+        entries = [{**entry.model_dump(), **replaced} for entry in matrix.matrix]
+        return Matrix.model_validate({"suite": matrix.suite, "matrix": entries})
     except ValidationError as error:
         raise ConfigError(one_line(error, f"{conf}/suite/{suite}.yaml")) from error
 
@@ -125,12 +139,15 @@ def _matrix(axes: dict[str, Any], conf: Path) -> Matrix:
 def _cells(matrix: Matrix, axes: dict[str, Any]) -> Iterator[tuple[Entry, str, int]]:
     """Every (entry, method, seed); `methods=` filters, `seeds=` replaces."""
     methods, seeds = (_list(axes.get(key)) for key in ("methods", "seeds"))
+    for key, values in (("methods", methods), ("seeds", seeds)):
+        if values == []:
+            raise ConfigError(f"override '{key}=[]' leaves no runs")
     known = list(dict.fromkeys(method for entry in matrix.matrix for method in entry.methods))
     for method in methods or []:
         if method not in known:
             raise UnknownNameError(f"method of suite {matrix.suite}:", method, known)
     for entry in matrix.matrix:
-        for method, seed in product(entry.methods, seeds or entry.seeds):
+        for method, seed in product(entry.methods, entry.seeds if seeds is None else seeds):
             if methods is None or method in methods:
                 yield entry, method, seed
 
@@ -148,18 +165,31 @@ def _run(
     for group, name in groups.items():
         _known(group, name, conf)
     config = _compose("run", tuple(f"{group}={name}" for group, name in groups.items())).copy()
+    for group in ("dataset", "backbone"):
+        _check_name(config, group, groups[group], conf)
+    if "seed" not in config:
+        raise ConfigError(f"{conf}/run.yaml: seed: is missing")
     config.seed = seed
     presets = entry.set if entry.dim is None else [f"head.dim={entry.dim}", *entry.set]
     for text in presets:
         if _has(config, text):
             _set(config, text)
-    name = _name({**_plain(config), "method": method})
+            used.add(text)
+    name = _name(_plain(config) | {"method": method})
     for text in settings:
         pattern, setting = _scope(text)
         if fnmatchcase(name, pattern) and _has(config, setting):
             _set(config, setting)
             used.add(text)
     return _plain(config) | {"method": method}
+
+
+def _check_name(config: DictConfig, group: str, name: str, conf: Path) -> None:
+    """A dataset's or backbone's file must give a mapping that calls itself by the file's name."""
+    chosen = config.get(group)
+    own = chosen.get("name") if isinstance(chosen, DictConfig) else None
+    if own != name:
+        raise ConfigError(f"{conf}/{group}/{name}.yaml: name: must be {name} (given: {own!r})")
 
 
 def _scope(text: str) -> tuple[str, str]:
@@ -176,7 +206,13 @@ def _has(config: DictConfig, setting: str) -> bool:
 
 
 def _set(config: DictConfig, setting: str) -> None:
-    OmegaConf.update(config, setting.split("=", 1)[0], _value(setting), merge=False)
+    key, value = setting.split("=", 1)[0], _value(setting)
+    if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict | None):
+        raise ConfigError(
+            f"override '{setting}': {key} is a group of settings, give one of them as "
+            f"{key}.<setting>=value (datasets, backbones, recipes and methods: see hier compose --help)"
+        )
+    OmegaConf.update(config, key, value, merge=False)
 
 
 def _name(run: dict[str, Any]) -> str:
@@ -194,7 +230,10 @@ def _known(group: str, name: str, conf: Path) -> None:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"an interpolation cannot be resolved: {_first_line(error)}") from error
 
 
 @cache
@@ -203,6 +242,8 @@ def _compose(name: str, overrides: tuple[str, ...]) -> DictConfig:
         return hydra_compose(config_name=name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -55,6 +55,12 @@ class Counts(Strict):
     train_classes: PositiveInt
     test_classes: PositiveInt
 
+    @model_validator(mode="after")
+    def one_protocol(self) -> Self:
+        if set(self.images) not in ({"train", "test"}, {"train", "query", "gallery"}):
+            raise ValueError("counts.images must give train and test, or train, query and gallery")
+        return self
+
 
 class Dataset(Strict):
     """One dataset, from its archive to the image store. Configured in conf/dataset/<name>.yaml."""

