@@ -183,15 +183,19 @@ def test_a_stage_without_what_the_one_before_it_makes(made, copy):
     text = "error: data/smoke/index.parquet is missing; make it with: hier prepare smoke"
     assert one_line(done) == text
     done = call(folder, "prepare", "smoke")
-    assert one_line(done).endswith("data/smoke/archive is missing; make it with: hier download smoke")
+    assert one_line(done).endswith(
+        "data/smoke/archive is missing; make it with: hier download smoke"
+    )
 
 
 def test_debug_shows_the_trace(made):
     done = call(made, "--debug", "train", "nope")
     assert done.returncode != 0
     assert "Traceback (most recent call last)" in done.stderr
-    assert done.stderr.rstrip().splitlines()[-1].endswith(
-        f"UnknownNameError: unknown run 'nope'; choose from: {PA}, {HIER}"
+    assert (
+        done.stderr.rstrip()
+        .splitlines()[-1]
+        .endswith(f"UnknownNameError: unknown run 'nope'; choose from: {PA}, {HIER}")
     )
 
 
@@ -266,7 +270,7 @@ def test_verify_fails_where_a_cell_was_not_run(made):
 STARTED = {
     "download": ("smoke", "data/smoke/.archive.*.part/*"),
     "prepare": ("smoke", "data/smoke/.*.part/*"),
-    "train": (HIER, f".checkpoints/{HIER}/epoch-*.pt"),
+    "train": (HIER, f".checkpoints/{HIER}/**/epoch-*.pt"),
 }
 
 
@@ -295,7 +299,7 @@ def test_interrupted_in_the_middle(stage, number, prepared, copy):
         _, stderr = process.communicate(timeout=30)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number], stderr
     assert "Traceback" not in stderr
     if number == signal.SIGINT:

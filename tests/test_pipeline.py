@@ -35,11 +35,6 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.provenance.hashing",
     "hier.provenance.record",
 }
-# Imported with what a stage needs, but nothing of it is called there.
-NOT_CALLED = {
-    # embed takes Normalise from training/images.py, which also draws training batches.
-    "embed": {"hier.data.sampling", "hier.generators"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +82,9 @@ def module_file(module):
 
 def missing(modules, name):
     """Those of `modules` that could change the stage's result and that it does not list."""
-    spared = CANNOT_CHANGE_A_RESULT | NOT_CALLED.get(name, set())
     return sorted(
         module
-        for module in modules - spared
+        for module in modules - CANNOT_CHANGE_A_RESULT
         if not covered(module, name) and not is_empty_package(module)
     )
 

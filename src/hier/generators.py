@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def seed_for(seed: int, name: str, *position: int) -> int:
-    """A 63-bit seed for the purpose `name` at `position` (epoch, image …) of a run's `seed`."""
+    """A 63-bit seed for the purpose `name` at `position` (epoch, image …) of a run's `seed`.
+
+    A purpose has the same number of positions each time: numpy pads with zeros, so () and (0,) agree.
+    """
     words = np.random.SeedSequence([seed, zlib.crc32(name.encode()), *position])
     return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -112,7 +112,7 @@ STAGES: dict[str, Stage] = {
             each="run",
             inputs=(INDEX, EMBEDDINGS),
             outputs=(METRICS,),
-            params=_of_run("head", "evaluate") + _of_dataset("ks"),
+            params=_of_run("head", "evaluate", "runtime") + _of_dataset("ks"),
             code=("data/index.py", "evaluation", "geometry"),
         ),
         Stage(

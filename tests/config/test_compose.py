@@ -307,6 +307,11 @@ def test_settings_that_other_methods_do_not_bear(overrides, message):
         (["head=3"], "head"),
         (["runs.*.backbone=x"], "backbone"),
         (["runs.*.dataset=3"], "dataset"),
+        (["head={a: 1}"], "head.dim: is missing"),
+        (["runs.*.dataset=null"], "dataset"),
+        (["runs.*.dataset={a: 1}"], "dataset"),
+        (["runs.*.backbone=null"], "backbone"),
+        (["runs.*.backbone={}"], "backbone"),
         # interpolation of nothing
         (["optimizer.lr=${nope}"], "nope"),
         (["optimizer.lr=${oc.env:HIER_NO_SUCH_VARIABLE}"], "HIER_NO_SUCH_VARIABLE"),
@@ -415,7 +420,7 @@ def test_a_file_that_used_to_get_through_or_gave_a_trace(conf, file, old, new, p
 
 def test_a_preset_of_a_suite_that_no_run_has(conf):
     conf("suite/smoke.yaml", "set: [regularizer.proxies", "set: [regularizer.proxis")
-    with pytest.raises(ConfigError, match="'regularizer.proxis=8': no run of suite smoke has such"):
+    with pytest.raises(ConfigError, match=r"'regularizer\.proxis=8': no run of suite smoke has"):
         compose(["suite=smoke"])
 
 

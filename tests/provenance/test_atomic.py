@@ -12,6 +12,7 @@ import pytest
 from hier.errors import DiskFullError
 from hier.provenance.atomic import atomic_file, atomic_folder, full_disk_is_clear, write_text
 
+# What a block may end with: a mistake, Ctrl-C, SIGTERM as `hier` takes it, an error of the system.
 FAILURES = [
     ValueError("bad"),
     KeyboardInterrupt(),
@@ -33,6 +34,12 @@ def write_file(path, content=b"new"):
         assert temporary.parent == path.parent
         assert temporary != path
         temporary.write_bytes(content)
+
+
+def fail_in(manager, failure):
+    with manager as temporary:
+        (temporary / "half" if temporary.is_dir() else temporary).write_bytes(b"half")
+        raise failure
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
@@ -60,9 +67,8 @@ def test_a_file_that_fails_leaves_what_was_there(tmp_path, failure, old):
     if old is not None:
         path.write_bytes(old)
     before = tree(tmp_path)
-    with pytest.raises(type(failure)) as caught, atomic_file(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise failure
+    with pytest.raises(type(failure)) as caught:
+        fail_in(atomic_file(path), failure)
     assert caught.value is failure
     assert tree(tmp_path) == before
 
@@ -111,9 +117,8 @@ def test_a_folder_that_fails_leaves_what_was_there(tmp_path, failure, old):
         path.mkdir()
         (path / "old").write_bytes(b"old")
     before = tree(tmp_path)
-    with pytest.raises(type(failure)) as caught, atomic_folder(path) as temporary:
-        (temporary / "half").write_bytes(b"half")
-        raise failure
+    with pytest.raises(type(failure)) as caught:
+        fail_in(atomic_folder(path), failure)
     assert caught.value is failure
     assert tree(tmp_path) == before
 

@@ -127,7 +127,7 @@ def test_the_page_opens_from_disk_without_any_request(page):
     assert tags.isdisjoint({"script", "link", "iframe", "img", "object", "embed", "base", "form"})
     for tag, attributes in reader.elements:
         for name, value in attributes.items():
-            if name.startswith("xmlns") or name.startswith("rdf:"):
+            if name.startswith(("xmlns", "rdf:")):
                 continue
             assert not name.startswith("on"), (tag, name)
             if name in ("href", "src", "xlink:href", "srcset", "action", "data", "poster"):

@@ -181,6 +181,10 @@ def _run(
         if fnmatchcase(name, pattern) and _has(config, setting):
             _set(config, setting)
             used.add(text)
+    for group in ("dataset", "backbone"):
+        chosen = config[group]
+        if not (isinstance(chosen, DictConfig) and "name" in chosen):
+            raise ConfigError(f"an override leaves run {name} without {group}.name")
     return _plain(config) | {"method": method}
 
 
@@ -219,7 +223,7 @@ def _name(run: dict[str, Any]) -> str:
     """A run's name from plain data, before it is checked (see Run.name)."""
     dataset = run["dataset"]
     dataset = dataset["name"] if isinstance(dataset, dict) else dataset
-    dim = run["head"]["dim"] if run.get("head") else run["backbone"]["features"]
+    dim = run["head"].get("dim") if run.get("head") else run["backbone"]["features"]
     return f"{dataset}-{run['method']}-{run['backbone']['name']}-{dim}-s{run['seed']}"
 
 

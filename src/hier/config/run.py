@@ -125,6 +125,12 @@ class Schedule(Strict):
     step_size: PositiveInt
     gamma: Share
 
+    @model_validator(mode="after")
+    def warms_up_within(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} exceeds epochs {self.epochs}")
+        return self
+
 
 class Sampler(Strict):
     """`batch_size` images per step, `images_per_class` of each class in it."""

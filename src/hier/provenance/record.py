@@ -30,11 +30,14 @@ def what_goes_in(job: Job, params: dict[str, Any]) -> dict[str, Any]:
     """Everything that a job's outputs follow from: hashes of inputs and code, and its parameters.
 
     Raises:
-        MissingInputError: an input is not there; says which stage makes it.
+        MissingInputError: an input, code or a table is not there; says what brings it back.
     """
     for path in job.inputs:
         if not Path(path).exists():
             raise MissingInputError(path, _maker(path))
+    for path in job.stage.versioned():
+        if not Path(path).exists():
+            raise MissingInputError(path, f"git checkout {path}")
     return {
         "inputs": {path: hash_path(Path(path)) for path in job.inputs},
         "versioned": {path: hash_path(Path(path)) for path in job.stage.versioned()},

@@ -18,6 +18,7 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.config.suite import Suite
+from hier.errors import MissingInputError
 from hier.pipeline import EXPECTED, METRICS
 from hier.provenance.atomic import atomic_file
 from hier.provenance.hashing import hash_file
@@ -28,7 +29,7 @@ PAPER_NAMES = {"hier": "HIER", "hyp": "Hyp", "pa": "PA", "ms": "MS", "pretrained
 KEYS = ["run", "measure"]
 
 # Points (of 100) by which the same code may differ on another kind of processor or GPU: rounding
-# differs, and training amplifies it. An untrained network amplifies little. `make tolerance` measures it.
+# differs, and training amplifies it. An untrained network amplifies little. README says how it was measured.
 TOLERANCE_TRAINED = 5.0
 TOLERANCE_UNTRAINED = 0.5
 
@@ -45,7 +46,11 @@ def verify_suite(suite: Suite) -> pd.DataFrame:
 
 
 def record_expected(suite: Suite) -> Path:
-    """Write the present results as expected/<suite>.csv; runs without metrics are left out."""
+    """Write the present results as expected/<suite>.csv; runs without metrics are left out.
+
+    Raises:
+        MissingInputError: no run has metrics; what was recorded before stays.
+    """
     rows = []
     for run in suite.runs.values():
         for cell in _cells(suite, run):
@@ -63,6 +68,8 @@ def record_expected(suite: Suite) -> Path:
                         "environment": _environment(run),
                     }
                 )
+    if not rows:
+        raise MissingInputError(METRICS.format(run="*"), "snakemake --cores all")
     path = expected_path(suite)
     with atomic_file(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
@@ -112,7 +119,10 @@ def settings_hash(suite: Suite, run: Run) -> str:
 def _expected(suite: Suite) -> pd.DataFrame:
     path = expected_path(suite)
     columns = [*KEYS, "expected", "tolerance", "metrics_sha256", "settings_sha256"]
-    table = pd.read_csv(path)[columns] if path.exists() else pd.DataFrame(columns=columns)
+    text = {"metrics_sha256": str, "settings_sha256": str}  # digits alone are no number
+    table = (
+        pd.read_csv(path, dtype=text)[columns] if path.exists() else pd.DataFrame(columns=columns)
+    )
     return table.astype({"expected": float, "tolerance": float}).rename(columns=_theirs)
 
 
@@ -133,6 +143,8 @@ def _grade(cell: dict[str, Any]) -> str:
 
 def _paper(cells: pd.DataFrame) -> pd.Series:
     """The paper's figure for each cell that Table 1 has."""
+    if not PAPER.exists():
+        raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
     published = pd.read_csv(PAPER)
     keys = ["method", "backbone", "dim", "dataset", "measure"]
     published["measure"] = "R@" + published["k"].astype(str)

@@ -47,10 +47,9 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
     if len(published):
         lines += ["| run | measure | paper | ours | difference |", "|---|---|---:|---:|---:|"]
         lines += [
-            _row([c["run"], c["measure"], f"{c['paper']:.1f}", f"{c['value']:.2f}",
-                  f"{c['value'] - c['paper']:+.2f}"])
+            _row([c["run"], c["measure"], f"{c['paper']:.1f}", *_against_paper(c)])
             for c in published.to_dict("records")
-        ]  # fmt: skip
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -58,14 +57,23 @@ def best_in_words(cells: pd.DataFrame) -> list[str]:
     """Per dataset, which run has the highest R@1, and by how much."""
     sentences = []
     for dataset, group in cells[cells["measure"] == "R@1"].groupby("dataset", sort=False):
-        ranked = group.dropna(subset=["value"]).sort_values("value", ascending=False)
+        ranked = group.dropna(subset=["value"])
+        ranked = ranked.sort_values("value", ascending=False, kind="stable")
         if len(ranked) < 2:
             continue
         first, second = ranked.iloc[0], ranked.iloc[1]
-        sentences.append(
+        rival = second["method"]
+        if rival == first["method"]:
+            rival += f" (seed {second['seed']})"
+        start = (
             f"Best R@1 on {dataset}'s unseen classes: {first['method']} (seed {first['seed']}) with "
-            f"{first['value']:.2f}, {first['value'] - second['value']:.2f} points above "
-            f"{second['method']} ({second['value']:.2f})."
+            f"{first['value']:.2f}, "
+        )
+        ahead = first["value"] - second["value"]
+        sentences.append(
+            f"{start}{ahead:.2f} points above {rival} ({second['value']:.2f})."
+            if ahead > 0
+            else f"{start}level with {rival}."
         )
     return sentences
 
@@ -104,6 +112,12 @@ def print_grades(cells: pd.DataFrame) -> None:
 def _figures(cell: dict) -> list[str]:
     names = ("value", "expected", "tolerance", "paper")
     return ["–" if pd.isna(cell[name]) else f"{cell[name]:.2f}" for name in names]
+
+
+def _against_paper(cell: dict) -> tuple[str, str]:
+    if pd.isna(cell["value"]):
+        return "–", "–"
+    return f"{cell['value']:.2f}", f"{cell['value'] - cell['paper']:+.2f}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -29,19 +29,21 @@ class Objective(nn.Module):
 
 def metric_loss(run: Run, num_classes: int) -> nn.Module:
     """The module of `run.loss`."""
-    from hier.losses.hyp import HypLoss
-    from hier.losses.metric import MultiSimilarity as MultiSimilarityLoss
-    from hier.losses.metric import ProxyAnchor as ProxyAnchorLoss
-
     match run.loss:
         case ProxyAnchor(margin=margin, alpha=alpha):
+            from hier.losses.metric import ProxyAnchor as ProxyAnchorLoss
+
             generator = torch_generator(run.seed, "metric proxies")
             return ProxyAnchorLoss(
                 num_classes, run.dim, margin=margin, alpha=alpha, generator=generator
             )
         case MultiSimilarity(alpha=alpha, beta=beta, base=base):
+            from hier.losses.metric import MultiSimilarity as MultiSimilarityLoss
+
             return MultiSimilarityLoss(alpha=alpha, beta=beta, base=base)
         case Hyp(temperature=temperature):
+            from hier.losses.hyp import HypLoss
+
             return HypLoss(temperature=temperature, curvature=run.head.curvature if run.head else 0)
         case NoLoss():
             raise ValueError("a run without a metric loss is not trained")
