@@ -24,7 +24,7 @@ help: ## list the targets
 
 reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table and where the report lies
 	@hier compose suite=$(SUITE) $(OVERRIDES)
-	@snakemake --cores $(CORES) --quiet rules
+	@snakemake --cores $(CORES) --quiet rules host reason
 	@hier verify
 	@echo "table:  results/table.md"
 	@echo "report: results/report/index.html"
