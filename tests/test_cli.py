@@ -164,7 +164,7 @@ def test_an_unknown_dataset_lists_the_valid_ones(made, stage):
         (["train", HIER], 1, "params.yaml is missing; make it with: hier compose"),
         (["plan"], 1, "params.yaml is missing; make it with: hier compose"),
         (["verify"], 1, "params.yaml is missing; make it with: hier compose"),
-        (["compose"], 1, "conf/ (the configuration groups) is missing; make it with: git checkout"),
+        (["compose"], 2, "there is no conf/ here; run hier in the project's folder"),
         (["compose", "nonsense"], 2, "override 'nonsense' is not of the form key=value"),
     ],
 )

@@ -14,8 +14,7 @@ import yaml
 
 import hier
 from hier.config.compose import compose
-from hier.pipeline import SRC, STAGES, dvc_yaml, job, jobs
-from hier.provenance.record import _maker
+from hier.pipeline import SRC, STAGES, dvc_yaml, job, jobs, maker
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parent
@@ -216,12 +215,12 @@ def test_every_parameter_of_every_job_is_a_key_of_params(params):
     ],
 )
 def test_each_output_is_traced_to_the_command_that_makes_it(path, command):
-    assert _maker(path) == command
+    assert maker(path) == command
 
 
 def test_every_output_of_every_job_is_traced_to_it(params):
     for work in jobs(params):
-        assert {_maker(path) for path in work.outputs} == {work.command}
+        assert {maker(path) for path in work.outputs} == {work.command}
 
 
 # --- dvc.yaml ------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ def cli(debug: bool) -> None:
     snakemake --cores all           run it in parallel, or: dvc repro
     hier verify                     grade every cell against the recorded results
 
-    Suites: demo (generated images, minutes), grocery (real photos), omniglot. One stage by hand:
-    hier train RUN, with the names that `hier plan` shows.
+    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (seconds). One
+    stage by hand: hier train RUN, with the names that `hier plan` shows.
     """
 
 

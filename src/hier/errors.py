@@ -30,6 +30,15 @@ class MissingInputError(HierError):
         super().__init__(f"{path} is missing; make it with: {command}")
 
 
+class DamagedInputError(HierError):
+    """A file that an earlier stage wrote cannot be read."""
+
+    def __init__(self, path: object, command: str, reason: Exception) -> None:
+        super().__init__(
+            f"{path} is damaged ({' '.join(str(reason).split())}); make it anew with: {command}"
+        )
+
+
 class DownloadError(HierError):
     """No source of a dataset's file could be read."""
 

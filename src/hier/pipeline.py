@@ -93,7 +93,8 @@ STAGES: dict[str, Stage] = {
             ),
             code=(
                 "data/augmentation.py", "data/index.py", "data/sampling.py", "data/store.py",
-                "generators.py", "geometry", "losses", "models", "training",
+                "generators.py", "geometry", "losses", "models", "stages/images.py",
+                "stages/inputs.py", "training",
             ),
         ),
         Stage(
@@ -104,7 +105,7 @@ STAGES: dict[str, Stage] = {
             params=_of_run("backbone", "head", "embed", "runtime"),
             code=(
                 "data/augmentation.py", "data/index.py", "data/store.py", "geometry", "models",
-                "training/determinism.py",
+                "stages/images.py", "stages/inputs.py", "training/determinism.py",
             ),
         ),
         Stage(
@@ -113,7 +114,7 @@ STAGES: dict[str, Stage] = {
             inputs=(INDEX, EMBEDDINGS),
             outputs=(METRICS,),
             params=_of_run("head", "evaluate", "runtime") + _of_dataset("ks"),
-            code=("data/index.py", "evaluation", "geometry"),
+            code=("data/index.py", "evaluation", "geometry", "stages/inputs.py"),
         ),
         Stage(
             "tabulate",
@@ -122,7 +123,7 @@ STAGES: dict[str, Stage] = {
             gathers=(METRICS,),
             outputs=(TABLE_CSV, TABLE_MD),
             params=("suite", "datasets", "runs"),
-            code=("provenance/verify.py", "reporting/table.py"),
+            code=("provenance/verify.py", "reporting/table.py", "stages/inputs.py"),
         ),
         Stage(
             "report",
@@ -131,7 +132,7 @@ STAGES: dict[str, Stage] = {
             gathers=(HISTORY, METRICS),
             outputs=(PAGE,),
             params=("suite", "datasets", "runs"),
-            code=("provenance/verify.py", "reporting"),
+            code=("provenance/verify.py", "reporting", "stages/inputs.py"),
         ),
     )
 }  # fmt: skip
@@ -190,6 +191,18 @@ def job(name: str, key: str, params: dict[str, Any]) -> Job:
     return Job(
         stage, key, fill(stage.inputs) + gathered, fill(stage.outputs), fill(stage.params)
     )  # fmt: skip
+
+
+def maker(path: str) -> str:
+    """The command that makes `path`, in words."""
+    for stage in STAGES.values():
+        for output in stage.outputs:
+            before, _, after = output.partition("{" + stage.each + "}")
+            if path.startswith(before) and path.endswith(after) and stage.each in output:
+                return stage.command(path.removeprefix(before).removesuffix(after))
+            if path == output:
+                return stage.command()
+    return "git checkout expected"
 
 
 def dvc_yaml(params: dict[str, Any]) -> str:

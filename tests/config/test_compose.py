@@ -8,7 +8,7 @@ import yaml
 
 from hier.config.compose import compose, render
 from hier.config.suite import load
-from hier.errors import ConfigError, MissingInputError, UnknownNameError
+from hier.errors import ConfigError, UnknownNameError
 
 CONF = Path(__file__).parents[2] / "conf"
 SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
@@ -426,9 +426,9 @@ def test_a_preset_of_a_suite_that_no_run_has(conf):
 
 def test_no_folder_of_configurations(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingInputError) as caught:
+    with pytest.raises(ConfigError) as caught:
         compose([])
-    text = "conf/ (the configuration groups) is missing; make it with: git checkout conf"
+    text = "there is no conf/ here; run hier in the project's folder"
     assert str(caught.value) == text
 
 

@@ -11,6 +11,7 @@ import pytest
 from hier.config.compose import compose
 from hier.config.suite import parse
 from hier.errors import MissingInputError
+from hier.pipeline import job
 from hier.provenance import verify
 from hier.provenance.verify import (
     GRADES,
@@ -311,3 +312,31 @@ def test_without_the_papers_table(suite):
         verify_suite(suite)
     text = "expected/paper.csv is missing; make it with: git checkout expected"
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "embed", "evaluate"])
+def test_a_result_of_other_settings_counts_as_not_run(suite, stage):
+    """Composed anew, the figures of the settings before must not stand under the present ones."""
+    result(HIER)
+    key = "smoke" if stage == "prepare" else HIER
+    params = suite.model_dump()
+    work = job(stage, key, params)
+    record = {"inputs": {}, "versioned": {}, "outputs": {}, "params": selected(work, params)}
+    work.record.parent.mkdir(parents=True, exist_ok=True)
+    work.record.write_text(json.dumps(record))
+    assert cell(verify_suite(suite), HIER, "R@1")["grade"] == "no reference"
+    record["params"][work.params[0]] = "of before"
+    work.record.write_text(json.dumps(record))
+    assert cell(verify_suite(suite), HIER, "R@1")["grade"] == "not run"
+    assert math.isnan(cell(verify_suite(suite), HIER, "R@1")["value"])
+
+
+def selected(work, params):
+    """The job's parameters, key by key."""
+    found = {}
+    for key in work.params:
+        node = params
+        for part in key.split("."):
+            node = node[part]
+        found[key] = node
+    return found

@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError
 
 from hier.config.base import Strict
 from hier.config.suite import Suite, one_line, parse
-from hier.errors import ConfigError, MissingInputError, UnknownNameError
+from hier.errors import ConfigError, UnknownNameError
 
 CONF = Path("conf")
 AXES = ("suite", "methods", "seeds", "dataset", "backbone", "recipe", "dim")
@@ -259,7 +259,7 @@ class _hydra:  # noqa: N801
 
     def __init__(self, conf: Path) -> None:
         if not conf.is_dir():
-            raise MissingInputError(f"{conf}/ (the configuration groups)", "git checkout conf")
+            raise ConfigError(f"there is no {conf}/ here; run hier in the project's folder")
         self.conf = conf
 
     def __enter__(self) -> None:

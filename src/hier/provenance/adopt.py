@@ -26,7 +26,7 @@ def adopt() -> int:
         if reason := why_stale(job, params):
             raise StaleError(
                 f"{job.name} {reason}; nothing was adopted. Make it anew with: "
-                f"snakemake --cores all --forcerun {job.stage.name}"
+                f"rm -rf {' '.join(job.outputs)} && snakemake --cores all"
             )
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"],

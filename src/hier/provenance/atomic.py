@@ -60,6 +60,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with full_disk_is_clear(path):
             yield temporary
+            temporary.chmod(0o666 & ~_umask())  # some libraries write for the owner alone
             _fsync(temporary)
             temporary.replace(path)
     finally:
@@ -71,6 +72,12 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _fsync(path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hier.errors import MissingInputError, StaleError
-from hier.pipeline import STAGES, Job
+from hier.pipeline import Job, maker
 from hier.provenance.atomic import write_text
 from hier.provenance.hashing import hash_path
 
@@ -34,7 +34,7 @@ def what_goes_in(job: Job, params: dict[str, Any]) -> dict[str, Any]:
     """
     for path in job.inputs:
         if not Path(path).exists():
-            raise MissingInputError(path, _maker(path))
+            raise MissingInputError(path, maker(path))
     for path in job.stage.versioned():
         if not Path(path).exists():
             raise MissingInputError(path, f"git checkout {path}")
@@ -79,11 +79,26 @@ def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
     write_text(job.record, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
+def read_record(job: Job) -> dict[str, Any] | None:
+    """A job's record, or None where there is none that can be read."""
+    try:
+        record = json.loads(job.record.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.keys() >= set(KINDS) else None
+
+
+def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
+    """Whether a job's record says that its outputs were made with other settings than `params`."""
+    record = read_record(job)
+    return record is not None and record["params"] != {k: _select(params, k) for k in job.params}
+
+
 def why_stale(job: Job, params: dict[str, Any]) -> str | None:
     """The first reason why a job's outputs are not current, or None where they are proved to be."""
-    if not job.record.exists():
+    record = read_record(job)
+    if record is None:
         return "has no record"
-    record = json.loads(job.record.read_text())
     missing = [path for path in job.outputs if not Path(path).exists()]
     if missing:
         return f"output {missing[0]} is missing"
@@ -131,15 +146,3 @@ def _select(params: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
-
-
-def _maker(path: str) -> str:
-    """The command that makes `path`, in words."""
-    for stage in STAGES.values():
-        for output in stage.outputs:
-            before, _, after = output.partition("{" + stage.each + "}")
-            if path.startswith(before) and path.endswith(after) and stage.each in output:
-                return stage.command(path.removeprefix(before).removesuffix(after))
-            if path == output:
-                return stage.command()
-    return "git checkout expected"

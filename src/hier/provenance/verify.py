@@ -5,7 +5,7 @@ A cell is one figure of one run. Its grade:
     identical          the metrics file is the same bytes as the reference run's
     within tolerance   the figure is as near as the same code comes on another kind of machine
     out of tolerance   it is not
-    not run            there is no metrics file
+    not run            there is no metrics file, or its record says that it is of other settings
     no reference       the run's settings are not those of the reference run, or it had none
 """
 
@@ -19,9 +19,11 @@ import pandas as pd
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.errors import MissingInputError
-from hier.pipeline import EXPECTED, METRICS
+from hier.pipeline import EXPECTED, METRICS, STAGES, job
 from hier.provenance.atomic import atomic_file
 from hier.provenance.hashing import hash_file
+from hier.provenance.record import of_other_settings
+from hier.stages.inputs import read_metrics
 
 GRADES = ("identical", "within tolerance", "out of tolerance", "not run", "no reference")
 PAPER = Path(EXPECTED) / "paper.csv"
@@ -92,6 +94,7 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
 def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
+    done = path.exists() and not _of_other_settings(suite, run)
     common = {
         "run": run.name,
         "dataset": run.dataset,
@@ -100,14 +103,25 @@ def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
         "dim": run.dim,
         "seed": run.seed,
         "settings_sha256": settings_hash(suite, run),
-        "metrics_sha256": hash_file(path) if path.exists() else None,
+        "metrics_sha256": hash_file(path) if done else None,
     }
-    if path.exists():
-        found = figures(json.loads(path.read_text()))
+    if done:
+        found = figures(read_metrics(path))
     else:
         names = [f"R@{k}" for k in dataset.ks]
         found = dict.fromkeys([*names, "MAP@R"], float("nan"))
     return [common | {"measure": measure, "value": value} for measure, value in found.items()]
+
+
+def _of_other_settings(suite: Suite, run: Run) -> bool:
+    """Whether a record says that a step towards the run's figures was made with other settings."""
+    params = suite.model_dump()
+    keys = {"dataset": run.dataset, "run": run.name}
+    return any(
+        of_other_settings(job(stage.name, keys[stage.each], params), params)
+        for stage in STAGES.values()
+        if stage.each in keys
+    )
 
 
 def settings_hash(suite: Suite, run: Run) -> str:

@@ -5,20 +5,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hier.config.run import Embed, Run
 from hier.config.suite import Suite
 from hier.data.augmentation import centre_crop
-from hier.data.index import read_index
 from hier.data.store import ImageStore
 from hier.models.network import EmbeddingNetwork, build_network
 from hier.models.normalise import Normalise
 from hier.pipeline import Job
 from hier.progress import progress
 from hier.provenance.atomic import atomic_file
+from hier.stages.images import read_images
+from hier.stages.inputs import read_tensors, reading
 from hier.training.determinism import make_deterministic
 
 
@@ -40,12 +41,14 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     """Write runs/<run>/embeddings.safetensors: `embedding` float32 (N×D), `row` of the index int64 (N)."""
     run = suite.run(job.key)
     index_path, store_path, model_path = map(Path, job.inputs)
-    index = read_index(index_path)
+    index, store = read_images(index_path, store_path)
     rows = np.flatnonzero(index["split"] != "train")
     device = make_deterministic(run.runtime)
     network = build_network(run.backbone, run.head)
-    network.load_state_dict(load_file(model_path))
-    embeddings = embed(network.to(device), ImageStore(store_path, index), rows, run, device)
+    tensors = read_tensors(model_path)
+    with reading(model_path):
+        network.load_state_dict(tensors)
+    embeddings = embed(network.to(device), store, rows, run, device)
     with atomic_file(Path(job.outputs[0])) as path:
         save_file({"embedding": embeddings, "row": torch.from_numpy(rows)}, path)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hier.config.run import Run
@@ -17,6 +16,7 @@ from hier.evaluation.diagnostics import clip_share
 from hier.evaluation.recall import map_at_r, recall_at_k
 from hier.pipeline import Job
 from hier.provenance.atomic import write_text
+from hier.stages.inputs import read_tensors, reading
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:
@@ -24,8 +24,9 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     run = suite.run(job.key)
     index_path, embeddings_path = map(Path, job.inputs)
     torch.set_num_threads(run.runtime.threads)
-    stored = load_file(embeddings_path)
-    index = read_index(index_path).iloc[stored["row"].numpy()]
+    stored = read_tensors(embeddings_path)
+    with reading(index_path):
+        index = read_index(index_path).iloc[stored["row"].numpy()]
     metrics = evaluate(stored["embedding"], index, run, suite.dataset(run.dataset).ks)
     write_text(Path(job.outputs[0]), json.dumps(metrics, indent=2) + "\n")
 

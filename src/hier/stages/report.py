@@ -1,6 +1,5 @@
 """report: the page that a reader opens first."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +8,12 @@ from hier.config.suite import Suite
 from hier.pipeline import HISTORY, METRICS, Job
 from hier.provenance.atomic import write_text
 from hier.reporting.page import render
+from hier.stages.inputs import read_metrics
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:
     """Write results/report/index.html."""
     cells = pd.read_csv(Path(job.inputs[0]))
     histories = {name: pd.read_csv(HISTORY.format(run=name)) for name in suite.runs}
-    metrics = {name: json.loads(Path(METRICS.format(run=name)).read_text()) for name in suite.runs}
+    metrics = {name: read_metrics(Path(METRICS.format(run=name))) for name in suite.runs}
     write_text(Path(job.outputs[0]), render(suite, cells, histories, metrics))

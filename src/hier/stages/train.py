@@ -9,10 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hier.config.suite import Suite
-from hier.data.index import read_index
-from hier.data.store import ImageStore
 from hier.pipeline import Job
 from hier.provenance.atomic import atomic_file
+from hier.stages.images import read_images
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.images import TrainingImages
@@ -27,10 +26,10 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     proxies: nn.Module = nn.Identity()
     history: History = []
     if run.schedule.epochs:
-        index = read_index(index_path)
+        index, store = read_images(index_path, store_path)
         rows = np.flatnonzero(index["split"] == "train")
         labels, classes = np.unique(index["label"].to_numpy()[rows], return_inverse=True)
-        images = TrainingImages(ImageStore(store_path, index), rows, classes, run)
+        images = TrainingImages(store, rows, classes, run)
         network, proxies, history = train(run, images, len(labels), checkpoints)
     else:
         make_deterministic(run.runtime)

@@ -1,0 +1,45 @@
+"""Read what earlier stages wrote; a damaged file is named with the command that makes it anew."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hier.errors import DamagedInputError, HierError
+from hier.pipeline import maker
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into one line.
+
+    Raises:
+        DamagedInputError: `path` cannot be read.
+    """
+    try:
+        yield
+    except HierError:
+        raise
+    except Exception as error:
+        raise DamagedInputError(path, maker(str(path)), error) from error
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file, by name, on the CPU."""
+    from safetensors.torch import load_file
+
+    with reading(path):
+        return load_file(path)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's metrics.json."""
+    with reading(path):
+        metrics: dict[str, Any] = json.loads(path.read_text())
+        if not {"recall", "map_at_r"} <= metrics.keys():
+            raise ValueError("it holds no recall or no map_at_r")
+        return metrics
