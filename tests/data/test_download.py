@@ -33,7 +33,7 @@ def fetched(*sources, mirrors=()):
         sources=[Source(files=list(files)) for files in sources],
         mirrors=list(mirrors),
         superclass=False,
-        counts=Counts(images={"train": 1}, train_classes=1, test_classes=1),
+        counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
         store_size=8,
         ks=[1],
     )

@@ -67,7 +67,7 @@ def test_dvc_accepts_what_snakemake_made_once_adopted(by_snakemake):
 def test_a_sweep_with_dvc_exp_run(by_dvc):
     """Three experiments with the README's commands, each a training: some 20 s apiece."""
     for weight in ("0.1", "0.5", "2.0"):
-        by_dvc.run("dvc", "exp", "run", "--quiet", "-S", f"{WEIGHT}={weight}")
+        by_dvc.run("dvc", "exp", "run", "-S", f"{WEIGHT}={weight}")
     (shown,) = json.loads(by_dvc.run("dvc", "exp", "show", "--json").stdout)[1:]
     swept = {}
     for experiment in shown["experiments"]:
