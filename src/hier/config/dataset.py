@@ -14,22 +14,27 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
 class File(Strict):
     """One file of a source and the one proof of its content that must hold.
 
-    `sha256` or `md5` is of the file itself. `contents` is for archives whose own bytes are not
-    stable: the SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in it, the archive's
-    single top folder stripped and `contents_exclude` folders left out.
+    `url` is its canonical address, `alternates` are tried after it. `sha256` or `md5` is of the
+    file itself. `contents` is for archives whose own bytes are not stable: the SHA-256 of the
+    sorted lines `<sha256>  ./<path>` of the files in it, the archive's single top folder stripped
+    and `contents_exclude` folders left out. `unproved` says why there is no checksum; the
+    dataset's counts are then the proof.
     """
 
     name: FileName
     url: str | None = None
+    alternates: list[str] = []
     sha256: Sha256 | None = None
     md5: Md5 | None = None
     contents: Sha256 | None = None
     contents_exclude: list[str] = []
+    unproved: str | None = None
 
     @model_validator(mode="after")
     def one_proof(self) -> Self:
-        if sum(proof is not None for proof in (self.sha256, self.md5, self.contents)) != 1:
-            raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents")
+        proofs = (self.sha256, self.md5, self.contents, self.unproved)
+        if sum(proof is not None for proof in proofs) != 1:
+            raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents, unproved")
         return self
 
 
@@ -37,6 +42,20 @@ class Source(Strict):
     """Files that together make the dataset; sources are alternatives, tried in order."""
 
     files: Annotated[list[File], Field(min_length=1)]
+
+
+class Limits(Strict):
+    """The most that the dataset's archives may unpack to, all together; more is refused as a bomb."""
+
+    files: PositiveInt
+    bytes: PositiveInt
+
+
+class Subset(Strict):
+    """A tiny part for trying things out: `classes` of each side, `images` of each class and split."""
+
+    classes: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Field(ge=2)]
 
 
 class Generate(Strict):
@@ -66,13 +85,16 @@ class Dataset(Strict):
     """One dataset, from its archive to the image store. Configured in conf/dataset/<name>.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    layout: Literal["cub", "grocery", "omniglot"]
+    layout: Literal["cars", "cub", "grocery", "inshop", "omniglot", "sop"]
     generate: Generate | None = None
     sources: list[Source] = []
     mirrors: list[str] = ["../shared/data"]  # folders or addresses tried before the canonical one
+    by_hand: str | None = None  # how a person gets the files where no program may or can
+    limits: Limits | None = None
     superclass: bool
     counts: Counts
     exclude: list[str] = []
+    subset: Subset | None = None  # taken after the facts of the whole have been checked
     store_size: Annotated[int, Field(ge=8)]  # short side of the stored image, pixels
     ks: Annotated[list[PositiveInt], Field(min_length=1)]
 

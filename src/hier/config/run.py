@@ -15,7 +15,6 @@ from pydantic import (
 )
 
 from hier.config.base import Strict
-from hier.config.dataset import Sha256
 
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -23,15 +22,28 @@ ShortName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class Weights(Strict):
-    """Pretrained weights: a file inside an installed Python package, proved by its hash."""
+    """Pretrained weights: one file (.safetensors, .pth or the augreg .npz), proved by its hash.
 
-    package: str
+    It lies inside an installed Python `package`, or is looked for by its name in the folders of
+    HIER_MIRROR and `weights/`, and at last at `url` and `alternates`. `sha256` is the whole hash or
+    its first 8 digits or more; null where its publisher states none. `match` says how tensors find
+    their place: by name as timm reads that file, or by their order.
+    """
+
     file: str
-    sha256: Sha256
+    package: str | None = None
+    url: str | None = None
+    alternates: list[str] = []
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None
+    match: Literal["name", "order"] = "order"
 
 
 class Backbone(Strict):
-    """A timm network without its classifier. `features` is the length of its pooled output."""
+    """A timm network without its classifier. `features` is the length of its pooled output.
+
+    `pooling` avg+max is the sum of global average and maximum pooling. `freeze` lists the modules
+    whose parameters are never trained.
+    """
 
     name: ShortName
     timm: str
@@ -40,6 +52,8 @@ class Backbone(Strict):
     std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
     weights: Weights | None
     freeze_batch_norm: bool
+    freeze: list[str] = []
+    pooling: Literal["timm", "avg+max"] = "timm"
 
 
 class Head(Strict):
@@ -74,10 +88,58 @@ class MultiSimilarity(Strict):
 
 
 class Hyp(Strict):
-    """Pairwise cross-entropy of hyperbolic ViT (Ermolov et al., CVPR 2022)."""
+    """Pairwise cross-entropy of hyperbolic ViT (Ermolov et al., CVPR 2022).
+
+    The n(n − 1) terms are summed as in Hyp's own code (`reduction: hyp`) or that sum is divided by
+    n² as in HIER's (`hier`).
+    """
 
     name: Literal["hyp"]
     temperature: PositiveFloat
+    reduction: Literal["hier", "hyp"] = "hier"
+
+
+class ProxyNCA(Strict):
+    """ProxyNCA++ (Teh et al., ECCV 2020): squared distances of unit vectors times `scale` = 1/T."""
+
+    name: Literal["pnca"]
+    scale: PositiveFloat
+
+
+class SoftTriple(Strict):
+    """SoftTriple (Qian et al., ICCV 2019) with `centers` for each class; λ = `la`."""
+
+    name: Literal["softtriple"]
+    centers: PositiveInt
+    la: PositiveFloat
+    gamma: PositiveFloat
+    margin: NonNegativeFloat
+
+
+class NormSoftmax(Strict):
+    """Normalised softmax (Zhai and Wu, BMVC 2019)."""
+
+    name: Literal["nsoftmax"]
+    temperature: PositiveFloat
+
+
+class CrossBatch(Strict):
+    """Cross-batch memory (Wang et al., CVPR 2020) around the contrastive loss on cosines.
+
+    `memory` embeddings of earlier batches serve as references; the memory is used from step
+    `start` of training on.
+    """
+
+    name: Literal["xbm"]
+    memory: PositiveInt
+    start: NonNegativeInt
+    positive_similarity: Annotated[float, Field(ge=-1, le=1)]
+    negative_similarity: Annotated[float, Field(ge=-1, le=1)]
+
+
+Loss = (
+    NoLoss | ProxyAnchor | MultiSimilarity | Hyp | ProxyNCA | SoftTriple | NormSoftmax | CrossBatch
+)
 
 
 class NoRegularizer(Strict):
@@ -85,7 +147,11 @@ class NoRegularizer(Strict):
 
 
 class Hier(Strict):
-    """The HIER regulariser (paper, section 3): λ2 = `weight`, K = `neighbours`, δ = `margin`."""
+    """The HIER regulariser (paper, section 3): λ2 = `weight`, K = `neighbours`, δ = `margin`.
+
+    `geometry` is that of its distances: the paper's ball, or for ablation flat or spherical.
+    `proxy_term: false` leaves out the term on triplets of proxies.
+    """
 
     name: Literal["hier"]
     weight: NonNegativeFloat
@@ -94,6 +160,8 @@ class Hier(Strict):
     triplets_per_anchor: PositiveInt
     temperature: PositiveFloat
     margin: NonNegativeFloat
+    geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"
+    proxy_term: bool = True
 
 
 class Multipliers(Strict):
@@ -113,6 +181,7 @@ class Optimizer(Strict):
     weight_decay: NonNegativeFloat
     eps: PositiveFloat
     clip_value: PositiveFloat | None
+    clip_norm: PositiveFloat | None = None
     multipliers: Multipliers
 
 
@@ -130,6 +199,34 @@ class Schedule(Strict):
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} exceeds epochs {self.epochs}")
         return self
+
+
+class Protocol(Strict):
+    """Where the released code and the paper part: each deviation is a flag, false is right.
+
+    conf/protocol/official.yaml says of each what it is and why it is there.
+    """
+
+    name: Literal["corrected", "official"]
+    k_may_equal_i: bool
+    masks_gallery_of_query: bool
+    test_every: NonNegativeInt  # epochs between recalls on the test classes; 0: never
+    report_best_on_test: bool
+
+    @model_validator(mode="after")
+    def looks(self) -> Self:
+        if self.report_best_on_test and not self.test_every:
+            raise ValueError("protocol.report_best_on_test needs protocol.test_every of 1 or more")
+        return self
+
+
+CORRECTED = Protocol(
+    name="corrected",
+    k_may_equal_i=False,
+    masks_gallery_of_query=False,
+    test_every=0,
+    report_best_on_test=False,
+)
 
 
 class Sampler(Strict):
@@ -195,7 +292,7 @@ class Run(Strict):
     seed: NonNegativeInt
     backbone: Backbone
     head: Head | None
-    loss: Annotated[NoLoss | ProxyAnchor | MultiSimilarity | Hyp, Field(discriminator="name")]
+    loss: Annotated[Loss, Field(discriminator="name")]
     regularizer: Annotated[NoRegularizer | Hier, Field(discriminator="name")]
     optimizer: Optimizer
     schedule: Schedule
@@ -203,6 +300,7 @@ class Run(Strict):
     augmentation: Augmentation
     embed: Embed
     evaluate: Evaluate
+    protocol: Protocol = CORRECTED
     runtime: Runtime
 
     @property
@@ -230,8 +328,13 @@ class Run(Strict):
                     f"regularizer.neighbours {self.regularizer.neighbours} must be below "
                     f"regularizer.proxies {self.regularizer.proxies}"
                 )
-            if not (self.head and self.head.curvature):
-                raise ValueError("the HIER regularizer needs a head with head.curvature > 0")
+            if self.head is None:
+                raise ValueError("the HIER regularizer needs a head")
+            if (self.regularizer.geometry == "poincare") != (self.head.curvature > 0):
+                raise ValueError(
+                    f"regularizer.geometry {self.regularizer.geometry} does not go with "
+                    f"head.curvature {self.head.curvature}: the ball needs one above 0, the others 0"
+                )
         if isinstance(self.loss, Hyp) and self.sampler.images_per_class < 2:
             raise ValueError("loss hyp needs sampler.images_per_class of at least 2")
         if self.evaluate.metric == "poincare" and not (self.head and self.head.curvature):

@@ -80,7 +80,7 @@ def one_line(error: ValidationError, where: str) -> str:
     first, *others = error.errors(include_url=False)
     # Pydantic names the member of a tagged union in the path; a user's key has no such part.
     location = [str(part) for part in first["loc"]]
-    tags = {"pa", "ms", "hyp", "hier", "none"}
+    tags = {"pa", "ms", "hyp", "hier", "none", "pnca", "softtriple", "nsoftmax", "xbm"}
     key = ".".join(
         part for i, part in enumerate(location)
         if not (part in tags and i and location[i - 1] in ("loss", "regularizer"))

@@ -125,9 +125,14 @@ def _of_other_settings(suite: Suite, run: Run) -> bool:
 
 
 def settings_hash(suite: Suite, run: Run) -> str:
-    """A hash of all settings that a run's figures follow from; where its files come from is none."""
-    dataset = suite.dataset(run.dataset).model_dump(exclude={"sources", "mirrors"})
-    return sha256(json.dumps([run.model_dump(), dataset], sort_keys=True).encode()).hexdigest()[:16]
+    """A hash of all settings that a run's figures follow from; where its files come from is none.
+
+    What stands at its default is left out, so that a new setting does not disown old results.
+    """
+    nowhere = {"sources", "mirrors", "by_hand", "limits"}
+    dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
+    settings = [run.model_dump(exclude_defaults=True), dataset]
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _expected(suite: Suite) -> pd.DataFrame:
