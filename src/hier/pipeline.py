@@ -89,12 +89,13 @@ STAGES: dict[str, Stage] = {
             outputs=(MODEL, PROXIES, HISTORY),
             params=_of_run(
                 "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
-                "sampler", "augmentation", "runtime",
-            ),
+                "sampler", "augmentation", "embed", "evaluate", "protocol", "runtime",
+            )
+            + _of_dataset("ks"),
             code=(
-                "data/augmentation.py", "data/index.py", "data/sampling.py", "data/store.py",
-                "generators.py", "geometry", "losses", "models", "stages/images.py",
-                "stages/inputs.py", "training",
+                "data/augmentation.py", "data/download.py", "data/index.py", "data/sampling.py",
+                "data/store.py", "evaluation", "generators.py", "geometry", "losses", "models",
+                "stages/images.py", "stages/inputs.py", "training",
             ),
         ),
         Stage(
@@ -105,15 +106,16 @@ STAGES: dict[str, Stage] = {
             params=_of_run("backbone", "head", "embed", "runtime"),
             code=(
                 "data/augmentation.py", "data/index.py", "data/store.py", "geometry", "models",
-                "stages/images.py", "stages/inputs.py", "training/determinism.py",
+                "evaluation/embedding.py", "stages/images.py", "stages/inputs.py",
+                "training/determinism.py",
             ),
         ),
         Stage(
             "evaluate",
             each="run",
-            inputs=(INDEX, EMBEDDINGS),
+            inputs=(INDEX, EMBEDDINGS, HISTORY),
             outputs=(METRICS,),
-            params=_of_run("head", "evaluate", "runtime") + _of_dataset("ks"),
+            params=_of_run("head", "evaluate", "protocol", "runtime") + _of_dataset("ks"),
             code=("data/index.py", "evaluation", "geometry", "stages/inputs.py"),
         ),
         Stage(

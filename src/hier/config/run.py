@@ -186,10 +186,14 @@ class Optimizer(Strict):
 
 
 class Schedule(Strict):
-    """`warmup_epochs` with a frozen backbone, then constant, or × `gamma` every `step_size` epochs."""
+    """`warmup_epochs` with a frozen backbone, then constant, or × `gamma` every `step_size` epochs.
+
+    `advised_warmup_epochs` is what the script's authors later advised, where they did.
+    """
 
     epochs: NonNegativeInt
     warmup_epochs: NonNegativeInt
+    advised_warmup_epochs: NonNegativeInt | None = None
     name: Literal["constant", "step"]
     step_size: PositiveInt
     gamma: Share
@@ -204,19 +208,29 @@ class Schedule(Strict):
 class Protocol(Strict):
     """Where the released code and the paper part: each deviation is a flag, false is right.
 
-    conf/protocol/official.yaml says of each what it is and why it is there.
+    conf/protocol/official.yaml says of each what it is and why it matters. `choose` is the epoch
+    that is reported; `held_out_classes` the share of training classes that are kept apart for
+    that choice; `test_every` the number of epochs between two looks at recall (0: never).
     """
 
     name: Literal["corrected", "official"]
     k_may_equal_i: bool
     masks_gallery_of_query: bool
-    test_every: NonNegativeInt  # epochs between recalls on the test classes; 0: never
-    report_best_on_test: bool
+    warmup_as_in_scripts: bool
+    choose: Literal["last", "best_on_test", "held_out"]
+    held_out_classes: Annotated[float, Field(ge=0, lt=1)]
+    test_every: NonNegativeInt
 
     @model_validator(mode="after")
     def looks(self) -> Self:
-        if self.report_best_on_test and not self.test_every:
-            raise ValueError("protocol.report_best_on_test needs protocol.test_every of 1 or more")
+        if self.choose != "last" and not self.test_every:
+            raise ValueError(
+                f"protocol.choose {self.choose} needs protocol.test_every of 1 or more"
+            )
+        if (self.choose == "held_out") != (self.held_out_classes > 0):
+            raise ValueError(
+                "protocol.held_out_classes above 0 and protocol.choose held_out go together"
+            )
         return self
 
 
@@ -224,8 +238,10 @@ CORRECTED = Protocol(
     name="corrected",
     k_may_equal_i=False,
     masks_gallery_of_query=False,
+    warmup_as_in_scripts=False,
+    choose="last",
+    held_out_classes=0.0,
     test_every=0,
-    report_best_on_test=False,
 )
 
 
@@ -307,6 +323,14 @@ class Run(Strict):
     def dim(self) -> int:
         """Length of the embedding."""
         return self.head.dim if self.head else self.backbone.features
+
+    @property
+    def schedule_in_force(self) -> Schedule:
+        """The schedule with the warm-up that the run's protocol takes: the script's or the advised."""
+        advised = self.schedule.advised_warmup_epochs
+        if advised is None or self.protocol.warmup_as_in_scripts:
+            return self.schedule
+        return self.schedule.model_copy(update={"warmup_epochs": advised})
 
     @property
     def name(self) -> str:

@@ -37,6 +37,7 @@ def recall_at_k(
     metric: Metric,
     c: float | None = None,
     exclude_self: bool = False,
+    mask_gallery_of_query: bool = False,
 ) -> dict[int, float]:
     """Share of queries with an item of their class among the K nearest, for each K.
 
@@ -53,6 +54,8 @@ def recall_at_k(
         metric: "poincare" or "cosine"; the cosine with a zero vector is 0.
         c: curvature > 0 of the ball, for "poincare" only.
         exclude_self: the gallery is the query set itself, and query i does not see item i.
+        mask_gallery_of_query: query i does not see item i, though the two sets differ: an error of
+            the official In-Shop evaluation, for comparison with its figures only.
 
     Returns:
         Recall@K in 0…1 for each K of ks, in their order.
@@ -66,6 +69,7 @@ def recall_at_k(
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
     ranks = []
     pairs = _Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    pairs.masks_own_number = exclude_self or mask_gallery_of_query
     for own, others, tolerance in pairs.chunks():
         nearest_own = own.amax(1, keepdim=True)
         rank = 1 + (others >= nearest_own - tolerance).sum(1)
@@ -134,7 +138,7 @@ class _Pairs:
         self.gallery = _rows(gallery, metric, c)
         self.query_labels = _labels(query_labels, self.query)
         self.gallery_labels = _labels(gallery_labels, self.gallery)
-        self.exclude_self = exclude_self
+        self.masks_own_number = exclude_self
         if self.query.shape[1] != self.gallery.shape[1]:
             raise ValueError("query and gallery embeddings differ in dimension")
         if exclude_self and not torch.equal(self.query_labels, self.gallery_labels):
@@ -157,8 +161,9 @@ class _Pairs:
             same_class = labels[:, None] == self.gallery_labels[None, :]
             others = product.masked_fill(same_class, -math.inf)
             own = product.masked_fill_(~same_class, -math.inf)
-            if self.exclude_self:
+            if self.masks_own_number and start < len(self.gallery):
                 own.diagonal(start).fill_(-math.inf)
+                others.diagonal(start).fill_(-math.inf)
             length = torch.linalg.vector_norm(query, dim=1, keepdim=True)
             yield own, others, rounding * length * longest
 

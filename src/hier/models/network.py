@@ -1,5 +1,7 @@
 """The embedding network: backbone → head → Poincaré ball (paper, section 4.1)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,8 +34,21 @@ class EmbeddingHead(nn.Module):
             return exp0(u, self.curvature, self.clip_radius)
 
 
+class AveragePlusMaximum(nn.Module):
+    """Global average plus global maximum pooling, B×F×H×W → B×F (method, section 4)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The sum of the two."""
+        return maps.mean((2, 3)) + maps.amax((2, 3))
+
+
 class EmbeddingNetwork(nn.Module):
-    """A timm backbone and, unless `head` is null, a head. Without one, features are embeddings."""
+    """A timm backbone and, unless `head` is null, a head. Without one, features are embeddings.
+
+    `weights_sha256` is the hash of the pretrained weights that it starts from, None without any.
+    """
+
+    weights_sha256: str | None = None
 
     def __init__(self, backbone: nn.Module, head: nn.Module | None, frozen_norms: bool) -> None:
         super().__init__()
@@ -44,7 +59,10 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B×3×H×W) to embeddings (B×D)."""
-        return self.head(self.backbone(images))
+        features = self.backbone(images)
+        if isinstance(features, tuple):  # distilled DeiT in training: CLS, then distillation token
+            features = features[0]
+        return self.head(features)
 
     def train(self, mode: bool = True) -> "EmbeddingNetwork":
         """Training mode; frozen batch norms keep to their running statistics."""
@@ -59,18 +77,39 @@ class EmbeddingNetwork(nn.Module):
         return [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def build_network(config: Backbone, head: Head | None) -> EmbeddingNetwork:
+def build_network(config: Backbone, head: Head | None, pretrained: bool = True) -> EmbeddingNetwork:
     """The network at its start; random weights come from torch's global generator.
 
+    Args:
+        pretrained: whether to load the backbone's weights, where it has any; false for a network
+            that gets a trained state at once.
+
     Raises:
-        ConfigError: timm has no such model, or its features have another length.
+        ConfigError: timm has no such model, its features have another length, or `freeze` names
+            something that it does not have.
         WeightsError: see `load_weights`.
     """
+    backbone = _timm_model(config)
+    found = load_weights(backbone, config.weights) if pretrained and config.weights else None
+    for prefix in config.freeze:
+        _freeze(backbone, prefix, config)
+    top = (
+        EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
+    )
+    network = EmbeddingNetwork(backbone, top, config.freeze_batch_norm)
+    network.weights_sha256 = found
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _timm_model(config: Backbone) -> nn.Module:
     torchvision_ops.ensure()
     import timm
 
+    # Transformers take images of any size: their positions are interpolated where it is not 224.
+    transformer = config.timm.startswith(("vit_", "deit_"))
+    options: dict[str, Any] = {"dynamic_img_size": True} if transformer else {}
     try:
-        backbone = timm.create_model(config.timm, pretrained=False, num_classes=0)
+        backbone = timm.create_model(config.timm, pretrained=False, num_classes=0, **options)
     except RuntimeError as error:
         near = ", ".join(timm.list_models(f"*{config.timm.split('_')[0]}*")[:5]) or "none alike"
         raise ConfigError(
@@ -82,10 +121,20 @@ def build_network(config: Backbone, head: Head | None) -> EmbeddingNetwork:
             f"backbone.features: {config.timm} gives {backbone.num_features}, "
             f"conf/backbone/{config.name}.yaml says {config.features}"
         )
-    if config.weights:
-        load_weights(backbone, config.weights)
-    top = (
-        EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
-    )
-    network = EmbeddingNetwork(backbone, top, config.freeze_batch_norm)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.pooling == "avg+max":
+        if not hasattr(backbone, "global_pool"):
+            raise ConfigError(f"backbone.pooling: {config.timm} has no maps to pool; use timm")
+        backbone.global_pool = AveragePlusMaximum()
+    if set_distilled_training := getattr(backbone, "set_distilled_training", None):
+        set_distilled_training(True)
+    return backbone
+
+
+def _freeze(backbone: nn.Module, prefix: str, config: Backbone) -> None:
+    frozen = [p for n, p in backbone.named_parameters() if n.startswith(f"{prefix}.")]
+    if not frozen:
+        raise ConfigError(
+            f"backbone.freeze: {config.timm} has no module '{prefix}' with parameters"
+        )
+    for parameter in frozen:
+        parameter.requires_grad_(False)

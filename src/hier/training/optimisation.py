@@ -31,6 +31,14 @@ def build_optimizer(
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, eps=config.eps)
 
 
+def clip_gradients(parameters: list[nn.Parameter], config: Optimizer) -> None:
+    """Clip each gradient's values (HIER's code) or the norm of all together (Hyp's), where set."""
+    if config.clip_value is not None:
+        torch.nn.utils.clip_grad_value_(parameters, config.clip_value)
+    if config.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+
+
 def start_epoch(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> float:
     """Set each group's rate for `epoch` (from 0); return the factor on the base rates.
 

@@ -1,0 +1,49 @@
+"""Embeddings of stored images, as evaluation sees them."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hier.config.run import Embed, Run
+from hier.data.augmentation import centre_crop
+from hier.data.store import ImageStore
+from hier.models.network import EmbeddingNetwork
+from hier.models.normalise import Normalise
+from hier.progress import progress
+
+
+class CentreCrops(Dataset[Tensor]):
+    """Images of a store, resized and cropped as in evaluation, uint8 (3×S×S)."""
+
+    def __init__(self, store: ImageStore, rows: NDArray[np.int64], config: Embed) -> None:
+        self.store, self.rows, self.config = store, rows, config
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Tensor:
+        image = centre_crop(self.store[int(self.rows[position])], self.config)
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@torch.inference_mode()
+def embed(
+    network: EmbeddingNetwork,
+    store: ImageStore,
+    rows: NDArray[np.int64],
+    run: Run,
+    device: torch.device,
+) -> Tensor:
+    """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order."""
+    network.eval()
+    images = CentreCrops(store, rows, run.embed)
+    loader = DataLoader(images, batch_size=run.embed.batch_size, num_workers=run.runtime.workers)
+    normalise = Normalise(run.backbone.mean, run.backbone.std, device)
+    parts = []
+    with progress(f"{run.name}: embedding", len(rows)) as shown:
+        for batch in loader:
+            parts.append(network(normalise(batch)).float().cpu())
+            shown.update(len(batch))
+    return torch.cat(parts)

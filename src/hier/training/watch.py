@@ -1,0 +1,55 @@
+"""Recall while training: shown beside the result and, where the protocol says so, used to choose it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hier.config.run import Run
+from hier.models.network import EmbeddingNetwork
+
+Recalls = Callable[[EmbeddingNetwork], dict[str, float]]
+"""Recall@K of a network by the name of a column, such as `test R@1`; shares of 1."""
+
+CHOOSES_BY = {"best_on_test": "test R@1", "held_out": "held-out R@1"}
+
+
+class Watch:
+    """Looks at recall every `protocol.test_every` epochs and keeps the epoch that is to be reported.
+
+    A choice among equal epochs is the earliest. The network is in training mode afterwards, and no
+    random generator is used, so that looking changes nothing.
+    """
+
+    def __init__(self, run: Run, recalls: Recalls | None) -> None:
+        self.run, self.recalls = run, recalls
+        self.column = CHOOSES_BY.get(run.protocol.choose)
+        self.best = -1.0
+        self.state: dict[str, Tensor] = {}
+
+    def look(self, network: EmbeddingNetwork, epoch: int) -> dict[str, float]:
+        """The recalls after `epoch` (from 0), NaN for an epoch that is not looked at."""
+        every = self.run.protocol.test_every
+        if not every or self.recalls is None:
+            return {}
+        last = epoch + 1 == self.run.schedule.epochs
+        if (epoch + 1) % every and not last:
+            return {}
+        found = self.recalls(network)
+        network.train()
+        if self.column and found[self.column] > self.best:
+            self.best = found[self.column]
+            self.state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+        return found
+
+    def choose(self, network: EmbeddingNetwork) -> None:
+        """Give `network` the state of the chosen epoch; without a choice it stays the last one."""
+        if self.state:
+            network.load_state_dict(self.state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": torch.tensor(self.best, dtype=torch.float64), "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.state = float(state["best"]), state["state"]
