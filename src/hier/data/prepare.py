@@ -11,21 +11,26 @@ from hier.data.archive import unpack
 from hier.data.index import check_index, write_index
 from hier.data.layouts import layout
 from hier.data.store import write_store
+from hier.data.subset import take
 from hier.errors import ConfigError, MissingInputError
 from hier.provenance.atomic import full_disk_is_clear
 
+PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
+
 
 def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path) -> None:
-    """Unpack every file in the folder `archives`, check the facts, write index and store.
+    """Unpack every archive in the folder `archives`, check the facts, write index and store.
 
+    Files that are no archives (see PLAIN) are laid beside what the archives hold.
     The unpacked files live in a temporary folder beside the store and are removed at the end.
     Image paths in the index are relative to the one folder that holds everything in the archives.
+    Of a dataset with a `subset`, the facts of the whole are checked and the part is stored.
 
     Raises:
         MissingInputError: `archives` is missing or empty.
         ArchiveError, LayoutError, ImageError: what the archives hold is bad.
         ClassOverlapError, MissingSuperclassError, CountError: a promised fact does not hold.
-        ConfigError: `exclude` names an image that does not exist.
+        ConfigError: `exclude` names an image that does not exist, or `subset` asks too much.
         DiskFullError: no space left.
     """
     # Snakemake leaves a hidden time stamp in the folders that it makes.
@@ -37,10 +42,15 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
     try:
         with full_disk_is_clear(store_path):
             for file in files:
-                unpack(file, unpacked)
+                if file.suffix in PLAIN:
+                    shutil.copyfile(file, unpacked / file.name)
+                else:
+                    unpack(file, unpacked)
         root = _top(unpacked)
         table = _without(layout(dataset.layout)(root, dataset), dataset)
         check_index(table, dataset)
+        if dataset.subset is not None:
+            table = take(table, dataset.subset)
         write_index(write_store(root, table, dataset, store_path), index_path)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)

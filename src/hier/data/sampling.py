@@ -26,7 +26,7 @@ def epoch_batches(
         ConfigError: fewer images than one batch, or fewer classes than a batch needs.
     """
     n, size = sampler.images_per_class, sampler.batch_size
-    classes = np.unique(labels)
+    classes, class_of = np.unique(labels, return_inverse=True)
     if len(labels) < size or len(classes) < size // n:
         raise ConfigError(
             f"sampler.batch_size {size} with images_per_class {n} needs {size} images of "
@@ -34,13 +34,18 @@ def epoch_batches(
         )
     rng = numpy_generator(seed, "sampling", epoch)
     steps = len(labels) // size
-    members = [np.flatnonzero(labels == c) for c in classes]
+    members = _positions(class_of, len(classes))
     drawn = np.concatenate([rng.permutation(len(classes))[: size // n] for _ in range(steps)])
     rows = np.empty((len(drawn), n), dtype=np.int64)
-    for c in range(len(classes)):
-        visits = np.flatnonzero(drawn == c)
-        rows[visits] = _rounds(members[c], len(visits) * n, rng).reshape(-1, n)
+    for images, visits in zip(members, _positions(drawn, len(classes)), strict=True):
+        rows[visits] = _rounds(images, len(visits) * n, rng).reshape(-1, n)
     return rows.reshape(steps, size)
+
+
+def _positions(numbers: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """Where each of 0 … `most` − 1 stands in `numbers`, ascending; one sort, however many."""
+    ends = np.cumsum(np.bincount(numbers, minlength=most))
+    return np.split(np.argsort(numbers, kind="stable"), ends[:-1])
 
 
 def _rounds(items: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ To add a layout: write `layouts/<name>.py` with
 
 that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
 naming file and line; add its name to LAYOUTS here and to `Dataset.layout`; and give it a tiny
-hand-made archive with the expected rows in tests/data/test_layouts.py.
+hand-made archive with the expected rows in tests/data/test_layouts.py (or, for an archive of the
+real shape, in tests/fakes/archives.py and tests/data/test_layouts_paper.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -22,9 +23,12 @@ from hier.errors import LayoutError, UnknownNameError
 Read = Callable[[Path, Dataset], pd.DataFrame]
 
 LAYOUTS = {
+    "cars": "hier.data.layouts.cars",
     "cub": "hier.data.layouts.cub",
     "grocery": "hier.data.layouts.grocery",
+    "inshop": "hier.data.layouts.inshop",
     "omniglot": "hier.data.layouts.omniglot",
+    "sop": "hier.data.layouts.sop",
 }
 
 
