@@ -6,6 +6,10 @@ PYTHON ?= python3
 SUITE ?= demo
 CORES ?= all
 OVERRIDES ?=
+DATASET ?=
+METHOD ?=
+BACKBONE ?=
+FILTERS := $(DATASET:%=--dataset %) $(METHOD:%=--method %) $(BACKBONE:%=--backbone %)
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -23,7 +27,7 @@ help: ## list the targets
 	@echo "Variables: SUITE=$(SUITE) CORES=$(CORES) OVERRIDES='regularizer.weight=1.0 seeds=[0,1]'"
 
 reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table and where the report lies
-	@hier compose suite=$(SUITE) $(OVERRIDES)
+	@hier compose suite=$(SUITE) $(FILTERS) $(OVERRIDES)
 	@snakemake --cores $(CORES) --quiet rules host reason
 	@hier verify
 	@echo "table:  results/table.md"

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -38,33 +39,53 @@ def cli(debug: bool) -> None:
     snakemake --cores all           run it in parallel, or: dvc repro
     hier verify                     grade every cell against the recorded results
 
-    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (seconds). One
+    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (seconds),
+    table1 and table1-seeds (the paper's Table 1; needs GPUs), ablation-*. One
     stage by hand: hier train RUN, with the names that `hier plan` shows.
     """
 
 
+def filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that keep some of a suite's runs."""
+    for name in ("backbone", "method", "dataset"):
+        command = click.option(
+            f"--{name}",
+            multiple=True,
+            help=f"Only runs of this {name}; may be given several times.",
+        )(command)
+    return command
+
+
 @cli.command()
 @click.argument("overrides", nargs=-1)
+@filters
 @click.option(
     "--check", is_flag=True, help="Write nothing; fail if params.yaml or dvc.yaml differ."
 )
-def compose(overrides: tuple[str, ...], check: bool) -> None:
+def compose(
+    overrides: tuple[str, ...],
+    dataset: tuple[str, ...],
+    method: tuple[str, ...],
+    backbone: tuple[str, ...],
+    check: bool,
+) -> None:
     """Resolve a suite into params.yaml and dvc.yaml.
 
     \b
     hier compose suite=grocery                        a suite of conf/suite/
     hier compose suite=demo methods=[pa,hier] seeds=[0,1,2]
+    hier compose suite=table1 --dataset cub --backbone vit_small
     hier compose suite=demo regularizer.weight=1.0    every run that has this setting
     hier compose suite=demo 'runs.demo-hier-*.schedule.epochs=5'
     """
     from hier.config.compose import compose as compose_suite
     from hier.config.compose import render
-    from hier.config.suite import PARAMS
+    from hier.config.suite import PARAMS, only
     from hier.errors import ConfigError
     from hier.pipeline import DVC_YAML, dvc_yaml
     from hier.provenance.atomic import write_text
 
-    suite = compose_suite(overrides)
+    suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
     for path, text in ((PARAMS, render(suite)), (DVC_YAML, dvc_yaml(suite.model_dump()))):
         if path.exists() and path.read_text() == text:
             continue
@@ -76,11 +97,31 @@ def compose(overrides: tuple[str, ...], check: bool) -> None:
 
 @cli.command()
 @click.argument("overrides", nargs=-1)
-def plan(overrides: tuple[str, ...]) -> None:
-    """Show the runs of params.yaml, or of the suite that OVERRIDES compose."""
+@filters
+@click.option("--images-per-second", type=float, help="Rate of training, to estimate hours from.")
+@click.option("--measure", is_flag=True, help="Measure that rate on this machine (some seconds).")
+def plan(
+    overrides: tuple[str, ...],
+    dataset: tuple[str, ...],
+    method: tuple[str, ...],
+    backbone: tuple[str, ...],
+    images_per_second: float | None,
+    measure: bool,
+) -> None:
+    """Show the runs of params.yaml, or of the suite that OVERRIDES compose, and what they cost.
+
+    \b
+    hier plan suite=table1 --dataset cub --measure
+    hier plan suite=table1 --images-per-second 1500
+    """
+    from hier.config.suite import only
+    from hier.errors import ConfigError
     from hier.reporting.plan import show
 
-    show(_suite(overrides))
+    if images_per_second is not None and images_per_second <= 0:
+        raise ConfigError(f"--images-per-second must be above 0 (given: {images_per_second:g})")
+    suite = only(_suite(overrides), dataset=dataset, method=method, backbone=backbone)
+    show(suite, images_per_second, measure)
 
 
 def _stage(name: str) -> None:

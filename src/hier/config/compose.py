@@ -43,8 +43,13 @@ Names = str | list[str]
 
 
 class Entry(Strict):
-    """One block of a suite's matrix. `set` holds overrides for the runs that have these keys."""
+    """One block of a suite's matrix.
 
+    `set` holds overrides for the runs that have these keys; `label` is added to the method's name,
+    so that runs which differ in a setting alone can stand side by side (`hier_p128`).
+    """
+
+    label: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
     dataset: str
     backbone: str
     recipe: str
@@ -108,6 +113,7 @@ def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
                     f"run {name} has other settings of dataset {dataset['name']} than the runs "
                     "before it; a suite has one setting of each dataset"
                 )
+            method = config.pop("method")
             runs[name] = {"dataset": dataset["name"], "method": method, **config}
     presets = [text for block in matrix.matrix for text in block.set]
     unused = [
@@ -202,7 +208,8 @@ def _run(
         if _has(config, text):
             _set(config, text)
             used.add(text)
-    name = _name(_plain(config) | {"method": method})
+    shown = f"{method}_{entry.label}" if entry.label else method
+    name = _name(_plain(config) | {"method": shown})
     for text in settings:
         pattern, setting = _scope(text)
         if fnmatchcase(name, pattern) and _has(config, setting):
@@ -212,7 +219,7 @@ def _run(
         chosen = config[group]
         if not (isinstance(chosen, DictConfig) and "name" in chosen):
             raise ConfigError(f"an override leaves run {name} without {group}.name")
-    return _plain(config) | {"method": method}
+    return _plain(config) | {"method": shown}
 
 
 def _groups(entry: Entry, method: str) -> dict[str, str]:

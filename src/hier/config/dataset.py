@@ -24,6 +24,7 @@ class File(Strict):
     name: FileName
     url: str | None = None
     alternates: list[str] = []
+    bytes: PositiveInt | None = None  # its size, for `hier plan`
     sha256: Sha256 | None = None
     md5: Md5 | None = None
     contents: Sha256 | None = None

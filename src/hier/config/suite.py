@@ -44,6 +44,30 @@ class Suite(Strict):
         return self.datasets[name]
 
 
+def only(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
+    """The runs of the chosen datasets, methods and backbones; an empty choice means all.
+
+    Raises:
+        UnknownNameError: the suite has no such dataset, method or backbone.
+    """
+    runs = suite.runs
+    for kind, names in chosen.items():
+        known = list(dict.fromkeys(_name(run, kind) for run in suite.runs.values()))
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"{kind} of suite {suite.suite}:", name, known)
+        runs = {key: run for key, run in runs.items() if not names or _name(run, kind) in names}
+    if not runs:
+        raise ConfigError(f"suite {suite.suite} has no run of that dataset, method and backbone")
+    needed = {run.dataset for run in runs.values()}
+    datasets = {name: dataset for name, dataset in suite.datasets.items() if name in needed}
+    return Suite(suite=suite.suite, datasets=datasets, runs=runs)
+
+
+def _name(run: Run, kind: str) -> str:
+    return run.backbone.name if kind == "backbone" else str(getattr(run, kind))
+
+
 def load(path: Path = PARAMS) -> Suite:
     """Read and check params.yaml.
 
