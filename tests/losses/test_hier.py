@@ -151,6 +151,35 @@ def test_sampling_leaves_the_mask_and_the_global_generator_alone(related):
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_k_may_be_i_where_that_is_asked_for(related):
+    """Uniform over all that is not related, i among them: the official code's law."""
+    draws = 20_000
+    i, j, k = sample_triplets(related, draws, generator(7), k_may_equal_i=True)
+    assert related[i, j].all()
+    assert not related[i, k].any()
+    # row 2 is related to all others, so that only k = 2 is left to it
+    assert torch.equal(i, torch.arange(2, 12).repeat_interleave(draws))
+    assert (k[i == 2] == 2).all()
+    for row in range(3, 12):
+        share = float((k[i == row] == row).double().mean())
+        assert share == pytest.approx(1 / (12 - int(related[row].sum())), abs=0.02)
+
+
+def test_by_default_k_is_never_i_and_the_draws_are_as_before(related):
+    default = sample_triplets(related, 50, generator(3))
+    spelt_out = sample_triplets(related, 50, generator(3), k_may_equal_i=False)
+    assert all(torch.equal(a, b) for a, b in zip(default, spelt_out, strict=True))
+    i, j, k = default
+    assert (i != k).all()
+    # the law of the draws: one uniform number for each j, then one for each k, in float64
+    draws, rows = generator(3), torch.arange(3, 12)
+    for drawn, allowed in ((j, related), (k, ~related & ~torch.eye(12, dtype=torch.bool))):
+        uniform = torch.rand((9, 50), generator=draws, dtype=torch.float64)
+        for row, numbers in zip(rows.tolist(), uniform, strict=True):
+            columns = allowed[row].nonzero().squeeze(1)
+            assert torch.equal(drawn[i == row], columns[(numbers * len(columns)).long()])
+
+
 @pytest.mark.parametrize("mask", [torch.zeros(5, 5), torch.ones(5, 5) - torch.eye(5)])
 def test_no_anchor_no_triplets(mask):
     assert all(index.shape == (0,) for index in sample_triplets(mask.bool(), 50, generator()))
@@ -293,6 +322,125 @@ def test_module_is_the_sum_of_the_two_terms():
         ]
         expected = expected + lca_triplet_loss(distances, triplets, *noise, 0.1, 0.1)
     assert module(z, labels, generator(5)).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def flat_batch(dtype=torch.float64):
+    return torch.randn(24, 16, generator=generator(3), dtype=torch.float64).to(dtype), (
+        torch.arange(24) // 4
+    )
+
+
+def brute_distances(x, y, geometry):
+    """Distance by distance, angles from chords."""
+    if geometry == "spherical":
+        x, y = (v / v.norm(dim=1, keepdim=True) for v in (x, y))
+    chords = [[(a - b).square().sum().clamp_min(1e-30).sqrt() for b in y] for a in x]
+    chords = torch.stack([torch.stack(row) for row in chords])
+    return 2 * torch.asin(chords / 2) if geometry == "spherical" else chords
+
+
+def brute_loss(module, z, labels, draws, geometry, proxy_term, clip_radius=2.3):
+    """The regulariser of a flat geometry with plain distances and the loop over triplets."""
+    proxies = torch.stack([p * (clip_radius / p.norm()).clamp_max(1.0) for p in module.proxies])
+    same_class = (labels[:, None] == labels[None, :]).double()
+    cases = [(torch.exp(-brute_distances(z, z, geometry).detach()) + same_class, z)]
+    if proxy_term:
+        cases.append((torch.exp(-brute_distances(proxies, proxies, geometry).detach()), proxies))
+    total = 0.0
+    for similarity, points in cases:
+        triplets = sample_triplets(reciprocal_neighbours(similarity, 6), 10, draws)
+        assert len(triplets[0]) > 0
+        noise = [
+            gumbel((len(triplets[0]), 32), draws, torch.float64, torch.device("cpu"))
+            for _ in range(2)
+        ]
+        distances = brute_distances(points, proxies, geometry)
+        total = total + loop_loss(distances, triplets, *noise, 0.1, 0.1)
+    return total
+
+
+@pytest.mark.parametrize("proxy_term", [True, False])
+@pytest.mark.parametrize("geometry", ["euclidean", "spherical"])
+def test_flat_geometries_equal_brute_force(geometry, proxy_term):
+    module = regularizer(geometry=geometry, curvature=0.0, proxy_term=proxy_term).double()
+    with torch.no_grad():
+        module.proxies *= torch.linspace(0.5, 1.5, 32)[:, None]  # some inside the clip radius
+    z, labels = flat_batch()
+    z.requires_grad_()
+    value = module(z, labels, generator(5))
+    expected = brute_loss(module, z, labels, generator(5), geometry, proxy_term)
+    torch.testing.assert_close(value, expected)
+    ours, theirs = (torch.autograd.grad(v, [z, module.proxies]) for v in (value, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("geometry", ["euclidean", "spherical"])
+def test_flat_geometries_give_finite_gradients_to_all_even_when_collapsed(geometry):
+    module = regularizer(geometry=geometry, curvature=0.0)
+    z, labels = flat_batch(torch.float32)
+    for points in (z, torch.ones_like(z)):
+        points = points.clone().requires_grad_()
+        module.proxies.grad = None
+        loss = module(points, labels, generator(1))
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert torch.isfinite(points.grad).all()
+        assert torch.isfinite(module.proxies.grad).all()
+        assert module.proxies.grad.abs().max() > 0
+
+
+def test_geometries_differ_and_the_sphere_sees_no_norms():
+    z, labels = flat_batch(torch.float32)
+    flat, sphere = (regularizer(geometry=g, curvature=0.0) for g in ("euclidean", "spherical"))
+    values = [module(z, labels, generator(1)).item() for module in (flat, sphere)]
+    assert values[0] != pytest.approx(values[1], rel=1e-3)
+    assert sphere(3 * z, labels, generator(1)).item() == pytest.approx(values[1], rel=1e-5)
+    assert flat(3 * z, labels, generator(1)).item() != pytest.approx(values[0], rel=1e-3)
+
+
+def test_without_the_proxy_term_only_the_data_term_is_left():
+    z, labels = batch()
+    whole, alone = generator(5), generator(5)
+    with_proxies = regularizer()(z, labels, whole)
+    data_term = regularizer(proxy_term=False)(z, labels, alone)
+    assert 0 < data_term.item() < with_proxies.item()
+    assert not torch.equal(whole.get_state(), alone.get_state())  # the second term's draws
+    # draws of the data term alone: a second call goes on where the first ended
+    draws = generator(5)
+    proxies = exp0(regularizer().proxies, 0.1, 2.3)
+    same_class = (labels[:, None] == labels[None, :]).float()
+    related = reciprocal_neighbours(torch.exp(-distance_matrix(z, z, 0.1)) + same_class, 6)
+    triplets = sample_triplets(related, 10, draws)
+    shape = (len(triplets[0]), len(proxies))
+    noise = [gumbel(shape, draws, torch.float32, torch.device("cpu")) for _ in range(2)]
+    expected = lca_triplet_loss(distance_matrix(z, proxies, 0.1), triplets, *noise, 0.1, 0.1)
+    assert data_term.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(draws.get_state(), alone.get_state())
+
+
+def test_the_module_passes_k_may_equal_i_on():
+    """With every pair related, k = i is all that is left: no triplets without, some with it."""
+    z, labels = batch()
+    settings = {"neighbours": 40, "margin": 0.1}
+    assert regularizer(**settings)(z, labels * 0, generator()).item() == 0.0
+    assert regularizer(**settings, k_may_equal_i=True)(z, labels * 0, generator()).item() > 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"curvature": 0.0}, "curvature 0.0 does not go with geometry poincare"),
+        ({"geometry": "euclidean"}, "curvature 0.1 does not go with geometry euclidean"),
+        ({"geometry": "spherical"}, "curvature 0.1 does not go with geometry spherical"),
+        ({"geometry": "lorentz"}, "geometry must be .*, got 'lorentz'"),
+        ({"clip_radius": 0.0}, "clip_radius must be > 0, got 0.0"),
+    ],
+)
+def test_arguments_out_of_range(changes, message):
+    with pytest.raises(ValueError, match=message):
+        regularizer(**changes)
 
 
 def test_gradients_reach_embeddings_and_proxies():

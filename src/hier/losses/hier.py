@@ -1,16 +1,21 @@
 """The HIER regulariser: hierarchical proxies as lowest common ancestors of triplets.
 
 Kim, Jeong, Kwak, "HIER: Metric Learning Beyond Class Labels via Hierarchical Regularization",
-CVPR 2023. All distances are geodesics of the Poincaré ball.
+CVPR 2023. All distances are geodesics of the Poincaré ball, or for ablation of flat space or of
+the sphere.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from hier.geometry.flat import clip_norm, euclidean_distance_matrix, spherical_distance_matrix
 from hier.geometry.poincare import distance_matrix, exp0
+
+Geometry = Literal["poincare", "euclidean", "spherical"]
 
 Triplets = tuple[Tensor, Tensor, Tensor]
 """Anchor i, related point j, unrelated point k of each triplet: int64 vectors of length T."""
@@ -41,23 +46,29 @@ def reciprocal_neighbours(similarity: Tensor, k: int) -> Tensor:
     return (listed & listed.T).fill_diagonal_(False)
 
 
-def sample_triplets(related: Tensor, per_anchor: int, generator: torch.Generator) -> Triplets:
+def sample_triplets(
+    related: Tensor,
+    per_anchor: int,
+    generator: torch.Generator,
+    k_may_equal_i: bool = False,
+) -> Triplets:
     """Draw triplets (i, j, k) with j related to i and k ≠ i not related to it.
 
     j and k are uniform and drawn with replacement. Anchors with fewer than 2 related points or
-    with no unrelated point are skipped. (The HIER code, ``get_reciprocal_triplets``, also draws
-    k = i.)
+    with no point to draw k from are skipped.
 
     Args:
         related: N×N boolean with a False diagonal.
         per_anchor: triplets for each anchor.
         generator: source of the draws. They are made on its device and then moved, so that a CPU
             generator gives the same triplets everywhere.
+        k_may_equal_i: draw k from all that is not related, i included, as the HIER code
+            (``get_reciprocal_triplets``) does.
 
     Returns:
         Three int64 vectors of length (anchors kept)·per_anchor on the device of ``related``.
     """
-    unrelated = (~related).fill_diagonal_(False)
+    unrelated = (~related).fill_diagonal_(k_may_equal_i)
     anchors = torch.nonzero((related.sum(1) >= 2) & unrelated.any(1)).squeeze(1)
     j = _draw_columns(related[anchors], per_anchor, generator)
     k = _draw_columns(unrelated[anchors], per_anchor, generator)
@@ -152,23 +163,30 @@ def _straight_through_choice(logits: Tensor) -> Tensor:
 class HierRegularizer(nn.Module):
     """HIER loss of a batch: a term on the data and one on the proxies (``HIERLoss``, HIER code).
 
+    `geometry` says what distances are. "poincare": geodesics of the ball. "euclidean": ‖x − y‖ of
+    the embeddings as they come and of the proxies, their norms clipped to the clip radius.
+    "spherical": angles between directions, where norms mean nothing.
+
     Attributes:
         proxies: P×D parameter, float32: hierarchical proxies as tangent vectors at the origin.
-            They are mapped into the ball at every step.
+            They are mapped into the ball, or clipped, at every step.
 
     Args:
         num_proxies: P, number of hierarchical proxies.
         dim: D, dimension of the embedding.
-        curvature: c > 0.
-        clip_radius: clip radius of the map into the ball, > 0.
+        curvature: c > 0 of the ball, 0 for the other geometries.
+        clip_radius: clip radius of the proxies, > 0.
         neighbours: K of the reciprocal neighbours.
         triplets_per_anchor: triplets drawn for each anchor.
         temperature: τ of the choice of ancestors.
         margin: δ of the triplet loss.
         generator: CPU generator of the initial proxies, N(0, 1)/√D · 0.9 · clip_radius.
+        geometry: of the distances.
+        proxy_term: whether to add the term on triplets of proxies.
+        k_may_equal_i: see `sample_triplets`.
 
     Raises:
-        ValueError: curvature or clip_radius is not > 0.
+        ValueError: curvature or clip_radius is out of its range, or geometry is unknown.
     """
 
     def __init__(
@@ -183,8 +201,12 @@ class HierRegularizer(nn.Module):
         temperature: float,
         margin: float,
         generator: torch.Generator,
+        geometry: Geometry = "poincare",
+        proxy_term: bool = True,
+        k_may_equal_i: bool = False,
     ) -> None:
         super().__init__()
+        _check(geometry, curvature, clip_radius)
         scale = INITIAL_NORM * clip_radius / math.sqrt(dim)
         self.proxies = nn.Parameter(torch.randn(num_proxies, dim, generator=generator) * scale)
         self.curvature = curvature
@@ -193,33 +215,52 @@ class HierRegularizer(nn.Module):
         self.triplets_per_anchor = triplets_per_anchor
         self.temperature = temperature
         self.margin = margin
+        self.geometry = geometry
+        self.proxy_term = proxy_term
+        self.k_may_equal_i = k_may_equal_i
 
     def forward(self, z: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """HIER loss of a batch.
 
         Args:
-            z: B×D embeddings on the ball.
+            z: B×D embeddings, on the ball where that is the geometry.
             labels: B class labels, integer, on the device of z.
             generator: source of triplets and Gumbel noise.
 
         Returns:
-            Scalar: data term + proxy term, not weighted.
+            Scalar: data term + proxy term, if any, not weighted.
         """
-        proxies = exp0(self.proxies, self.curvature, self.clip_radius)
-        between_data = distance_matrix(z.detach(), z.detach(), self.curvature)
+        proxies = self._points()
+        between_data = self._distances(z.detach(), z.detach())
         same_class = labels[:, None] == labels[None, :]
         data_similarity = torch.exp(-between_data) + same_class
-        to_proxies = distance_matrix(z, proxies, self.curvature)
-        data_term = self._term(data_similarity, to_proxies, generator)
+        data_term = self._term(data_similarity, self._distances(z, proxies), generator)
+        if not self.proxy_term:
+            return data_term
 
-        between_proxies = distance_matrix(proxies, proxies, self.curvature)
+        between_proxies = self._distances(proxies, proxies)
         proxy_similarity = torch.exp(-between_proxies.detach())
         return data_term + self._term(proxy_similarity, between_proxies, generator)
+
+    def _points(self) -> Tensor:
+        """The hierarchical proxies as points of the geometry (P×D)."""
+        if self.geometry == "poincare":
+            return exp0(self.proxies, self.curvature, self.clip_radius)
+        if self.geometry == "euclidean":
+            return clip_norm(self.proxies, self.clip_radius)
+        return self.proxies
+
+    def _distances(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.geometry == "poincare":
+            return distance_matrix(x, y, self.curvature)
+        if self.geometry == "euclidean":
+            return euclidean_distance_matrix(x, y)
+        return spherical_distance_matrix(x, y)
 
     def _term(self, similarity: Tensor, distances: Tensor, generator: torch.Generator) -> Tensor:
         """Loss of triplets drawn by similarity (N×N), with distances to the proxies (N×P)."""
         related = reciprocal_neighbours(similarity, self.neighbours)
-        triplets = sample_triplets(related, self.triplets_per_anchor, generator)
+        triplets = sample_triplets(related, self.triplets_per_anchor, generator, self.k_may_equal_i)
         shape = (len(triplets[0]), distances.shape[1])
         pair_noise, triplet_noise = (
             gumbel(shape, generator, distances.dtype, distances.device) for _ in range(2)
@@ -227,3 +268,15 @@ class HierRegularizer(nn.Module):
         return lca_triplet_loss(
             distances, triplets, pair_noise, triplet_noise, self.temperature, self.margin
         )
+
+
+def _check(geometry: str, curvature: float, clip_radius: float) -> None:
+    if geometry not in ("poincare", "euclidean", "spherical"):
+        raise ValueError(f"geometry must be poincare, euclidean or spherical, got {geometry!r}")
+    if (geometry == "poincare") != (curvature > 0):
+        raise ValueError(
+            f"curvature {curvature} does not go with geometry {geometry}: the ball needs one "
+            "above 0, the others 0"
+        )
+    if not clip_radius > 0:
+        raise ValueError(f"clip_radius must be > 0, got {clip_radius}")

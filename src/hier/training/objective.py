@@ -1,10 +1,23 @@
 """What is minimised: λ1 · metric loss + λ2 · HIER, λ1 = 1 (paper, equation 9)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from hier.config.run import Hier, Hyp, MultiSimilarity, NoLoss, ProxyAnchor, Run
+from hier.config.run import (
+    CrossBatch,
+    Hier,
+    Hyp,
+    MultiSimilarity,
+    NoLoss,
+    NormSoftmax,
+    ProxyAnchor,
+    ProxyNCA,
+    Run,
+    SoftTriple,
+)
 from hier.generators import torch_generator
 
 
@@ -30,23 +43,43 @@ class Objective(nn.Module):
 def metric_loss(run: Run, num_classes: int) -> nn.Module:
     """The module of `run.loss`."""
     match run.loss:
-        case ProxyAnchor(margin=margin, alpha=alpha):
-            from hier.losses.metric import ProxyAnchor as ProxyAnchorLoss
-
-            generator = torch_generator(run.seed, "metric proxies")
-            return ProxyAnchorLoss(
-                num_classes, run.dim, margin=margin, alpha=alpha, generator=generator
-            )
         case MultiSimilarity(alpha=alpha, beta=beta, base=base):
             from hier.losses.metric import MultiSimilarity as MultiSimilarityLoss
 
             return MultiSimilarityLoss(alpha=alpha, beta=beta, base=base)
-        case Hyp(temperature=temperature):
+        case Hyp(temperature=temperature, reduction=reduction):
             from hier.losses.hyp import HypLoss
 
-            return HypLoss(temperature=temperature, curvature=run.head.curvature if run.head else 0)
+            return HypLoss(
+                temperature=temperature,
+                curvature=run.head.curvature if run.head else 0,
+                reduction=reduction,
+            )
+        case CrossBatch():
+            from hier.losses.xbm import CrossBatch as CrossBatchLoss
+
+            return CrossBatchLoss(run.dim, **run.loss.model_dump(exclude={"name"}))
         case NoLoss():
             raise ValueError("a run without a metric loss is not trained")
+        case _:
+            return proxy_loss(run, run.loss, num_classes)
+
+
+def proxy_loss(
+    run: Run, config: ProxyAnchor | ProxyNCA | SoftTriple | NormSoftmax, num_classes: int
+) -> nn.Module:
+    """The module of a loss with proxies, which start from a generator of their own."""
+    from hier.losses import metric
+
+    modules: dict[str, Callable[..., nn.Module]] = {
+        "pa": metric.ProxyAnchor,
+        "pnca": metric.ProxyNCA,
+        "softtriple": metric.SoftTriple,
+        "nsoftmax": metric.NormSoftmax,
+    }
+    settings = config.model_dump(exclude={"name"})
+    generator = torch_generator(run.seed, "metric proxies")
+    return modules[config.name](num_classes, run.dim, **settings, generator=generator)
 
 
 def regularizer(run: Run) -> nn.Module | None:
@@ -66,4 +99,7 @@ def regularizer(run: Run) -> nn.Module | None:
         temperature=config.temperature,
         margin=config.margin,
         generator=torch_generator(run.seed, "hierarchical proxies"),
+        geometry=config.geometry,
+        proxy_term=config.proxy_term,
+        k_may_equal_i=run.protocol.k_may_equal_i,
     )
