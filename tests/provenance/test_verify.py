@@ -25,8 +25,8 @@ from hier.provenance.verify import (
 ROOT = Path(__file__).parents[2]
 UNTRAINED, PA, HIER = (f"smoke-{m}-test_resnet-16-s0" for m in ("untrained", "pa", "hier"))
 COLUMNS = [
-    "run", "dataset", "method", "backbone", "dim", "seed", "measure", "value", "expected",
-    "tolerance", "paper", "grade",
+    "run", "dataset", "method", "backbone", "dim", "seed", "measure", "value", "best_on_test",
+    "expected", "tolerance", "paper", "grade",
 ]  # fmt: skip
 
 
@@ -42,13 +42,25 @@ def folder(tmp_path, monkeypatch):
     Path("expected/paper.csv").write_bytes((ROOT / "expected/paper.csv").read_bytes())
 
 
-def result(run, r1=0.5, r2=0.75, map_at_r=0.25, superclass=None):
+def result(run, r1=0.5, r2=0.75, map_at_r=0.25, superclass=None, best=None):
     metrics = {"recall": {"1": r1, "2": r2}, "map_at_r": map_at_r, "queries": 32, "gallery": 32}
     if superclass is not None:
         metrics["superclass_recall"] = {"1": superclass, "2": superclass}
+    if best is not None:
+        metrics["best_on_test"] = {"epoch": 3, "recall": best}
     path = Path("runs", run, "metrics.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metrics))
+
+
+def metrics_hash(run):
+    return hashlib.sha256(Path("runs", run, "metrics.json").read_bytes()).hexdigest()
+
+
+def no_data(dataset):
+    path = Path("data", dataset, "no-data.txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("the server says 404\n")
 
 
 def edited(suite, change):
@@ -106,10 +118,51 @@ def test_figures_by_name():
     assert figures(metrics) == {"R@1": 50, "R@10": 75, "super-class R@1": 100, "MAP@R": 12.5}
 
 
-def test_each_of_the_five_grades(suite):
+def test_the_best_epoch_on_the_test_classes_stands_beside_the_recalls_alone(suite):
+    result(UNTRAINED, superclass=0.5)
+    result(PA, 0.5, best={"1": 0.625, "2": 0.7})
+    result(HIER, superclass=0.5, best={"1": 0.25})
+    cells = verify_suite(suite)
+    had = cells[cells["best_on_test"].notna()][["run", "measure", "best_on_test"]]
+    assert list(had.itertuples(index=False, name=None)) == [
+        (PA, "R@1", 62.5),
+        (PA, "R@2", pytest.approx(70)),
+        (HIER, "R@1", 25.0),
+    ]
+    assert cell(cells, PA, "R@1")["value"] == 50.0
+
+
+def test_the_best_epoch_is_no_part_of_the_reference(suite):
+    result(PA)
+    record_expected(suite)
+    before = expected_path(suite).read_text().replace(metrics_hash(PA), "")
+    result(PA, best={"1": 1.0, "2": 1.0})
+    record_expected(suite)
+    assert expected_path(suite).read_text().replace(metrics_hash(PA), "") == before
+
+
+def test_a_run_whose_data_could_not_be_had(suite):
+    result(PA)
+    no_data("smoke")
+    cells = verify_suite(suite)
+    assert set(cells[cells["run"] == HIER]["grade"]) == {"no data"}
+    assert cells[cells["run"] == HIER]["value"].isna().all()
+    assert set(cells[cells["run"] == PA]["grade"]) == {"no reference"}  # made before
+    assert not cells["grade"].isin(["not run", "out of tolerance"]).any()
+    Path("data/smoke/no-data.txt").unlink()
+    cells = verify_suite(suite)
+    assert set(cells[cells["run"] == HIER]["grade"]) == {"not run"}
+
+
+def test_the_data_of_another_dataset_do_not_matter(suite):
+    no_data("cub")
+    assert set(verify_suite(suite)["grade"]) == {"not run"}
+
+
+def test_each_of_the_other_five_grades(suite):
     result(UNTRAINED, 0.5)
     result(PA, 0.5)
-    digest = hashlib.sha256(Path("runs", UNTRAINED, "metrics.json").read_bytes()).hexdigest()
+    digest = metrics_hash(UNTRAINED)
     expect(
         suite,
         (UNTRAINED, "R@1", 50.0, 0.5, digest),
@@ -126,7 +179,7 @@ def test_each_of_the_five_grades(suite):
         (UNTRAINED, "R@2"): "no reference",
     }
     assert {key: cell(cells, *key)["grade"] for key in grades} == grades
-    assert set(grades.values()) == set(GRADES)
+    assert {*grades.values(), "no data"} == set(GRADES)
     row = cell(cells, PA, "R@1")
     assert (row["value"], row["expected"], row["tolerance"]) == (50.0, 52.5, 2.5)
     missing = cell(cells, HIER, "R@1")
@@ -304,6 +357,9 @@ def test_the_papers_methods_are_those_of_its_table():
     with (ROOT / "expected/paper.csv").open(newline="") as stream:
         methods = {row["method"] for row in csv.DictReader(stream)}
     assert set(verify.PAPER_NAMES.values()) <= methods
+    assert {name: verify.PAPER_NAMES[name] for name in ("pnca", "nsoftmax", "softtriple", "xbm")} == {
+        "pnca": "ProxyNCA++", "nsoftmax": "NSoftmax", "softtriple": "SoftTriple", "xbm": "XBM",
+    }  # fmt: skip
 
 
 def test_without_the_papers_table(suite):

@@ -21,7 +21,7 @@ def cells_of(*rows, dataset="demo"):
             {
                 "run": f"{dataset}-{method}-net-64-s{seed}", "dataset": dataset, "method": method,
                 "backbone": "net", "dim": 64, "seed": seed, "measure": measure, "value": value,
-                "expected": NAN, "tolerance": NAN, "paper": paper, "grade": grade,
+                "best_on_test": NAN, "expected": NAN, "tolerance": NAN, "paper": paper, "grade": grade,
             }
         )  # fmt: skip
     return pd.DataFrame(cells)
@@ -71,11 +71,13 @@ def test_one_row_per_run_in_the_order_of_the_cells():
     assert table["MAP@R"].tolist() == [31.256, 20.0, 30.0]
 
 
-ORDER = ["not run", "out of tolerance", "no reference", "within tolerance", "identical"]
+ORDER = [
+    "not run", "out of tolerance", "no data", "no reference", "within tolerance", "identical",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("worse", range(5))
-@pytest.mark.parametrize("better", range(5))
+@pytest.mark.parametrize("worse", range(6))
+@pytest.mark.parametrize("better", range(6))
 def test_a_row_shows_its_worst_grade(worse, better):
     assert sorted(ORDER) == sorted(GRADES)
     if worse > better:
@@ -164,6 +166,29 @@ def test_a_published_cell_that_was_not_run_shows_dashes():
     assert (row["paper"], row["ours"], row["difference"]) == ("75.2", "–", "–")
 
 
+def test_the_best_epoch_on_the_test_classes_stands_apart_and_is_marked():
+    cells = cells_of(
+        ("hier", "R@1", 70.0, "identical", 75.2),
+        ("hier", "R@2", 80.0, "identical"),
+        ("pa", "R@1", 60.0, "identical"),
+        ("ms", "R@1", NAN, "not run"),
+    )
+    cells.loc[[0, 1], "best_on_test"] = [71.126, 79.0]
+    text = markdown(cells, "x")
+    caption = "Best epoch on the test classes (chosen on the test set, for comparison only):"
+    before, _, after = text.partition(f"\n\n{caption}\n\n")
+    assert rows_of(after, "run") == [
+        {
+            "run": "demo-hier-net-64-s0",
+            "R@1 of the best epoch": "71.13",
+            "R@1 of the reported epoch": "70.00",
+        }
+    ]
+    assert before == markdown(cells.assign(best_on_test=NAN), "x").rstrip()
+    assert "71.13" not in before
+    assert "Best epoch" not in before
+
+
 # --- words ---------------------------------------------------------------------------------------
 
 
@@ -237,6 +262,12 @@ def test_grades_are_counted_in_their_order():
     assert counts_in_words(THREE) == (
         "6 cells: 3 identical, 1 within tolerance, 1 out of tolerance, 1 no reference"
     )
+
+
+def test_cells_without_data_are_counted():
+    cells = cells_of(("pa", "R@1", NAN, "no data"), ("ms", "R@1", NAN, "not run"))
+    assert counts_in_words(cells) == "2 cells: 1 not run, 1 no data"
+    assert wide(cells)["grade"].tolist() == ["no data", "not run"]
 
 
 # --- the terminal --------------------------------------------------------------------------------

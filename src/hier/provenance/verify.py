@@ -6,6 +6,8 @@ A cell is one figure of one run. Its grade:
     within tolerance   the figure is as near as the same code comes on another kind of machine
     out of tolerance   it is not
     not run            there is no metrics file, or its record says that it is of other settings
+    no data            there is no metrics file, and `hier download` noted that the run's dataset
+                       could not be had (data/<dataset>/no-data.txt); this counts as no failure
     no reference       the run's settings are not those of the reference run, or it had none
 """
 
@@ -19,16 +21,29 @@ import pandas as pd
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.errors import MissingInputError
-from hier.pipeline import EXPECTED, METRICS, STAGES, job
+from hier.pipeline import EXPECTED, METRICS, STAGES, job, no_data
 from hier.provenance.atomic import atomic_file
 from hier.provenance.hashing import hash_file
 from hier.provenance.record import of_other_settings
 from hier.stages.inputs import read_metrics
 
-GRADES = ("identical", "within tolerance", "out of tolerance", "not run", "no reference")
+GRADES = (
+    "identical", "within tolerance", "out of tolerance", "not run", "no data", "no reference",
+)  # fmt: skip
 PAPER = Path(EXPECTED) / "paper.csv"
-PAPER_NAMES = {"hier": "HIER", "hyp": "Hyp", "pa": "PA", "ms": "MS", "pretrained": "pretrained"}
+PAPER_NAMES = {
+    "hier": "HIER",
+    "hyp": "Hyp",
+    "pa": "PA",
+    "ms": "MS",
+    "pnca": "ProxyNCA++",
+    "nsoftmax": "NSoftmax",
+    "softtriple": "SoftTriple",
+    "xbm": "XBM",
+    "pretrained": "pretrained",
+}
 KEYS = ["run", "measure"]
+NAN = float("nan")
 
 # Points (of 100) by which the same code may differ on another kind of processor or GPU: rounding
 # differs, and training amplifies it. An untrained network amplifies little. README says how it was measured.
@@ -37,14 +52,18 @@ TOLERANCE_UNTRAINED = 0.5
 
 
 def verify_suite(suite: Suite) -> pd.DataFrame:
-    """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, expected,
-    tolerance, paper, grade. Figures are percentages; missing ones are NaN."""
+    """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, best_on_test,
+    expected, tolerance, paper, grade. Figures are percentages; missing ones are NaN.
+
+    `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only.
+    """
     rows = [row for run in suite.runs.values() for row in _cells(suite, run)]
     cells = pd.DataFrame(rows).merge(_expected(suite), on=KEYS, how="left")
     cells["grade"] = [_grade(row) for row in cells.to_dict("records")]
     cells["paper"] = _paper(cells)
     columns = ["run", "dataset", "method", "backbone", "dim", "seed", "measure"]
-    return cells[[*columns, "value", "expected", "tolerance", "paper", "grade"]]
+    figures = ["value", "best_on_test", "expected", "tolerance", "paper"]
+    return cells[[*columns, *figures, "grade"]]
 
 
 def record_expected(suite: Suite) -> Path:
@@ -91,6 +110,12 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: 100 * share for name, share in named.items()}
 
 
+def _best_on_test(metrics: dict[str, Any]) -> dict[str, float]:
+    """R@K of the best epoch on the test classes, in percent; empty where none was looked at."""
+    recall = metrics.get("best_on_test", {}).get("recall", {})
+    return {f"R@{k}": 100 * share for k, share in recall.items()}
+
+
 def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
@@ -104,13 +129,19 @@ def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
         "seed": run.seed,
         "settings_sha256": settings_hash(suite, run),
         "metrics_sha256": hash_file(path) if done else None,
+        "no_data": not path.exists() and no_data(run.dataset).exists(),
     }
+    best: dict[str, float] = {}
     if done:
-        found = figures(read_metrics(path))
+        metrics = read_metrics(path)
+        found, best = figures(metrics), _best_on_test(metrics)
     else:
         names = [f"R@{k}" for k in dataset.ks]
-        found = dict.fromkeys([*names, "MAP@R"], float("nan"))
-    return [common | {"measure": measure, "value": value} for measure, value in found.items()]
+        found = dict.fromkeys([*names, "MAP@R"], NAN)
+    return [
+        common | {"measure": name, "value": value, "best_on_test": best.get(name, NAN)}
+        for name, value in found.items()
+    ]
 
 
 def _of_other_settings(suite: Suite, run: Run) -> bool:
@@ -151,7 +182,7 @@ def _theirs(column: str) -> str:
 
 def _grade(cell: dict[str, Any]) -> str:
     if pd.isna(cell["value"]):
-        return "not run"
+        return "no data" if cell["no_data"] else "not run"
     if cell["settings_sha256"] != cell["expected_settings_sha256"]:
         return "no reference"
     if cell["metrics_sha256"] == cell["expected_metrics_sha256"]:

@@ -35,6 +35,7 @@ def render(
             "settings": yaml.safe_dump(run.model_dump(), sort_keys=False),
         }
         for name, run in suite.runs.items()
+        if name in metrics
     ]
     return environment.get_template("page.html.j2").render(
         suite=suite.suite,

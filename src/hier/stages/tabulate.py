@@ -6,13 +6,17 @@ from hier.config.suite import Suite
 from hier.pipeline import Job
 from hier.provenance.atomic import atomic_file, write_text
 from hier.provenance.verify import verify_suite
-from hier.reporting.table import markdown
+from hier.reporting import layout, table
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:
-    """Write results/table.csv (one row per cell) and results/table.md (one row per run)."""
-    csv, md = map(Path, job.outputs)
+    """Write results/table.csv (one row per cell), results/table.md (one row per run) and
+    results/paper_layout.{csv,md,tex} (the paper's layout, seeds together)."""
+    csv, md, layout_csv, layout_md, layout_tex = map(Path, job.outputs)
     cells = verify_suite(suite)
     with atomic_file(csv) as temporary:
         cells.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    write_text(md, markdown(cells, suite.suite))
+    write_text(md, table.markdown(cells, suite.suite))
+    write_text(layout_csv, layout.csv(cells))
+    write_text(layout_md, layout.markdown(cells))
+    write_text(layout_tex, layout.latex(cells))
