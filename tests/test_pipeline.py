@@ -30,6 +30,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.config.dataset",
     "hier.config.run",
     "hier.config.suite",
+    "hier.data.fetch",  # what it brings is proved by its hash
     "hier.provenance.atomic",
     "hier.provenance.hashing",
     "hier.provenance.record",
@@ -179,7 +180,11 @@ def test_a_job_in_full(params):
     work = job("evaluate", run, params)
     assert work.name == f"evaluate@{run}"
     assert work.command == f"hier evaluate {run}"
-    assert work.inputs == ("data/smoke/index.parquet", f"runs/{run}/embeddings.safetensors")
+    assert work.inputs == (
+        "data/smoke/index.parquet",
+        f"runs/{run}/embeddings.safetensors",
+        f"runs/{run}/history.csv",
+    )
     assert work.outputs == (f"runs/{run}/metrics.json",)
     assert work.record == Path(f"runs/{run}/evaluate.record.json")
     assert {f"runs.{run}.head", f"runs.{run}.evaluate", "datasets.smoke.ks"} <= set(work.params)
@@ -210,6 +215,9 @@ def test_every_parameter_of_every_job_is_a_key_of_params(params):
         ("runs/a-b-c-1-s0/metrics.json", "hier evaluate a-b-c-1-s0"),
         ("results/table.csv", "hier tabulate"),
         ("results/table.md", "hier tabulate"),
+        ("results/paper_layout.csv", "hier tabulate"),
+        ("results/paper_layout.md", "hier tabulate"),
+        ("results/paper_layout.tex", "hier tabulate"),
         ("results/report/index.html", "hier report"),
         ("expected", "git checkout expected"),
     ],

@@ -146,6 +146,19 @@ for _name in STAGE_HELP:
 
 
 @cli.command()
+@click.option("--jobs", default=1, show_default=True, help="Runs beside each other.")
+def run(jobs: int) -> None:
+    """Run everything in params.yaml that is not current, without Snakemake or DVC.
+
+    For machines that have neither: one process for each of --jobs runs its stages in order. What a
+    record proves current is not run again; both engines accept the results.
+    """
+    from hier.stages.run import run_suite
+
+    run_suite(jobs)
+
+
+@cli.command()
 @click.option(
     "--update-expected",
     is_flag=True,

@@ -43,6 +43,10 @@ class DownloadError(HierError):
     """No source of a dataset's file could be read."""
 
 
+class NoDataError(DownloadError):
+    """A file is in none of the places where it was looked for."""
+
+
 class ChecksumError(HierError):
     """A file arrived, but its content is not what the configuration promises."""
 

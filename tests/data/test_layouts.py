@@ -232,5 +232,7 @@ class TestOmniglot:
 def test_every_layout_is_registered_and_others_are_named():
     modules = {path.stem for path in (ROOT / "src/hier/data/layouts").glob("*.py")} - {"__init__"}
     assert set(LAYOUTS) == modules
-    with pytest.raises(UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cub, grocery"):
+    with pytest.raises(
+        UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cub, grocery"
+    ):
         layout("cubs")

@@ -135,7 +135,26 @@ def test_a_network_without_a_head_has_no_clip_share(suite, data):
     assert "clip_share" not in stage.evaluate(points, index, headless, KS)
 
 
-def test_the_stage_takes_the_rows_that_were_embedded(suite, data, tmp_path, monkeypatch):
+LOOKED = """epoch,loss,metric,rate,test R@1,test R@2,test R@5
+1,3.5,3.5,1.0,0.25,0.5,0.75
+2,2.5,2.5,1.0,,,
+3,2.25,2.25,1.0,0.3125,0.5,1.0
+4,2.0,2.0,1.0,0.3125,0.75,0.875
+"""
+
+
+@pytest.mark.parametrize(
+    ("history", "best"),
+    [
+        ("epoch,loss,rate\n", None),
+        ("epoch,loss,metric,rate\n1,3.5,3.5,1.0\n", None),
+        (LOOKED, {"epoch": 3, "recall": {"1": 0.3125, "2": 0.5, "5": 1.0}}),
+    ],
+    ids=["not trained", "not looked at", "looked at"],
+)
+def test_the_stage_takes_the_rows_that_were_embedded(
+    suite, data, tmp_path, monkeypatch, history, best
+):
     monkeypatch.chdir(tmp_path)
     points, labels = data
     run = run_of(suite, "hier")
@@ -153,6 +172,7 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, data, tmp_path, monk
     write_index(index, Path(work.inputs[0]))
     Path(work.inputs[1]).parent.mkdir(parents=True)
     save_file({"embedding": points, "row": torch.from_numpy(rows)}, work.inputs[1])
+    Path(work.inputs[2]).write_text(history)
     threads = torch.get_num_threads()
     try:
         stage.run(work, suite, "identity")
@@ -163,4 +183,5 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, data, tmp_path, monk
     recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
     assert metrics["recall"] == recall
     assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
+    assert metrics.get("best_on_test") == best  # beside the result, which it does not touch
     assert [path.name for path in Path(output).parent.glob(".*")] == []

@@ -127,6 +127,40 @@ def test_a_set_against_itself_equals_brute_force(metric, case):
     check(case, metric, exclude_self=True)
 
 
+@METRICS
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(case=retrieval_sets())
+def test_hiding_gallery_item_i_from_query_i_equals_brute_force(metric, case):
+    """The official In-Shop evaluation's error, for queries fewer or more than the gallery."""
+    c, ks = C if metric == "poincare" else None, [1, 2, 3, 10]
+    query, query_labels, gallery, gallery_labels = case
+    hits = dict.fromkeys(ks, 0)
+    for i, (point, label) in enumerate(zip(query, query_labels, strict=True)):
+        rest = [g for g in range(len(gallery)) if g != i]
+        alone = [[point], [label], [gallery[g] for g in rest], [gallery_labels[g] for g in rest]]
+        if rest:
+            for k, found in exact_recall(alone, ks, metric, exclude_self=False).items():
+                hits[k] += int(found)
+    actual = recall_at_k(*tensors(case), ks, metric, c, mask_gallery_of_query=True)
+    assert actual == {k: hits[k] / len(query) for k in ks}
+
+
+@pytest.mark.parametrize(("queries", "items"), [(60, 340), (340, 60)])
+def test_hiding_does_not_depend_on_chunks_and_needs_no_equal_labels(monkeypatch, queries, items):
+    x, y = large_case()
+    sides = (x[:queries], y[:queries], x[-items:], y[-items:])
+    expected = recall_at_k(*sides, [1, 4], "cosine", mask_gallery_of_query=True)
+    for rows in (1, 7, 64):
+        monkeypatch.setattr(recall, "CHUNK_ELEMENTS", rows * items)
+        assert recall_at_k(*sides, [1, 4], "cosine", mask_gallery_of_query=True) == expected
+
+
+def test_hiding_in_a_set_against_itself_is_excluding_self():
+    x, y = large_case()
+    alone = recall_at_k(x, y, x, y, [1, 4], "cosine", exclude_self=True)
+    assert recall_at_k(x, y, x, y, [1, 4], "cosine", mask_gallery_of_query=True) == alone
+
+
 # --- order, chunks, kinds of input -------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
-"""Pretrained weights: proved, loaded without running code, fitted by order."""
+"""Pretrained weights: found, proved, loaded without running code, fitted by order."""
 
 import hashlib
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +12,10 @@ import yaml
 from torch import nn
 
 from hier.config.run import Backbone, Weights
-from hier.errors import WeightsError
+from hier.errors import DownloadError, WeightsError
 from hier.models import torchvision_ops
 from hier.models.network import build_network
-from hier.models.weights import load_weights
+from hier.models.weights import find_weights, load_weights
 
 BACKBONES = Path(__file__).parents[2] / "conf/backbone"
 PACKAGE = "made_up_weights"
@@ -180,6 +181,63 @@ def test_a_file_that_is_no_checkpoint_is_refused(package, content):
 )
 def test_a_file_without_a_state_dict_is_refused(package, value):
     assert "net.pth" in message(network(), saved(package, value))
+
+
+# --- where a file is found ------------------------------------------------------------------------
+
+
+def test_a_file_of_a_package_is_found_there_and_not_in_the_folder(package, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = saved(package, state())
+    Path("weights").mkdir()
+    Path("weights/net.pth").write_bytes(b"another")
+    assert find_weights(config) == package / "net.pth"
+
+
+def test_a_file_in_the_folder_is_found_and_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights").mkdir()
+    torch.save(state(), "weights/net.pth")
+    digest = hashlib.sha256(Path("weights/net.pth").read_bytes()).hexdigest()
+    for sha256 in (digest, digest[:8], None):
+        config = Weights(file="net.pth", sha256=sha256)
+        assert find_weights(config) == Path("weights/net.pth")
+        own = network()
+        assert load_weights(own, config) == digest
+        assert torch.equal(own[0].weight, state()["layer.0"])
+
+
+def test_a_wrong_hash_in_the_folder_says_where_to_get_it_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights").mkdir()
+    torch.save(state(), "weights/net.pth")
+    config = Weights(file="net.pth", url="https://example.org/net.pth", sha256="0" * 8)
+    text = message(network(), config)
+    assert "weights/net.pth: expected sha256 00000000, found " in text
+    assert "remove it and get it again from https://example.org/net.pth" in text
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:9/net.pth"])
+def test_a_file_that_is_nowhere_is_named_with_its_address_and_the_folder(
+    tmp_path, monkeypatch, url
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HIER_MIRROR", raising=False)
+    download = "hier.data.fetch.fetch"
+
+    def fails(*_, **__):
+        raise DownloadError("net.pth is at none of its places")
+
+    monkeypatch.setattr(download, fails)
+    with pytest.raises(WeightsError) as caught:
+        find_weights(Weights(file="net.pth", url=url, sha256=None))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "the weights net.pth could not be had" in text
+    assert f"Put the file into weights{os.sep}" in text
+    assert ("its address is" in text) == (url is not None)
+    assert (url or "") in text
+    assert not Path("weights/net.pth").exists()
 
 
 def test_efficientnet_lite0_gets_its_imagenet_weights():

@@ -9,7 +9,7 @@ from hier.config.compose import compose
 from hier.config.run import Multipliers, Schedule
 from hier.models.network import build_network
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, start_epoch
+from hier.training.optimisation import build_optimizer, clip_gradients, start_epoch
 
 CONF = Path(__file__).parents[2] / "conf"
 MULTIPLIERS = Multipliers(backbone=0.5, head=3.0, hierarchical_proxies=50.0, metric_proxies=1e4)
@@ -217,3 +217,24 @@ def test_the_smoke_suite_warms_up_and_the_papers_groups_are_as_published(runs):
     _, _, optimizer = parts(runs["hier"], lr=1e-5, weight_decay=1e-2, multipliers=paper)
     start_epoch(optimizer, constant(), 0)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-5, 1e-5, 5e-4, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("value", "norm", "expected"),
+    [
+        (None, None, [[3.0, -4.0], [12.0]]),
+        (3.5, None, [[3.0, -3.5], [3.5]]),  # each value by itself, as HIER's code
+        (None, 6.5, [[1.5, -2.0], [6.0]]),  # all together have norm 13, as Hyp's code
+        (None, 20.0, [[3.0, -4.0], [12.0]]),
+        (4.0, 3.2, [[1.5, -2.0], [2.0]]),  # values first: √(9 + 16 + 16) = 6.403
+    ],
+)
+def test_gradients_are_clipped_by_value_and_by_norm(runs, value, norm, expected):
+    config = runs["hier"].optimizer.model_copy(update={"clip_value": value, "clip_norm": norm})
+    parameters = [torch.nn.Parameter(torch.zeros(n)) for n in (2, 1, 1)]
+    parameters[0].grad = torch.tensor([3.0, -4.0])
+    parameters[1].grad = torch.tensor([12.0])  # the third has none, as while the backbone is frozen
+    clip_gradients(parameters, config)
+    for parameter, values in zip(parameters, expected, strict=False):
+        torch.testing.assert_close(parameter.grad, torch.tensor(values), rtol=1e-3, atol=1e-5)
+    assert parameters[2].grad is None

@@ -1,10 +1,15 @@
 # Views of hier.pipeline for the rules: inputs, outputs, code and parameters of a stage.
+import sys
 from pathlib import Path
 
 from hier.config.suite import load
-from hier.pipeline import STAGES, job, jobs
+from hier.pipeline import STAGES, job, jobs, no_data
 
 PARAMS = load().model_dump()  # a mistake in params.yaml ends here, in one line
+
+for _name in PARAMS["datasets"]:
+    if no_data(_name).exists():
+        print(f"without {_name}: {no_data(_name)} says why; hier download {_name} tries again", file=sys.stderr)
 
 
 wildcard_constraints:

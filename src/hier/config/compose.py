@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -145,6 +146,7 @@ def _split(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     return axes, settings
 
 
+@cache
 def _value(text: str) -> Any:
     """The value of `key=value` in Hydra's grammar."""
     try:

@@ -359,6 +359,11 @@ class Run(Strict):
                     f"regularizer.geometry {self.regularizer.geometry} does not go with "
                     f"head.curvature {self.head.curvature}: the ball needs one above 0, the others 0"
                 )
+        if isinstance(self.loss, CrossBatch) and self.loss.memory < self.sampler.batch_size:
+            raise ValueError(
+                f"loss.memory {self.loss.memory} must not be below "
+                f"sampler.batch_size {self.sampler.batch_size}"
+            )
         if isinstance(self.loss, Hyp) and self.sampler.images_per_class < 2:
             raise ValueError("loss hyp needs sampler.images_per_class of at least 2")
         if self.evaluate.metric == "poincare" and not (self.head and self.head.curvature):

@@ -1,5 +1,6 @@
 """What params.yaml is: the datasets and runs of one suite, fully resolved."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -83,12 +84,18 @@ def raw(path: Path = PARAMS) -> dict[str, Any]:
     if not path.exists():
         raise MissingInputError(path, "hier compose")
     try:
-        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = _yaml(path.read_text())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} is not a mapping; write it anew with: hier compose")
     return data
+
+
+@lru_cache(maxsize=1)
+def _yaml(text: str) -> Any:
+    """Kept, since a process that runs many jobs reads the same text each time; not to be changed."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def parse(data: dict[str, Any], where: str) -> Suite:

@@ -1,6 +1,8 @@
 """Read tar (any compression) and zip archives, and trust nothing in them."""
 
+import errno
 import lzma
+import math
 import stat
 import tarfile
 import zipfile
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from hier.config.dataset import Limits
 from hier.errors import ArchiveError
 from hier.progress import progress
 
@@ -21,19 +24,51 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
 )
+IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+CHUNK = 1 << 16
 
 
-def unpack(archive: Path, folder: Path) -> None:
+class Budget:
+    """What may still be unpacked by all archives that share it; without limits, anything."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.files: float = limits.files if limits else math.inf
+        self.bytes: float = limits.bytes if limits else math.inf
+
+    def spend(self, files: int = 0, bytes: int = 0) -> None:
+        """Take this much away before it is written.
+
+        Raises:
+            _TooMuchError: there is less left.
+        """
+        self.afford(files, bytes)
+        self.files -= files
+        self.bytes -= bytes
+
+    def afford(self, files: int, bytes: int) -> None:
+        """Raise _TooMuchError where that much is not left."""
+        for what, asked, left in (("files", files, self.files), ("bytes", bytes, self.bytes)):
+            if not 0 <= asked <= left:
+                raise _TooMuchError(f"with it, more {what} than the dataset's limits would unpack")
+
+
+class _TooMuchError(Exception):
+    """A budget is spent; the message says of what."""
+
+
+def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     """Unpack a tar or zip archive into `folder`, which is made where missing.
 
-    Owners, set-user-id bits and the like are dropped (tarfile's `data` filter).
+    Owners, set-user-id bits and the like are dropped (tarfile's `data` filter). Every member,
+    folders too, is one file of the budget.
 
     Raises:
         ArchiveError: the archive is damaged or cut short, or a member has an absolute path or
-            `..`, is a link that leaves the folder, or is a device. Names archive and member.
+            `..`, is a link to such a path, is a device, or is more than the budget allows.
+            Names archive and member.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps = _unpack_zip(archive, folder) if _is_zip(archive) else _unpack_tar(archive, folder)
+    steps = (_unpack_zip if _is_zip(archive) else _unpack_tar)(archive, folder, budget or Budget())
     with progress(f"unpacking {archive.name} (kB)", archive.stat().st_size // 1000) as shown:
         for read in steps:
             if read // 1000 > shown.done:
@@ -59,9 +94,10 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
                 stream = tar.extractfile(member) if member.isreg() else None
                 if stream is not None:
                     yield member.name, stream.read()
+            _read_to_the_end(tar)
 
 
-def _unpack_tar(archive: Path, folder: Path) -> Iterator[int]:
+def _unpack_tar(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
     """Unpack member by member and yield how many bytes of the archive have been read."""
     with (
         _damage_is_clear(archive) as at,
@@ -70,23 +106,49 @@ def _unpack_tar(archive: Path, folder: Path) -> Iterator[int]:
     ):
         for member in tar:
             at.member = member.name
-            _refuse_escape(archive, member.name)
+            _refuse_escape(archive, member.name, member.name)
+            _refuse_escape(archive, member.name, member.linkname)
+            _refuse_free_of_charge(archive, member, folder)
+            budget.spend(files=1, bytes=member.size)
             tar.extract(member, folder, filter="data")
             yield raw.tell()
+        _read_to_the_end(tar)
 
 
-def _unpack_zip(archive: Path, folder: Path) -> Iterator[int]:
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """The checksum of the compressed whole comes after the last member."""
+    while tar.fileobj is not None and tar.fileobj.read(CHUNK):
+        pass
+
+
+def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
     read = 0
     with _damage_is_clear(archive) as at, zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             at.member = entry.filename
-            _refuse_escape(archive, entry.filename)
+            _refuse_escape(archive, entry.filename, entry.filename)
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _refused(archive, entry.filename, "it is a link or a device")
-            opened.extract(entry, folder)
+            budget.spend(files=1)
+            budget.afford(files=0, bytes=entry.file_size)
+            _write_entry(opened, entry, folder / entry.filename, budget)
             read += entry.compress_size
             yield read
+
+
+def _write_entry(
+    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, budget: Budget
+) -> None:
+    """Pay for what really comes out: a header can say that it is less."""
+    if entry.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(entry) as read, path.open("wb") as write:
+        while chunk := read.read(CHUNK):
+            budget.spend(bytes=len(chunk))
+            write.write(chunk)
 
 
 def _is_zip(archive: Path) -> bool:
@@ -95,12 +157,21 @@ def _is_zip(archive: Path) -> bool:
         return stream.read(4) == b"PK\x03\x04" or archive.suffix.lower() == ".zip"
 
 
-def _refuse_escape(archive: Path, name: str) -> None:
+def _refuse_escape(archive: Path, member: str, name: str) -> None:
+    """Of a member's path and of its link: with no `..` anywhere, no chain of links gets out."""
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root:
-        raise _refused(archive, name, "its path is absolute")
+        raise _refused(archive, member, f"its path or link '{name}' is absolute")
     if ".." in path.parts or ".." in windows.parts:
-        raise _refused(archive, name, "its path leads out of the folder")
+        raise _refused(archive, member, f"its path or link '{name}' leads out of the folder")
+
+
+def _refuse_free_of_charge(archive: Path, member: tarfile.TarInfo, folder: Path) -> None:
+    """Refuse what tarfile may write more bytes for than the member's size says."""
+    if member.issparse():
+        raise _refused(archive, member.name, "it is a sparse file")
+    if member.islnk() and not (folder / member.linkname).exists():
+        raise _refused(archive, member.name, "it links to a file that has not come before it")
 
 
 def _refused(archive: Path, member: str, reason: str) -> ArchiveError:
@@ -121,9 +192,11 @@ def _damage_is_clear(archive: Path) -> Iterator[_At]:
     at = _At()
     try:
         yield at
-    except tarfile.FilterError as error:
+    except (tarfile.FilterError, _TooMuchError) as error:
         raise _refused(archive, at.member, str(error)) from error
     except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno in IN_THE_WAY:
+            raise _refused(archive, at.member, str(error.strerror)) from error
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")

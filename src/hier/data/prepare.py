@@ -7,7 +7,7 @@ from tempfile import mkdtemp
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.archive import unpack
+from hier.data.archive import Budget, unpack
 from hier.data.index import check_index, write_index
 from hier.data.layouts import layout
 from hier.data.store import write_store
@@ -41,11 +41,12 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
     unpacked = Path(mkdtemp(prefix=f".{dataset.name}.", suffix=".part", dir=store_path.parent))
     try:
         with full_disk_is_clear(store_path):
+            budget = Budget(dataset.limits)
             for file in files:
                 if file.suffix in PLAIN:
                     shutil.copyfile(file, unpacked / file.name)
                 else:
-                    unpack(file, unpacked)
+                    unpack(file, unpacked, budget)
         root = _top(unpacked)
         table = _without(layout(dataset.layout)(root, dataset), dataset)
         check_index(table, dataset)

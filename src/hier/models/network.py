@@ -1,6 +1,6 @@
 """The embedding network: backbone → head → Poincaré ball (paper, section 4.1)."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -105,11 +105,12 @@ def _timm_model(config: Backbone) -> nn.Module:
     torchvision_ops.ensure()
     import timm
 
-    # Transformers take images of any size: their positions are interpolated where it is not 224.
-    transformer = config.timm.startswith(("vit_", "deit_"))
-    options: dict[str, Any] = {"dynamic_img_size": True} if transformer else {}
+    create = partial(timm.create_model, config.timm, pretrained=False, num_classes=0)
     try:
-        backbone = timm.create_model(config.timm, pretrained=False, num_classes=0, **options)
+        try:  # transformers take images of any size: their positions are interpolated
+            backbone = create(dynamic_img_size=True)
+        except TypeError:  # other networks do so by themselves, and have no such option
+            backbone = create()
     except RuntimeError as error:
         near = ", ".join(timm.list_models(f"*{config.timm.split('_')[0]}*")[:5]) or "none alike"
         raise ConfigError(

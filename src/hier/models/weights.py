@@ -1,8 +1,6 @@
 """Pretrained weights: found, proved by their hash, loaded without running code, fitted to the network."""
 
 import os
-import pickle
-import zipfile
 from hashlib import file_digest
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hier.config.dataset import File
@@ -54,7 +51,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         # weights_only refuses a pickle that wants to run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in whatever way: as a pickle, a zip, a header
         raise WeightsError(
             f"{path} is damaged or holds something else than tensors, which is not loaded; "
             "name the right file in weights.file of conf/backbone/"
@@ -87,7 +84,7 @@ def find_weights(weights: Weights) -> Path:
 def _fetch(weights: Weights) -> None:
     from filelock import FileLock
 
-    from hier.data.download import fetch, mirrors_of_environment, places_of
+    from hier.data.fetch import fetch, mirrors_of_environment, places_of
 
     whole = weights.sha256 if weights.sha256 and len(weights.sha256) == 64 else None
     file = File(
@@ -141,19 +138,12 @@ def _prove(path: Path, weights: Weights) -> str:
 def _load_npz(network: nn.Module, path: Path) -> None:
     """The upstream files of augreg; NumPy refuses pickles in them, timm knows their names."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             for name in arrays.files:
                 arrays[name]  # an object array, which is a pickle, is refused here
         load: Any = network.load_pretrained
         load(str(path))
-    except (
-        AttributeError,
-        KeyError,
-        ValueError,
-        RuntimeError,
-        OSError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # as above, and a network that reads no such file
         raise WeightsError(
             f"{path} is damaged or not of this network ({_first_line(error)}); "
             "name the right file in weights.file of conf/backbone/"
@@ -171,7 +161,7 @@ def _load_by_name(network: nn.Module, state: dict[str, Tensor], weights: Weights
         # A count of batches that no layer uses; files from before 2018 lack it.
         counts = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
         network.load_state_dict({**counts, **kept})
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
         raise WeightsError(
             f"{weights.file} does not fit: {' '.join(str(error).split())[:300]}; "
             "is backbone.timm the network of these weights?"

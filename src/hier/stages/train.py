@@ -12,6 +12,7 @@ from torch import nn
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.store import ImageStore
+from hier.errors import ConfigError
 from hier.evaluation.embedding import embed
 from hier.evaluation.protocol import Retrieval
 from hier.generators import numpy_generator
@@ -60,7 +61,13 @@ def training_rows(index: pd.DataFrame, run: Run) -> tuple[NDArray[np.int64], NDA
     rows = np.flatnonzero(index["split"] == "train")
     labels = index["label"].to_numpy()[rows]
     classes = np.unique(labels)
-    apart = round(run.protocol.held_out_classes * len(classes))
+    share = run.protocol.held_out_classes
+    apart = round(share * len(classes))
+    if share and not 0 < apart < len(classes):
+        raise ConfigError(
+            f"protocol.held_out_classes {share:g} is {apart} of the {len(classes)} training classes "
+            f"of {run.dataset}; some must be held out and some must be left"
+        )
     drawn = numpy_generator(run.seed, "held-out classes").permutation(classes)[:apart]
     is_apart = np.isin(labels, drawn)
     return rows[~is_apart], rows[is_apart]
@@ -69,7 +76,8 @@ def training_rows(index: pd.DataFrame, run: Run) -> tuple[NDArray[np.int64], NDA
 def recalls_of(
     run: Run, index: pd.DataFrame, store: ImageStore, held_out: NDArray[np.int64], ks: list[int]
 ) -> Recalls:
-    """Recall of a network on the test classes (every K) and on the held-out ones (R@1)."""
+    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1)."""
+    ks = sorted({1, *ks})  # the epoch is chosen by R@1
     test = np.flatnonzero(index["split"] != "train")
 
     def recalls(network: EmbeddingNetwork) -> dict[str, float]:

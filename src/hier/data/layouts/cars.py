@@ -85,8 +85,8 @@ def _variable(path: Path, name: str) -> Any:
     Raises:
         LayoutError: the file is missing or damaged, or the variable is not in it.
     """
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.exists():
         raise LayoutError(f"{path.name} is missing: expected at {path}; is this the right archive?")

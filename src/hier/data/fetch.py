@@ -1,0 +1,319 @@
+"""Get a file from the first place that has it, resumed after a break, and prove what it holds."""
+
+import errno
+import ftplib
+import hashlib
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from hier.config.dataset import File
+from hier.data.archive import members
+from hier.errors import ArchiveError, ChecksumError, DiskFullError, NoDataError
+from hier.progress import Progress, progress
+from hier.provenance.atomic import atomic_file
+
+if TYPE_CHECKING:
+    import requests
+
+MIRROR_VARIABLE = "HIER_MIRROR"
+CHUNK = 1 << 16
+MB = 1 << 20
+TIMEOUT = 30  # seconds without an answer
+TRIES = 5  # without a byte more
+FIRST_WAIT = 1.0  # seconds after the first try in vain; doubled after each further one
+BUSY = (408, 429)  # HTTP: try again, as after every 5xx
+
+
+class _NotThereError(Exception):
+    """A place that does not have the file, or does not answer; the message says why."""
+
+
+class _BrokenOffError(Exception):
+    """A transfer that may go on at the next try; the message says why."""
+
+
+def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
+    """Put `file`, verified, into `folder` from the first of `places` (see `places_of`) that has it.
+
+    What an address sends goes to `parts`/<name>.part, which outlives a failure: the next try or
+    call goes on where that ends. Without a checksum each call and place begins anew, as two
+    versions could be mixed unseen.
+
+    Raises:
+        ChecksumError: a copy was found and is not what `file` promises.
+        ArchiveError: a copy that is proved by its contents is damaged.
+        NoDataError: no place has it; the message names them all.
+        DiskFullError: no space left.
+    """
+    part = parts / f"{file.name}.part"
+    reasons = []
+    for place in places:
+        try:
+            with atomic_file(folder / file.name) as path:
+                _verify(path, file, place, _get(place, path, part, _kind(file)))
+        except _NotThereError as reason:
+            reasons.append(f"{place}: {reason}")
+        else:
+            part.unlink(missing_ok=True)
+            return
+    looked = ", ".join(reasons) or "nowhere: it has no address and no mirror is set"
+    raise NoDataError(f"{file.name} was looked for at {looked}")
+
+
+def places_of(file: File, mirrors: Iterable[str]) -> list[str]:
+    """Where to look for `file`, in order: in the mirrors, at its `url`, at its `alternates`."""
+    places = [
+        f"{mirror.rstrip('/')}/{quote(file.name)}"
+        if _is_url(mirror)
+        else str(Path(mirror).expanduser() / file.name)
+        for mirror in mirrors
+    ]
+    return [*places, *([file.url] if file.url else []), *file.alternates]
+
+
+def mirrors_of_environment() -> list[str]:
+    """The folders and addresses in HIER_MIRROR; a colon before `//` or a port does not separate."""
+    separator = rf",|{re.escape(os.pathsep)}(?!//|\d+(?:[/,:]|$))"
+    parts = re.split(separator, os.environ.get(MIRROR_VARIABLE, ""))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
+    """SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in an archive.
+
+    The archive's top folder is stripped from the paths, folders in `exclude` (paths after
+    that) are left out, and lines are sorted by the bytes of their paths.
+
+    Raises:
+        ArchiveError: the archive is damaged.
+    """
+    digests: dict[bytes, str] = {}
+    for name, content in members(archive):
+        path = name.removeprefix("./").partition("/")[2]
+        if not any(path.startswith(f"{folder.strip('/')}/") for folder in exclude):
+            digests[path.encode()] = hashlib.sha256(content).hexdigest()
+    whole = hashlib.sha256()
+    for key in sorted(digests):
+        whole.update(f"{digests[key]}  ./".encode() + key + b"\n")
+    return whole.hexdigest()
+
+
+def _is_url(place: str) -> bool:
+    return "://" in place
+
+
+def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
+    """Bring what `place` has to `path`; return its digest if that was taken on the way."""
+    scheme = place.split("://")[0] if _is_url(place) else ""
+    if scheme == "":
+        return _copy(Path(place), path, kind)
+    if scheme == "file":
+        return _copy(Path(unquote(urlsplit(place).path)), path, kind)
+    if scheme not in ("http", "https", "ftp"):
+        raise _NotThereError("addresses begin with http://, https://, ftp:// or file://")
+    if kind is None:
+        part.unlink(missing_ok=True)
+    digest = _fetch(place, part, kind)
+    shutil.move(part, path)
+    return digest
+
+
+def _copy(source: Path, path: Path, kind: str | None) -> str | None:
+    if not source.is_file():
+        raise _NotThereError("no such file")
+    if not os.access(source, os.R_OK):
+        raise _NotThereError("permission denied")
+    with (
+        source.open("rb") as read,
+        progress(f"copying {source.name} (MB)", source.stat().st_size // MB) as shown,
+    ):
+        return _write(iter(lambda: read.read(CHUNK), b""), path, 0, kind, shown)
+
+
+def _write(
+    chunks: Iterable[bytes], path: Path, start: int, kind: str | None, shown: Progress
+) -> str | None:
+    """Write `chunks` to `path` after its first `start` bytes; return the digest where that is 0."""
+    hasher = hashlib.new(kind) if kind and not start else None
+    with path.open("ab" if start else "wb") as write:
+        for chunk in chunks:
+            write.write(chunk)
+            if hasher:
+                hasher.update(chunk)
+            if write.tell() // MB > shown.done:
+                shown.update(write.tell() // MB - shown.done)
+    return hasher.hexdigest() if hasher else None
+
+
+def _fetch(url: str, part: Path, kind: str | None) -> str | None:
+    """Make `part` whole, in as many tries as bring it on; return the digest if one was enough."""
+    print(f"downloading {url}", file=sys.stderr, flush=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    receive = _receive_ftp if url.startswith("ftp://") else _receive_http
+    longest, in_vain = _size(part), 0
+    while True:
+        try:
+            with _full_disk_keeps(part):
+                return receive(url, part, kind)
+        except _BrokenOffError as error:
+            in_vain = 0 if _size(part) > longest else in_vain + 1
+            longest = max(longest, _size(part))
+            if in_vain == TRIES:
+                raise _NotThereError(f"{error} ({TRIES} tries)") from error
+            wait = FIRST_WAIT * 2 ** max(in_vain - 1, 0)
+            print(f"{url}: {error}; next try in {wait:g} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def _full_disk_keeps(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left while writing {part}, which is kept. "
+                f"Free some space (see: df -h {part.parent}) and start again: it goes on from there"
+            ) from error
+        raise
+
+
+def _receive_http(url: str, part: Path, kind: str | None) -> str | None:
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    start = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            start = _start(response, part, start)
+            length = response.headers.get("Content-Length", "")
+            total = start + int(length) if length.isdecimal() else None
+            chunks = response.raw.stream(CHUNK, decode_content=False)
+            return _receive(chunks, part, start, total, kind)
+    except requests.RequestException as error:
+        raise _http_failure(error) from error
+    except HTTPError as error:
+        raise _BrokenOffError("the transfer broke off") from error
+
+
+def _start(response: "requests.Response", part: Path, asked: int) -> int:
+    """Where the body that follows begins."""
+    status = response.status_code
+    if status == 200:
+        return 0
+    begins = response.headers.get("Content-Range", "").startswith(f"bytes {asked}-")
+    if asked and status == 206 and begins:
+        return asked
+    if asked and status in (206, 416):
+        part.unlink()
+        raise _BrokenOffError(f"HTTP {status}: what is here cannot be gone on with")
+    failure = _BrokenOffError if status >= 500 or status in BUSY else _NotThereError
+    raise failure(f"HTTP {status}")
+
+
+def _http_failure(error: "requests.RequestException") -> Exception:
+    """Of a request without an answer. An unknown host or a bad address stays what it is."""
+    import requests
+    from urllib3.exceptions import NameResolutionError
+
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    passing = isinstance(error, (requests.ConnectionError, requests.Timeout))
+    if passing and not isinstance(cause, NameResolutionError):
+        return _BrokenOffError(type(error).__name__)
+    return _NotThereError("unknown host" if passing else type(error).__name__)
+
+
+def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
+    address = urlsplit(url)
+    try:
+        with closing(ftplib.FTP(timeout=TIMEOUT)) as ftp:  # its own exit can replace a Ctrl-C
+            ftp.connect(address.hostname or "", address.port or ftplib.FTP_PORT)
+            ftp.login(unquote(address.username or ""), unquote(address.password or ""))
+            return _retrieve(ftp, unquote(address.path), part, kind)
+    except socket.gaierror as error:
+        raise _NotThereError("unknown host") from error
+    except ftplib.error_perm as error:
+        raise _ftp_failure(error, part) from error
+    except ftplib.all_errors as error:  # OSError is one of them
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _BrokenOffError(type(error).__name__) from error
+
+
+def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str | None:
+    ftp.voidcmd("TYPE I")
+    total = _size_ftp(ftp, path)
+    start = _size(part) if total is None or _size(part) < total else 0
+    with ftp.transfercmd(f"RETR {path}", rest=start or None) as data:
+        digest = _receive(iter(lambda: data.recv(CHUNK), b""), part, start, total, kind)
+    ftp.voidresp()
+    return digest
+
+
+def _ftp_failure(error: ftplib.error_perm, part: Path) -> Exception:
+    reason = " ".join(f"FTP {error}".split())
+    if str(error).startswith("50") and part.exists():  # the server cannot begin in the middle
+        part.unlink()
+        return _BrokenOffError(reason)
+    return _NotThereError(reason)
+
+
+def _size_ftp(ftp: ftplib.FTP, path: str) -> int | None:
+    with suppress(ftplib.error_perm):  # a server that does not know the command
+        return ftp.size(path)
+    return None
+
+
+def _receive(
+    chunks: Iterable[bytes], part: Path, start: int, total: int | None, kind: str | None
+) -> str | None:
+    with progress(f"downloading {part.stem} (MB)", (total or 0) // MB) as shown:
+        shown.update(start // MB)
+        digest = _write(chunks, part, start, kind, shown)
+    if total is not None and _size(part) != total:
+        raise _BrokenOffError("the transfer broke off")
+    return digest
+
+
+def _kind(file: File) -> str | None:
+    """The hash that proves the file's own bytes, if any does."""
+    return "sha256" if file.sha256 else "md5" if file.md5 else None
+
+
+def _verify(path: Path, file: File, place: str, digest: str | None) -> None:
+    if file.unproved is not None:
+        print(f"{file.name} is taken without a checksum: {file.unproved}", file=sys.stderr)
+        return
+    kind = _kind(file)
+    if kind is None:
+        expected, found = file.contents or "", _contents(path, file, place)
+    else:
+        expected, found = file.sha256 or file.md5 or "", digest or _digest(path, kind)
+    if found != expected:
+        raise ChecksumError(file.name, expected, found, place)
+
+
+def _contents(path: Path, file: File, place: str) -> str:
+    try:
+        return contents_digest(path, file.contents_exclude)
+    except ArchiveError as error:
+        raise ArchiveError(str(error).replace(str(path), f"{file.name} from {place}")) from error
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, kind).hexdigest()
