@@ -44,8 +44,47 @@ def artifacts(project):
 def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
     """Runs both engines over the smoke suite, some 40 s each on two cores."""
     made = artifacts(by_snakemake)
-    assert len(made) == 1 + 2 + 2 * 5 + 3
+    assert len(made) == 1 + 2 + 2 * 5 + 6
     assert made == artifacts(by_dvc)
+
+
+def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_snakemake):
+    """Runs the smoke suite once more, in one process for all stages: some 10 s."""
+    project = new_project("neither")
+    project.run("hier", "compose", *SUITE)
+    project.run("hier", "run", "--jobs", "2")
+    assert artifacts(project) == artifacts(by_snakemake)
+    said = project.run("snakemake", "--cores", "2", "--dry-run")
+    assert "Nothing to be done" in said.stdout + said.stderr
+    project.run("hier", "adopt")
+    assert "up to date" in project.run("dvc", "status").stdout
+    before = {path: path.stat().st_mtime_ns for path in project.path("runs").rglob("*")}
+    project.run("hier", "run")
+    assert before == {path: path.stat().st_mtime_ns for path in project.path("runs").rglob("*")}
+
+
+def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
+    """Two suites' worth of smoke, one of whose datasets has no source: some 25 s."""
+    project = new_project("no-data")
+    nowhere = "dataset.sources=[{files:[{name:a.tgz,sha256:" + "0" * 64 + "}]}]"
+    suite = (
+        "suite: two\nmatrix:\n"
+        "  - {dataset: smoke, backbone: test_resnet, recipe: smoke, methods: [untrained], seeds: [0]}\n"
+        "  - {dataset: omniglot, backbone: test_resnet, recipe: smoke, methods: [untrained], seeds: [0]}\n"
+    )
+    project.path("conf/suite/two.yaml").write_text("# @package _global_\n" + suite)
+    project.run("hier", "compose", "suite=two", f"runs.omniglot-*.{nowhere}")
+    first = project.run("snakemake", "--cores", "2", check=False)
+    assert first.returncode
+    assert "a.tgz was looked for at" in project.path("data/omniglot/no-data.txt").read_text()
+    project.run("snakemake", "--cores", "2")
+    table = project.path("results/table.csv").read_text()
+    assert "no data" in table
+    assert project.path("runs/smoke-untrained-test_resnet-128-s0/metrics.json").exists()
+    assert project.run("hier", "verify").returncode == 0
+    assert (
+        "no source could be had" in project.run("hier", "download", "omniglot", check=False).stderr
+    )
 
 
 def test_snakemake_accepts_what_dvc_made(by_dvc):
