@@ -165,9 +165,10 @@ def run(jobs: int) -> None:
     help="Record the present results as the expected ones (expected/<suite>.csv).",
 )
 def verify(update_expected: bool) -> None:
-    """Grade every cell of the suite: identical, within tolerance, out of tolerance, not run.
+    """Grade every cell of the suite: identical, within tolerance, out of tolerance, not run, no data.
 
-    Exits with 1 where a cell was not run or is out of tolerance. A run whose settings differ from
+    Exits with 1 where a cell was not run or is out of tolerance. A dataset that could not be had is
+    named and is no failure. A run whose settings differ from
     the recorded ones has no reference and is not graded.
     """
     from hier.config.suite import load

@@ -24,6 +24,8 @@ class Project:
                 shutil.copy2(ROOT / name, folder / name)
         (folder / "dvc.lock").unlink(missing_ok=True)
         self.run("git", "init", "--quiet")
+        for name, value in (("user.name", "test"), ("user.email", "test@example.org")):
+            self.run("git", "config", name, value)  # an experiment of DVC's is a commit, too
         self.commit("copy")
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -43,8 +45,7 @@ class Project:
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
-        names = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-        self.run("git", *names, "commit", "--quiet", "--message", message)
+        self.run("git", "commit", "--quiet", "--message", message)
 
     def path(self, name: str) -> Path:
         return self.folder / name
