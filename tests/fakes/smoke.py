@@ -1,9 +1,10 @@
 """`make smoke`: the four layouts × each method × the four backbones through every stage, in minutes.
 
 Archives and weight files are made in the genuine formats, one dataset is served over HTTP and the
-others lie in a folder. Snakemake and DVC each run a slice; `hier run` runs the rest in two
-processes (starting one for each of 600 jobs would take longer than the jobs); then both engines
-must find that nothing is left to do.
+others lie in a folder. DVC runs one run from its archive to its metrics and Snakemake three;
+`hier run` runs the rest in two processes (starting one for each of 500 jobs would take longer than
+the jobs). Then Snakemake must find nothing left to do anywhere, and DVC in what it made. (Entering
+all 490 stages into dvc.lock takes DVC minutes; the engines' tests do that on a small suite.)
 
     python -m fakes.smoke FOLDER        (FOLDER is made, and removed again when all went well)
 """
@@ -45,16 +46,15 @@ def main(folder: Path) -> None:
 
         run("hier", "compose", "suite=smoke-table1", *overrides)
         slices = [f"{d}-hier-{b}-16-s0" for d, b in zip(MAKE, BACKBONES, strict=True)]
-        targets = [f"runs/{name}/metrics.json" for name in slices]
+        run("dvc", "repro", "--quiet", f"evaluate@{slices[0]}")
+        targets = [f"runs/{name}/metrics.json" for name in slices[1:]]
         run("snakemake", *targets, "--cores", "2", "--quiet", "all")
-        run("dvc", "repro", "--quiet", "--single-item", "--force", f"evaluate@{slices[0]}")
         run("hier", "run", "--jobs", "2")
         left = run("snakemake", "--cores", "2", "--dry-run")
         if "Nothing to be done" not in left:
             raise SystemExit(f"snakemake finds something left to do:\n{left}")
-        run("hier", "adopt")
-        if json.loads(run("dvc", "status", "--json")) != {}:
-            raise SystemExit("dvc status finds something left to do")
+        if json.loads(run("dvc", "status", "--json", f"evaluate@{slices[0]}")) != {}:
+            raise SystemExit("dvc status finds something left to do in what DVC made")
     print(f"smoke: all is well [{time.monotonic() - started:.0f} s]", flush=True)
 
 
