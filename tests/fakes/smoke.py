@@ -46,7 +46,9 @@ def main(folder: Path) -> None:
 
         run("hier", "compose", "suite=smoke-table1", *overrides)
         slices = [f"{d}-hier-{b}-16-s0" for d, b in zip(MAKE, BACKBONES, strict=True)]
-        run("dvc", "repro", "--quiet", f"evaluate@{slices[0]}")
+        stages = [f"{stage}@cub" for stage in ("download", "prepare")]
+        stages += [f"{stage}@{slices[0]}" for stage in ("train", "embed", "evaluate")]
+        run("dvc", "repro", "--quiet", "--single-item", *stages)
         targets = [f"runs/{name}/metrics.json" for name in slices[1:]]
         run("snakemake", *targets, "--cores", "2", "--quiet", "all")
         run("hier", "run", "--jobs", "2")
