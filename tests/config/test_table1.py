@@ -13,9 +13,6 @@ from hier.config.compose import compose
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-pytestmark = pytest.mark.skipif(
-    not (CONF / "dataset/cub.yaml").exists(), reason="conf/dataset/cub.yaml is missing"
-)
 
 CONSTANT = ("constant", None, None)
 # One row for each released script: learning rate, epochs, warm-up epochs, weight decay, factor on the
