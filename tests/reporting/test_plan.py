@@ -1,6 +1,9 @@
 """The plan on the terminal: every run, its cost, and how far it has come."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,9 @@ import pytest
 from hier.config.compose import compose
 from hier.config.suite import only
 from hier.errors import ConfigError, UnknownNameError
-from hier.reporting.plan import images_of, show, sizes, state
+from hier.reporting import rates
+from hier.reporting.plan import Hours, images_of, show, sizes, state
+from hier.reporting.rates import kept_file, kept_rates, key_of, machine
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -16,13 +21,37 @@ CONF = Path(__file__).parents[2] / "conf"
 @pytest.fixture(scope="module")
 def suite():
     return compose(
-        ["suite=smoke", "methods=[untrained,pa,hier]", "runs.*-hier-*.schedule.epochs=1500"], CONF
-    )
+        [
+            "suite=smoke", "methods=[untrained,pa,hier]", "runtime.device=cpu",
+            "runs.*-hier-*.schedule.epochs=1500",
+        ],
+        CONF,
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def forbidden(monkeypatch):
+    """No measuring."""
+    monkeypatch.setitem(sys.modules, "hier.reporting.throughput", None)
+
+
+def said(capsys):
+    return " ".join(capsys.readouterr().out.split())
+
+
+def keep(runs, here=None, gpu=False, **changes):
+    """A file of rates as `--measure` would leave it, for some runs."""
+    entry = {"training": 40.0, "embedding": 100.0, "device": "the CPU", "date": "2026-01-31"}
+    here = machine() if here is None else here
+    stored = {key_of(run, gpu, here): entry | changes for run in runs}
+    kept_file().parent.mkdir(parents=True, exist_ok=True)
+    kept_file().write_text(json.dumps(stored))
 
 
 def made(run, *names):
@@ -103,12 +132,173 @@ def test_hours_from_a_given_rate(suite, capsys):
     )
 
 
-def test_a_measured_rate_is_said_with_its_backbone(suite, capsys):
-    show(only(suite, method=("pa",)), measured=True)
-    assert re.search(
-        r"images/s in training: test_resnet 32 px [\d.e+]+\)",
-        " ".join(capsys.readouterr().out.split()),
+# --- rates that are measured, and kept -----------------------------------------------------------
+
+
+def test_a_measured_rate_is_said_with_its_backbone_and_kept(suite, capsys, monkeypatch):
+    show(suite, measured=True)
+    measured = re.search(
+        r"(\d\S+) hours on this machine, as measured on \S+ on the CPU "
+        r"\(images/s in training: test_resnet 32 px ([\d.,]+)\) run them",
+        said(capsys),
     )
+    assert measured
+    # One network for three runs, one of which is not trained.
+    entry, other = sorted(json.loads(kept_file().read_text()).values(), key=lambda e: not e["training"])
+    assert other["training"] is None
+    assert float(measured[2].replace(",", "")) == pytest.approx(entry["training"], rel=0.01)
+
+    monkeypatch.setitem(sys.modules, "hier.reporting.throughput", None)
+    show(suite)
+    out = said(capsys)
+    assert f"{measured[1]} hours on this machine, as measured on {entry['date']} on the CPU" in out
+    assert "; --measure measures anew" in out
+
+
+def test_hours_from_kept_rates(suite, capsys, forbidden):
+    keep(suite.runs.values())
+    show(suite)
+    hours = (48_064 / 40 + 3 * 32 / 100) / 3600
+    assert (
+        f"{hours:.2f} hours on this machine, as measured on 2026-01-31 on the CPU (images/s in "
+        "training: test_resnet 32 px 40); --measure measures anew"
+    ) in said(capsys)
+
+
+def test_a_given_rate_goes_before_kept_ones(suite, capsys, forbidden):
+    keep(suite.runs.values())
+    show(suite, images_per_second=10.0)
+    assert "hours on one device at 10 images/s" in said(capsys)
+
+
+def test_on_a_gpu_the_objective_is_part_of_what_was_measured(suite, monkeypatch, capsys, forbidden):
+    monkeypatch.setattr(rates, "gpus", lambda: ["NVIDIA H100"])
+    untrained, pa, hier = suite.runs.values()
+    keep([hier], gpu=True, device="NVIDIA H100")
+    assert list(kept_rates([pa, hier])) == [hier.name]
+    show(suite)
+    assert "hours unknown" in said(capsys)
+    keep([untrained, pa, hier], gpu=True, device="NVIDIA H100")
+    assert len(json.loads(kept_file().read_text())) == 3
+    show(suite)
+    assert "as measured on 2026-01-31 on NVIDIA H100 (" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"augmentation": {"size": 40}},
+        {"runtime": {"threads": 3}},
+        {"runtime": {"precision": "bfloat16"}},
+        {"backbone": {"timm": "test_vit"}},
+    ],
+)
+def test_rates_of_other_settings_are_not_used(suite, changed, forbidden):
+    run = suite.run("smoke-pa-test_resnet-16-s0")
+    keep([run])
+    other = run
+    for group, values in changed.items():
+        other = run.model_copy(update={group: getattr(run, group).model_copy(update=values)})
+    assert list(kept_rates([run])) == [run.name]
+    assert kept_rates([other]) == {}
+
+
+def test_rates_of_another_machine_or_torch_are_not_used(suite, capsys, monkeypatch, forbidden):
+    monkeypatch.setattr(rates, "gpus", list)
+    keep(suite.runs.values(), here="Some CPU × 64, torch 2.11.0")
+    show(suite)
+    assert (
+        "hours unknown: give --images-per-second N, or --measure this machine (takes about 8 s)"
+        in said(capsys)
+    )
+    assert Hours(suite).of(suite.run("smoke-pa-test_resnet-16-s0")) is None
+    here = machine()
+    monkeypatch.setattr(rates, "gpus", lambda: ["NVIDIA H100"])
+    assert machine() != here
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "\0\xff", '{"a": 1}', '{"a": {"training": 1.0}}'],
+)
+def test_a_broken_file_is_ignored_and_written_anew(suite, capsys, text):
+    kept_file().parent.mkdir(parents=True)
+    kept_file().write_bytes(text.encode("latin-1"))
+    show(suite)
+    assert "hours unknown" in said(capsys)
+    if text == "{":
+        show(only(suite, method=("pa",)), measured=True)
+        assert len(json.loads(kept_file().read_text())) == 1
+
+
+def test_rates_that_cannot_be_are_ignored(suite, capsys):
+    for changes in ({"training": 0.0}, {"embedding": -1.0}, {"training": "fast"}, {"date": "now"}):
+        keep(suite.runs.values(), **changes)
+        assert kept_rates(suite.runs.values()) == {}
+
+
+def test_a_cache_folder_that_cannot_be_written_stops_nothing(suite, capsys, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    show(only(suite, method=("pa",)), measured=True)
+    assert "as measured" in said(capsys)
+
+
+def test_gpus_by_the_drivers_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "NVIDIA", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert rates.gpus() == []
+    (tmp_path / "0000:01:00.0").mkdir()
+    (tmp_path / "0000:01:00.0/information").write_text("Model: \t\t NVIDIA H100\nIRQ: 7\n")
+    assert rates.gpus() == ["NVIDIA H100"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert rates.gpus() == []
+
+
+def test_gpus_by_nvidia_smi(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "NVIDIA", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho NVIDIA A100\necho NVIDIA A100\n")
+    tool.chmod(0o755)
+    assert rates.gpus() == ["NVIDIA A100", "NVIDIA A100"]
+    tool.write_text("#!/bin/sh\necho no driver; exit 9\n")
+    assert rates.gpus() == []
+
+
+def test_kept_rates_are_looked_up_without_torch():
+    code = (
+        "import sys; import hier.reporting.plan as plan; from hier.reporting.rates import *; "
+        "machine(); kept_rates([]); "
+        "print([m for m in ('torch', 'timm', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("name", ["pa", "hier"])
+def test_a_whole_step_is_timed(suite, name, precision):
+    from hier.reporting.throughput import measure
+
+    run = suite.run(f"smoke-{name}-test_resnet-16-s0")
+    runtime = run.runtime.model_copy(update={"precision": precision})
+    found = measure(run.model_copy(update={"runtime": runtime}), run.sampler.batch_size, whole=True)
+    assert found.training > 0
+    assert found.embedding > 0
+    assert found.device == "the CPU"
+
+
+def test_a_gpu_that_is_asked_for_and_not_there(suite, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = suite.run("smoke-pa-test_resnet-16-s0")
+    wants = run.model_copy(update={"runtime": run.runtime.model_copy(update={"device": "cuda"})})
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
+        rates.measured_rates([wants])
+
+
+# --- sizes, and some of the runs -----------------------------------------------------------------
 
 
 def test_sizes_of_a_download():

@@ -9,42 +9,48 @@ from hier.config.dataset import Dataset
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.pipeline import EMBEDDINGS, METRICS, MODEL
+from hier.reporting.rates import Rate, kept_rates, measured_rates, seconds_to_measure
 
 EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
 
 
-def show(suite: Suite, images_per_second: float | None = None, measured: bool = False) -> None:
+def show(
+    suite: Suite,
+    images_per_second: float | None = None,
+    measured: bool = False,
+    compose: str = "",
+) -> None:
     """Print one line per run (what it is, what it costs, how far it has come), then totals.
 
     Args:
-        images_per_second: of training, for every run alike; None leaves the hours out.
-        measured: measure each backbone on this machine instead, which takes some seconds.
+        images_per_second: of training, for every run alike; None takes the rates that are kept, or
+            leaves the hours out.
+        measured: measure each backbone on this machine instead, which takes some seconds, and keep
+            the rates.
+        compose: the command that writes this suite to params.yaml, where that holds another.
     """
-    hours = Hours(images_per_second, measured)
+    hours = Hours(suite, images_per_second, measured)
     table = Table(title=f"suite {suite.suite}: {len(suite.runs)} runs")
     for column in ("run", "dataset", "method", "backbone"):
         table.add_column(column, overflow="fold")
     for column in ("D", "seed", "epochs", "images × epochs", "hours"):
         table.add_column(column, justify="right")
     table.add_column("state")
-    total, total_hours = 0, 0.0
+    total = 0
     for run in suite.runs.values():
-        training, looked_at = images_of(run, suite.dataset(run.dataset))
+        training, _ = images_of(run, suite.dataset(run.dataset))
         total += training
-        spent = hours.of(run, training, looked_at)
-        total_hours += spent or 0.0
         table.add_row(
             run.name, run.dataset, run.method, run.backbone.name, str(run.dim), str(run.seed),
-            str(run.schedule.epochs), f"{training:,}", _hours(spent), state(run.name),
+            str(run.schedule.epochs), f"{training:,}", _hours(hours.of(run)), state(run.name),
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 170)
     console.print(table)
     for dataset in suite.datasets.values():
         console.print(f"{dataset.name}: {sizes(dataset)}", highlight=False)
-    console.print(
-        f"{total:,} training images in all, {hours.in_words(total_hours)}", highlight=False
-    )
-    console.print("run them with: snakemake --cores all", highlight=False)
+    console.print(f"{total:,} training images in all, {hours.in_words()}", highlight=False)
+    command = " && ".join(filter(None, (compose, "snakemake --cores all")))
+    console.print(f"run them with: {command}", highlight=False, markup=False, soft_wrap=True)
 
 
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
@@ -58,40 +64,70 @@ def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
 
 
 class Hours:
-    """Hours of a run from a rate that is given or measured, once for each backbone and image size."""
+    """Hours of a suite's runs, from a rate that is given, from rates measured now or those kept."""
 
-    def __init__(self, images_per_second: float | None, measured: bool) -> None:
-        self.given, self.measured = images_per_second, measured
-        self.known: dict[tuple[str, int], tuple[float, float]] = {}
+    def __init__(
+        self, suite: Suite, images_per_second: float | None = None, measured: bool = False
+    ) -> None:
+        self.suite, self.given, self.measured = suite, images_per_second, measured
+        runs = list(suite.runs.values())
+        self.rates: dict[str, Rate] = {}
+        if images_per_second is None:
+            self.rates = measured_rates(runs) if measured else kept_rates(runs)
 
-    def of(self, run: Run, training: int, embedded: int) -> float | None:
-        """None where no rate is known."""
-        if self.given is None and not self.measured:
+    @property
+    def known(self) -> bool:
+        """Whether there is a rate for every run."""
+        return self.given is not None or self.rates.keys() == self.suite.runs.keys()
+
+    def of(self, run: Run) -> float | None:
+        """Hours of one run; None where the suite's are not known."""
+        if not self.known:
             return None
         train_rate, embed_rate = self._rates(run)
-        return (training / train_rate + embedded / embed_rate) / 3600
+        training, embedded = images_of(run, self.suite.dataset(run.dataset))
+        trained = training / train_rate if train_rate else 0.0
+        return (trained + embedded / embed_rate) / 3600
 
-    def _rates(self, run: Run) -> tuple[float, float]:
+    def total(self) -> float:
+        """Hours of all runs, one after the other on one device."""
+        return sum(self.of(run) or 0.0 for run in self.suite.runs.values())
+
+    def in_words(self) -> str:
+        """The sum, and where the rates are from."""
+        if not self.known:
+            seconds = seconds_to_measure(list(self.suite.runs.values()))
+            return (
+                "hours unknown: give --images-per-second N, or --measure this machine "
+                f"(takes about {seconds} s)"
+            )
+        hours = f"{_hours(self.total())} hours on"
+        if self.given is not None:
+            return f"{hours} one device at {self.given:g} images/s"
+        when = " and ".join(sorted({f"{r.date} on {r.device}" for r in self.rates.values()}))
+        anew = "" if self.measured else "; --measure measures anew"
+        trained = self._by_backbone()
+        said = f" (images/s in training: {', '.join(trained)})" if trained else ""
+        return f"{hours} this machine, as measured on {when}{said}{anew}"
+
+    def _rates(self, run: Run) -> tuple[float | None, float]:
+        """Of training, where the run trains, and of embedding."""
         if self.given is not None:
             return self.given, EMBEDS_FASTER * self.given
-        key = (run.backbone.timm.partition(".")[0], run.augmentation.size)
-        if key not in self.known:
-            from hier.training.throughput import measure
+        rate = self.rates[run.name]
+        return rate.training, rate.embedding
 
-            found = measure(run)
-            self.known[key] = (found.training, found.embedding)
-        return self.known[key]
-
-    def in_words(self, total: float) -> str:
-        """The sum, and where the rate is from."""
-        if self.given is not None:
-            return f"{_hours(total)} hours on one device at {self.given:g} images/s"
-        if not self.measured:
-            return "hours unknown: give --images-per-second N, or --measure this machine"
-        rates = ", ".join(
-            f"{name} {size} px {rate:.3g}" for (name, size), (rate, _) in self.known.items()
-        )
-        return f"{_hours(total)} hours on this machine, as measured (images/s in training: {rates})"
+    def _by_backbone(self) -> list[str]:
+        """Each backbone and image size with its rate, or the least and the greatest of its rates."""
+        found: dict[str, set[float]] = {}
+        for run in self.suite.runs.values():
+            name = f"{run.backbone.name} {run.augmentation.size} px"
+            if rate := self.rates[run.name].training:
+                found.setdefault(name, set()).add(rate)
+        return [
+            f"{name} {_rate(min(rates))}" + (f" to {_rate(max(rates))}" if len(rates) > 1 else "")
+            for name, rates in found.items()
+        ]
 
 
 def sizes(dataset: Dataset) -> str:
@@ -119,3 +155,7 @@ def state(run: str) -> str:
 
 def _hours(hours: float | None) -> str:
     return "–" if hours is None else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,0 +1,147 @@
+"""How many images a second this machine trains and embeds, measured in seconds, for `hier plan`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hier.config.run import Run
+from hier.errors import ConfigError
+from hier.models.network import EmbeddingNetwork, build_network
+from hier.training.determinism import make_deterministic
+from hier.training.objective import Objective
+from hier.training.optimisation import build_optimizer, clip_gradients
+
+CPU = (1, 2)
+"""Steps that are run first and steps that are timed, on a CPU."""
+GPU = (3, 5)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images per second of a training step and of evaluation, without the loader."""
+
+    training: float | None
+    embedding: float
+    device: str
+
+
+def measure(run: Run, batch: int, whole: bool) -> Throughput:
+    """Time a few steps of the run's network, with random weights, on `batch` random images.
+
+    Training is timed only where the run trains.
+    Precision, image size and threads are the run's. The reading of images is not in it.
+
+    Args:
+        whole: the objective, with its regulariser, is in the training step; `batch` must then be
+            the run's own.
+
+    Raises:
+        ConfigError: the run asks for a GPU and there is none, or the batch does not fit on it.
+    """
+    device = make_deterministic(run.runtime)
+    try:
+        return _measure(run, batch, whole, device)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(f"{run.name}: a batch of {batch} images does not fit on {name_of(device)}; "
+                          "give --images-per-second N instead of --measure") from error  # fmt: skip
+
+
+def on_gpu(run: Run) -> bool:
+    """Whether this machine would train the run on a GPU."""
+    return torch.cuda.is_available() and run.runtime.device != "cpu"
+
+
+def name_of(device: torch.device) -> str:
+    """What a person calls the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Throughput:
+    network = build_network(run.backbone, run.head, pretrained=False).to(device)
+    edge = run.augmentation.size
+    images = torch.randn(batch, 3, edge, edge, device=device)
+    precision = getattr(torch, run.runtime.precision)
+    mixed = device.type == "cuda" and precision != torch.float32
+
+    def forward() -> Tensor:
+        with torch.autocast(device.type, dtype=precision, enabled=mixed):
+            z: Tensor = network(images)
+        return z
+
+    def look() -> None:
+        with torch.inference_mode():
+            forward()
+
+    training = None
+    if run.schedule.epochs:
+        network.train()
+        step = _whole_step if whole else _step_alone
+        training = _images_per_second(step(run, network, forward, batch, device), batch, device)
+    network.eval()
+    return Throughput(training, _images_per_second(look, batch, device), name_of(device))
+
+
+def _whole_step(
+    run: Run,
+    network: EmbeddingNetwork,
+    forward: Callable[[], Tensor],
+    batch: int,
+    device: torch.device,
+) -> Callable[[], None]:
+    """Forward, objective, backward and optimiser, as in training; the batch's classes are all."""
+    each = run.sampler.images_per_class
+    classes = torch.arange(batch, device=device) // each
+    objective = Objective(run, batch // each).to(device)
+    optimizer = build_optimizer(network, objective, run.optimizer)
+    half = device.type == "cuda" and run.runtime.precision == "float16"
+    scaler = torch.amp.GradScaler(device.type, enabled=half)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        loss = torch.stack(list(objective(forward(), classes, generator).values())).sum()
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        clip_gradients([*network.parameters(), *objective.parameters()], run.optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
+
+
+def _step_alone(
+    run: Run,
+    network: EmbeddingNetwork,
+    forward: Callable[[], Tensor],
+    batch: int,
+    device: torch.device,
+) -> Callable[[], None]:
+    """Forward, backward and optimiser of the network, without an objective."""
+    optimizer = torch.optim.AdamW(p for p in network.parameters() if p.requires_grad)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        forward().float().square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def _images_per_second(work: Callable[[], None], images: int, device: torch.device) -> float:
+    warm_up, steps = GPU if device.type == "cuda" else CPU
+    for _ in range(warm_up):
+        work()
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        work()
+    _wait(device)
+    return steps * images / (time.perf_counter() - started)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
