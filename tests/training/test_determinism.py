@@ -19,6 +19,8 @@ def restored(monkeypatch):
         torch.utils.deterministic.fill_uninitialized_memory,
         torch.backends.cudnn.benchmark,
         torch.get_num_threads(),
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
     )
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = True
@@ -28,6 +30,7 @@ def restored(monkeypatch):
     torch.utils.deterministic.fill_uninitialized_memory = before[1]
     torch.backends.cudnn.benchmark = before[2]
     torch.set_num_threads(before[3])
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before[4:]
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
@@ -44,6 +47,23 @@ def test_flags_are_set():
     assert not torch.utils.deterministic.fill_uninitialized_memory
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("cudnn_benchmark", [False, True])
+def test_what_may_trade_exactness_for_speed_is_the_runs(tf32, cudnn_benchmark):
+    make_deterministic(runtime(tf32=tf32, cudnn_benchmark=cudnn_benchmark))
+    assert torch.backends.cudnn.allow_tf32 == tf32
+    assert torch.backends.cuda.matmul.allow_tf32 == tf32
+    assert torch.backends.cudnn.benchmark == cudnn_benchmark
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_both_are_off_unless_asked_for_and_then_not_among_what_is_hashed():
+    assert (runtime().tf32, runtime().cudnn_benchmark) == (False, False)
+    named = runtime(tf32=False, cudnn_benchmark=False)
+    assert not {"tf32", "cudnn_benchmark"} & named.model_dump(exclude_defaults=True).keys()
+    assert runtime(tf32=True).model_dump(exclude_defaults=True)["tf32"]
 
 
 def test_a_users_own_cublas_workspace_is_kept(monkeypatch):

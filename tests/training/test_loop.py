@@ -1,15 +1,22 @@
 """Training from end to end, on a made-up store of eight colours."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
+from fakes.training import (
+    CLASSES,
+    CONF,
+    PER_CLASS,
+    changed,
+    images_of,
+    make_store,
+    tiny_runs,
+    torch_as_before,
+    trained,
+)
 from hier.config.compose import compose
 from hier.config.run import Hier, NoRegularizer
-from hier.data.store import ImageStore
 from hier.errors import ConfigError, DivergedError
 from hier.generators import seed_for, torch_generator
 from hier.stages.train import tensors
@@ -18,71 +25,23 @@ from hier.training.images import AugmentedImages, Normalise, TrainingImages
 from hier.training.loop import start_network, train
 from hier.training.objective import Objective
 
-CONF = Path(__file__).parents[2] / "conf"
-CLASSES, PER_CLASS, SIZE = 8, 6, 16
-SETTINGS = [
-    "suite=smoke",
-    "augmentation.size=16",
-    "sampler.batch_size=16",
-    "runtime.device=cpu",
-    "schedule.epochs=3",
-    "methods=[pa,ms,hyp,hier]",
-]
 TRAINED = ["pa", "ms", "hyp", "hier"]
 
 
 @pytest.fixture(autouse=True)
 def restored():
-    """Leave torch's global settings and generator as they were."""
-    with torch.random.fork_rng():
-        threads, filled = (
-            torch.get_num_threads(),
-            torch.utils.deterministic.fill_uninitialized_memory,
-        )
-        benchmark = torch.backends.cudnn.benchmark
+    with torch_as_before():
         yield
-        torch.use_deterministic_algorithms(False)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
-        torch.backends.cudnn.benchmark = benchmark
-        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return {run.method: run for run in compose(SETTINGS, CONF).runs.values()}
+    return tiny_runs()
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Six images of each class: its colour, with noise. Returns the store and the classes."""
-    rng = np.random.default_rng(0)
-    colours = rng.integers(40, 216, (CLASSES, 3))
-    colours = np.repeat(colours, PER_CLASS, axis=0)
-    noise = rng.integers(-40, 40, (len(colours), SIZE, SIZE, 3))
-    pixels = (colours[:, None, None] + noise).astype(np.uint8)
-    path = tmp_path_factory.mktemp("store") / "images.npy"
-    np.save(path, pixels.ravel())
-    index = pd.DataFrame({"height": SIZE, "width": SIZE, "offset": np.arange(len(pixels)) * 768})
-    return ImageStore(path, index), np.arange(CLASSES).repeat(PER_CLASS)
-
-
-def images_of(store, run):
-    pictures, classes = store
-    return TrainingImages(pictures, np.arange(len(classes)), classes, run)
-
-
-def changed(run, **groups):
-    """The run with keys of its groups replaced, e.g. runtime={"workers": 2}."""
-    return run.model_copy(
-        update={name: getattr(run, name).model_copy(update=keys) for name, keys in groups.items()}
-    )
-
-
-def trained(run, store, folder, identity="same"):
-    network, objective, history = train(
-        run, images_of(store, run), CLASSES, Checkpoints(run.name, identity, folder)
-    )
-    return tensors(network), tensors(objective), history
+    return make_store(tmp_path_factory.mktemp("store"))
 
 
 def equal(one, other):
@@ -124,10 +83,10 @@ def test_loader_workers_change_nothing(runs, store, tmp_path, undisturbed):
 def test_a_crash_while_saving_is_made_good(runs, store, tmp_path, undisturbed, monkeypatch):
     save = Checkpoints.save
 
-    def crash(self, epoch, state):
-        if epoch == 2:
+    def crash(self, epoch, step, state):
+        if epoch == 3:
             raise KeyboardInterrupt
-        save(self, epoch, state)
+        return save(self, epoch, step, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", crash)
@@ -143,8 +102,8 @@ def test_a_crash_within_an_epoch_is_made_good(
     run = runs["hier"]
     epoch_of = TrainingImages.epoch
 
-    def crash(self, epoch, device):
-        for step, batch in enumerate(epoch_of(self, epoch, device)):
+    def crash(self, epoch, device, start):
+        for step, batch in enumerate(epoch_of(self, epoch, device, start)):
             if (epoch, step) == (when, 1):
                 raise KeyboardInterrupt
             yield batch
@@ -155,9 +114,9 @@ def test_a_crash_within_an_epoch_is_made_good(
             trained(run, store, tmp_path)
     epochs = []
 
-    def watched(self, epoch, device):
+    def watched(self, epoch, device, start):
         epochs.append(epoch)
-        return epoch_of(self, epoch, device)
+        return epoch_of(self, epoch, device, start)
 
     monkeypatch.setattr(TrainingImages, "epoch", watched)
     assert same_result(trained(run, store, tmp_path), undisturbed)
@@ -167,7 +126,7 @@ def test_a_crash_within_an_epoch_is_made_good(
 
 def test_a_finished_run_is_not_trained_again(runs, store, tmp_path, monkeypatch):
     finished = trained(runs["pa"], store, tmp_path)
-    monkeypatch.setattr(TrainingImages, "epoch", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr(TrainingImages, "epoch", lambda *_, **__: pytest.fail("it trains"))
     assert same_result(trained(runs["pa"], store, tmp_path), finished)
 
 
@@ -274,7 +233,7 @@ def test_divergence_names_run_epoch_step_and_checkpoint(runs, store, tmp_path, m
     assert text.startswith(f"{run.name}: the loss is no longer finite (metric {value:g}, hier ")
     assert "at epoch 2, step 3;" in text
     assert f"last good checkpoint: {tmp_path / run.name}" in text
-    assert "epoch-0000.pt" in text
+    assert "e0001-s00000." in text
     assert "lower optimizer.lr" in text
     assert "\n" not in text
 

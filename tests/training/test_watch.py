@@ -204,14 +204,14 @@ def test_a_share_that_leaves_one_side_empty_is_refused(plain, data, share):
 # --- in training ----------------------------------------------------------------------------------
 
 
-def trained(run, data, folder, ks=(1, 2), identity="same"):
+def trained(run, data, folder, ks=(1, 2), identity="same", **settings):
     """(network, proxies, history) of a run that looks at the data's test classes."""
     index, store = data
     rows, held_out = training_rows(index, run)
     labels, classes = np.unique(index["label"].to_numpy()[rows], return_inverse=True)
     images = TrainingImages(store, rows, classes, run)
     recalls = recalls_of(run, index, store, held_out, list(ks))
-    checkpoints = Checkpoints(run.name, identity, folder)
+    checkpoints = Checkpoints(run.name, identity, folder, **settings)
     network, objective, history = train(run, images, len(labels), checkpoints, recalls)
     return tensors(network), tensors(objective), history
 
@@ -252,23 +252,27 @@ def test_the_best_epoch_on_the_test_classes_is_the_one_of_the_history(plain, dat
     assert equal(network, trained(short, data, tmp_path / "short")[0])
 
 
-def test_the_choice_outlives_a_crash(plain, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("when", [(3, 0), (3, 2)], ids=["between epochs", "within one"])
+def test_the_choice_outlives_a_crash(plain, data, tmp_path, monkeypatch, capsys, when):
     run = watching(plain, 1, "held_out", 0.25)
     run = run.model_copy(update={"sampler": run.sampler.model_copy(update={"batch_size": 6})})
     whole = trained(run, data, tmp_path / "whole")
     assert {"test R@1", "held-out R@1"} <= set(whole[2][0])
     save = Checkpoints.save
 
-    def crash(self, epoch, state):
-        save(self, epoch, state)
-        if epoch == 2:
+    def crash(self, epoch, step, state):
+        path = save(self, epoch, step, state)
+        if (epoch, step) == when:
             raise KeyboardInterrupt
+        return path
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", crash)
         with pytest.raises(KeyboardInterrupt):
-            trained(run, data, tmp_path / "broken")
+            trained(run, data, tmp_path / "broken", seconds=0.0)
     again = trained(run, data, tmp_path / "broken")
+    place = "step 2 of epoch 4" if when[1] else "epoch 3"
+    assert f"going on after {place}\n" in capsys.readouterr().out
     assert equal(again[0], whole[0])
     assert again[2] == whole[2]
 

@@ -292,12 +292,18 @@ class Evaluate(Strict):
 
 
 class Runtime(Strict):
-    """`threads` fixes the order of sums on a CPU, so it is part of the result's identity."""
+    """`threads` fixes the order of sums on a CPU, so it is part of the result's identity.
+
+    On a GPU `tf32` lets float32 products keep 10 bits of their mantissa, and `cudnn_benchmark` lets
+    cuDNN choose among its deterministic algorithms by their time, which may differ from call to call.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "float16", "bfloat16"]
     threads: PositiveInt
     workers: NonNegativeInt
+    tf32: bool = False
+    cudnn_benchmark: bool = False
 
 
 class Run(Strict):

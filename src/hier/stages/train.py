@@ -23,7 +23,8 @@ from hier.stages.images import read_images
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.images import TrainingImages
-from hier.training.loop import History, start_network, train
+from hier.training.loop import start_network, train
+from hier.training.state import History
 from hier.training.watch import Recalls
 
 
@@ -53,7 +54,6 @@ def run(job: Job, suite: Suite, identity: str) -> None:
         save_file(tensors(network), model_file, metadata)
         save_file(tensors(proxies), proxies_file)
         write_history(history, history_file)
-    checkpoints.clear()
 
 
 def training_rows(index: pd.DataFrame, run: Run) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,7 +18,9 @@ def make_deterministic(runtime: Runtime) -> torch.device:
     torch.use_deterministic_algorithms(True)
     # Filling memory that nothing reads costs a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = runtime.cudnn_benchmark
+    torch.backends.cudnn.allow_tf32 = runtime.tf32
+    torch.backends.cuda.matmul.allow_tf32 = runtime.tf32
     torch.set_num_threads(runtime.threads)
     gpu = torch.cuda.is_available()
     if runtime.device == "cuda" and not gpu:

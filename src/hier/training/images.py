@@ -12,8 +12,9 @@ from hier.config.run import Run
 from hier.data.augmentation import augment
 from hier.data.sampling import epoch_batches
 from hier.data.store import ImageStore
-from hier.generators import numpy_generator
+from hier.generators import numpy_generator, torch_generator
 from hier.models.normalise import Normalise
+from hier.training.interruption import ignore_signals
 
 
 class AugmentedImages(Dataset[Tensor]):
@@ -50,17 +51,26 @@ class TrainingImages:
         self.store, self.rows, self.classes, self.run = store, rows, classes, run
         self.steps = len(rows) // run.sampler.batch_size
 
-    def epoch(self, epoch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images B×3×S×S float32, classes B int64) on `device`."""
+    def epoch(
+        self, epoch: int, device: torch.device, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images B×3×S×S float32, classes B int64) on `device`, from step `start` on.
+
+        torch's own generator is not drawn from: the workers' seeds come from one with a name.
+        """
         batches = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
         images = AugmentedImages(self.store, self.rows[batches.ravel()], self.run, epoch)
+        size = self.run.sampler.batch_size
         loader = DataLoader(
             images,
-            batch_size=self.run.sampler.batch_size,
+            batch_size=size,
+            sampler=range(start * size, len(images)),  # positions of the epoch, those left
             num_workers=self.run.runtime.workers,
             pin_memory=device.type == "cuda",
+            generator=torch_generator(self.run.seed, "loader", epoch),
+            worker_init_fn=ignore_signals,
         )
         normalise = Normalise(self.run.backbone.mean, self.run.backbone.std, device)
-        for batch, positions in zip(loader, batches, strict=True):
+        for batch, positions in zip(loader, batches[start:], strict=True):
             classes = torch.from_numpy(self.classes[positions])
             yield normalise(batch), classes.to(device, non_blocking=True)

@@ -1,24 +1,23 @@
 """The training loop, to be read from top to bottom."""
 
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hier.config.run import Run
 from hier.errors import DivergedError
-from hier.generators import seed_for, torch_generator
+from hier.generators import seed_for
 from hier.models.network import EmbeddingNetwork, build_network
 from hier.progress import Progress, progress
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.images import TrainingImages
+from hier.training.interruption import interruptible
 from hier.training.objective import Objective
 from hier.training.optimisation import build_optimizer, clip_gradients, start_epoch
+from hier.training.state import Generators, History, State
 from hier.training.watch import Recalls, Watch
-
-History = list[dict[str, float]]
 
 
 def start_network(run: Run) -> EmbeddingNetwork:
@@ -34,7 +33,9 @@ def train(
     checkpoints: Checkpoints,
     recalls: Recalls | None = None,
 ) -> tuple[EmbeddingNetwork, Objective, History]:
-    """Train a run to its last epoch; goes on from its newest checkpoint where there is one.
+    """Train a run to its last epoch; goes on from its newest good checkpoint where there is one.
+
+    The result is the same however often it was stopped on the way, down to the last bit.
 
     Args:
         recalls: measures recall for the protocol, see `Watch`.
@@ -45,6 +46,7 @@ def train(
 
     Raises:
         DivergedError: the loss became NaN or infinite.
+        SystemExit: SIGTERM or Ctrl-C came; a checkpoint of the last whole step is written.
     """
     device = make_deterministic(run.runtime)
     network = start_network(run).to(device)
@@ -54,81 +56,85 @@ def train(
     mixed = device.type == "cuda" and precision != torch.float32
     scaler = torch.amp.GradScaler(device.type, enabled=mixed and precision == torch.float16)
     watch = Watch(run, recalls)
-    saved: dict[str, Any] = {
-        "network": network, "objective": objective, "optimizer": optimizer, "scaler": scaler,
-        "watch": watch,
-    }  # fmt: skip
-    history: History = []
+    generators = Generators(run.seed, device)
+    state = State(
+        network=network,
+        objective=objective,
+        optimizer=optimizer,
+        scaler=scaler,
+        watch=watch,
+        generators=generators,
+    )
+    if state.restore(checkpoints):
+        print(f"{run.name}: going on after {in_words(state)}", flush=True)
 
-    if checkpoint := checkpoints.latest():
-        for name, part in saved.items():
-            part.load_state_dict(checkpoint[name])
-        history = checkpoint["history"]
-        print(f"{run.name}: going on after epoch {len(history)}", flush=True)
-
-    with progress(run.name, run.schedule.epochs * images.steps) as shown:
-        shown.update(len(history) * images.steps)
-        for epoch in range(len(history), run.schedule.epochs):
+    with (
+        interruptible() as interruption,
+        progress(run.name, run.schedule.epochs * images.steps) as bar,
+    ):
+        shown = Shown(run, bar, state, images.steps)
+        for epoch in range(state.epoch, run.schedule.epochs):
             rate = start_epoch(optimizer, run.schedule_in_force, epoch)
-            torch.manual_seed(seed_for(run.seed, "dropout", epoch))
-            generator = torch_generator(run.seed, "regularizer", epoch)
-            meter = Meter(run, epoch, images, shown)
+            if not state.step:  # within an epoch the generators go on as the checkpoint has them
+                generators.start_epoch(epoch)
             network.train()
-            for batch, classes in images.epoch(epoch, device):
+            for batch, classes in images.epoch(epoch, device, start=state.step):
                 with torch.autocast(device.type, dtype=precision, enabled=mixed):
                     z = network(batch)
-                terms = objective(z, classes, generator)
+                terms = objective(z, classes, generators.regularizer)
                 loss = torch.stack(list(terms.values())).sum()
                 if not loss.isfinite():
-                    raise diverged(run, epoch, meter.steps, terms, checkpoints)
+                    raise diverged(run, state, terms, checkpoints)
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
                 clip_gradients([*network.parameters(), *objective.parameters()], run.optimizer)
                 scaler.step(optimizer)
                 scaler.update()
-                meter.update(loss, terms)
-            history.append(meter.means() | {"rate": rate} | watch.look(network, epoch))
-            checkpoints.save(
-                epoch,
-                {name: part.state_dict() for name, part in saved.items()} | {"history": history},
+                state.meter.update(loss, terms)
+                shown.update()
+                if interruption.asked or checkpoints.due():
+                    interruption.leave(state.save(checkpoints))
+            means = state.meter.means()
+            state.end_epoch(
+                {"epoch": epoch + 1} | means | {"rate": rate} | watch.look(network, epoch)
             )
+            interruption.leave(state.save(checkpoints))
     watch.choose(network)
-    return network, objective, history
+    return network, objective, state.history
 
 
-class Meter:
-    """Means of an epoch's terms, and the progress line."""
+class Shown:
+    """The progress line: epoch, mean loss of the epoch so far, images per second of this process."""
 
-    def __init__(self, run: Run, epoch: int, images: TrainingImages, shown: Progress) -> None:
-        self.run, self.epoch, self.shown = run, epoch, shown
-        self.images_per_step = run.sampler.batch_size
-        self.steps, self.sums = 0, dict[str, float]()
-        self.started = time.monotonic()
+    def __init__(self, run: Run, bar: Progress, state: State, steps_per_epoch: int) -> None:
+        self.run, self.bar, self.state = run, bar, state
+        self.steps, self.started = 0, time.monotonic()
+        bar.update(state.epoch * steps_per_epoch + state.step)
 
-    def update(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+    def update(self) -> None:
         self.steps += 1
-        for name, value in {"loss": loss, **terms}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         seconds = max(time.monotonic() - self.started, 1e-9)
-        self.shown.update(
-            epoch=f"{self.epoch + 1}/{self.run.schedule.epochs}",
-            loss=self.sums["loss"] / self.steps,
-            images_per_s=self.steps * self.images_per_step / seconds,
+        self.bar.update(
+            epoch=f"{self.state.epoch + 1}/{self.run.schedule.epochs}",
+            loss=self.state.meter.means()["loss"],
+            images_per_s=self.steps * self.run.sampler.batch_size / seconds,
         )
 
-    def means(self) -> dict[str, float]:
-        return {"epoch": self.epoch + 1} | {
-            name: total / self.steps for name, total in self.sums.items()
-        }
+
+def in_words(state: State) -> str:
+    """Where training stands."""
+    if state.step:
+        return f"step {state.step} of epoch {state.epoch + 1}"
+    return f"epoch {state.epoch}"
 
 
 def diverged(
-    run: Run, epoch: int, step: int, terms: dict[str, Tensor], checkpoints: Checkpoints
+    run: Run, state: State, terms: dict[str, Tensor], checkpoints: Checkpoints
 ) -> DivergedError:
     """The error that names the run, the step, the term and the last good checkpoint."""
     values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
     return DivergedError(
-        f"{run.name}: the loss is no longer finite ({values}) at epoch {epoch + 1}, step {step + 1}; "
-        f"last good checkpoint: {checkpoints.last_good()}. Try a lower optimizer.lr"
+        f"{run.name}: the loss is no longer finite ({values}) at epoch {state.epoch + 1}, "
+        f"step {state.step + 1}; last good checkpoint: {checkpoints.last_good()}. Try a lower optimizer.lr"
     )
