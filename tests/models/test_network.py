@@ -147,6 +147,19 @@ def test_random_weights_come_from_the_global_generator():
     assert not torch.equal(one["backbone.conv1.0.weight"], other["backbone.conv1.0.weight"])
 
 
+@pytest.mark.parametrize("settings", [{}, {"timm": "test_vit.r160_in1k", "features": 64}])
+def test_a_network_that_is_loaded_at_once_draws_nothing_and_is_the_same(settings):
+    config = backbone_config(**settings)
+    one = build_network(config, None).eval()
+    before = torch.get_rng_state()
+    other = build_network(config, None, pretrained=False, drawn=False).eval()
+    assert torch.equal(torch.get_rng_state(), before)
+    other.load_state_dict(one.state_dict())
+    batch = images(size=160)
+    with torch.no_grad():
+        assert torch.equal(one(batch), other(batch))
+
+
 def norms(network):
     return [m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
 

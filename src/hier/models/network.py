@@ -1,9 +1,13 @@
 """The embedding network: backbone → head → Poincaré ball (paper, section 4.1)."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hier.config.run import Backbone, Head
 from hier.errors import ConfigError
@@ -77,19 +81,41 @@ class EmbeddingNetwork(nn.Module):
         return [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def build_network(config: Backbone, head: Head | None, pretrained: bool = True) -> EmbeddingNetwork:
+class _Undrawn(TorchFunctionMode):
+    """While it is on, a tensor that is to be filled with random numbers stays as it is.
+
+    Drawing 22 million weights takes longer than all else about a network that is only loaded.
+    """
+
+    # PyTorch gives three of its starts to a mode whole; erfinv_ is the second half of a cut normal.
+    STARTS = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+    FILLING = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in self.STARTS:
+            return (kwargs or {})["tensor"]
+        return args[0] if func in self.FILLING else func(*args, **(kwargs or {}))
+
+
+def build_network(
+    config: Backbone, head: Head | None, pretrained: bool = True, drawn: bool = True
+) -> EmbeddingNetwork:
     """The network at its start; random weights come from torch's global generator.
 
     Args:
-        pretrained: whether to load the backbone's weights, where it has any; false for a network
-            that gets a trained state at once.
+        pretrained: whether to load the backbone's weights, where it has any.
+        drawn: whether to draw the backbone's random weights; false (they hold anything then) for a
+            network that gets a whole trained state at once.
 
     Raises:
         ConfigError: timm has no such model, its features have another length, or `freeze` names
             something that it does not have.
         WeightsError: see `load_weights`.
     """
-    backbone = _timm_model(config)
+    with nullcontext() if drawn else _Undrawn():
+        backbone = _timm_model(config)
     found = load_weights(backbone, config.weights) if pretrained and config.weights else None
     for prefix in config.freeze:
         _freeze(backbone, prefix, config)

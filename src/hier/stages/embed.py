@@ -23,7 +23,7 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     index, store = read_images(index_path, store_path)
     rows = np.flatnonzero(index["split"] != "train")
     device = make_deterministic(run.runtime)
-    network = build_network(run.backbone, run.head, pretrained=False)
+    network = build_network(run.backbone, run.head, pretrained=False, drawn=False)
     tensors = read_tensors(model_path)
     with reading(model_path):
         network.load_state_dict(tensors)
