@@ -1,0 +1,73 @@
+"""The figures of a run, under the names that the table gives them. Nothing heavy is imported."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hier.pipeline import EXPECTED, METRICS
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the table, in percent. `value` is None where it was not made.
+
+    `expected`, `tolerance` and `same_bytes` (as the reference run's metrics) are None where there
+    is no reference.
+    """
+
+    run: str
+    measure: str
+    value: float | None
+    expected: float | None = None
+    tolerance: float | None = None
+    same_bytes: bool | None = None
+
+
+def figures(metrics: dict[str, Any]) -> dict[str, float]:
+    """The figures of a metrics file, in percent, by the names of the table's columns."""
+    named = {f"R@{k}": share for k, share in metrics["recall"].items()}
+    named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
+    named["MAP@R"] = metrics["map_at_r"]
+    return {name: 100 * share for name, share in named.items()}
+
+
+def figures_of(run: str, params: dict[str, Any], sha256: str | None) -> list[Figure]:
+    """Every figure of a run; those that are expected, without a value, where it has no metrics.
+
+    Args:
+        sha256: of the metrics file as it is now.
+    """
+    found = read_figures(run)
+    known = _references(params["suite"]).get(run, {})
+    ks = params["datasets"][params["runs"][run]["dataset"]]["ks"]
+    names = list(found) or [*(f"R@{k}" for k in ks), "MAP@R"]
+    return [_figure(run, name, found.get(name), known.get(name), sha256) for name in names]
+
+
+def read_figures(run: str) -> dict[str, float]:
+    """The figures of a run's metrics file; none where it is missing or damaged."""
+    try:
+        return figures(json.loads(Path(METRICS.format(run=run)).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _figure(
+    run: str, name: str, value: float | None, known: dict[str, str] | None, sha256: str | None
+) -> Figure:
+    if not known:
+        return Figure(run, name, value)
+    same = sha256 is not None and known["metrics_sha256"] == sha256
+    return Figure(run, name, value, float(known["expected"]), float(known["tolerance"]), same)
+
+
+def _references(suite: str) -> dict[str, dict[str, dict[str, str]]]:
+    """The rows of expected/<suite>.csv by run and measure."""
+    path, found = Path(EXPECTED) / f"{suite}.csv", dict[str, dict[str, dict[str, str]]]()
+    if path.exists():
+        with path.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                found.setdefault(row["run"], {})[row["measure"]] = row
+    return found
