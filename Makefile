@@ -29,6 +29,7 @@ help: ## list the targets
 reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table and where the report lies
 	@hier compose suite=$(SUITE) $(FILTERS) $(OVERRIDES)
 	@rm -f data/*/no-data.txt
+	@hier recover
 	@snakemake --cores $(CORES) --quiet rules host reason || { ls data/*/no-data.txt >/dev/null 2>&1 && \
 		echo "going on without the data that could not be had" && snakemake --cores $(CORES) --quiet rules host reason; }
 	@hier verify
@@ -38,7 +39,7 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=tests python -m fakes.smoke .smoke
 
-test: $(INSTALLED) lint ## lint, type-check and run the tests, with coverage
+test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
 	@pytest --cov --cov-report=term:skip-covered
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
@@ -65,6 +66,12 @@ $(VENV)/.installed-%: $(VENV)/.installed
 	@pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation --editable ".[$*]"
 	@touch $@
 
+# The validator of RO-Crates wants older packages than the project's: it has an environment of its own.
+.validator/.installed:
+	@$(PYTHON) -m venv .validator
+	@.validator/bin/pip install --quiet --disable-pip-version-check roc-validator==0.13.0
+	@touch $@
+
 lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the tests)
 	@rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet setuptools ".[dev]"
@@ -73,4 +80,4 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
 clean: ## remove everything that the pipeline made (DVC's cache stays)
-	@rm -rf data runs results .checkpoints .snakemake logs
+	@rm -rf data runs results .checkpoints .hier .snakemake logs

@@ -1,5 +1,6 @@
 """The command `hier` as a user meets it: help, one line per mistake, exit codes, interruption."""
 
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,19 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from hier.cli import main; main()"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-COMMANDS = ["compose", "plan", *STAGES, "run", "verify", "adopt"]
+COMMANDS = [
+    "compose",
+    "plan",
+    *STAGES,
+    "run",
+    "verify",
+    "adopt",
+    "restore",
+    "recover",
+    "trace",
+    "diff",
+    "export",
+]
 HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"
 MANY = 60  # images per class
@@ -35,7 +48,9 @@ def workspace(folder):
     """A folder with all that `hier` reads: configurations, code, references."""
     folder.mkdir(parents=True)
     shutil.copytree(ROOT / "conf", folder / "conf")
-    (folder / "src").symlink_to(SOURCE)
+    shutil.copytree(
+        SOURCE / "hier", folder / "src/hier", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (folder / "expected").mkdir()
     shutil.copy(ROOT / "expected/paper.csv", folder / "expected")
     return folder
@@ -188,6 +203,81 @@ def test_a_stage_without_what_the_one_before_it_makes(made, copy):
     )
 
 
+def test_a_dataset_of_another_suite_says_how_to_choose_it(made):
+    (made / "conf/suite/own.yaml").write_text("")
+    (made / "conf/dataset/own.yaml").write_text("")
+    for name, suite in (("cub", "suite=table1 --dataset cub"), ("own", "suite=own")):
+        done = call(made, "download", name)
+        assert done.returncode == 2
+        assert one_line(done) == (
+            f"error: dataset '{name}' is not in params.yaml (which has smoke); "
+            f"choose it first, e.g. with: hier compose {suite}"
+        )
+
+
+def test_what_the_system_refuses_is_one_line(made, copy):
+    folder = copy(made)
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    (folder / "data").write_text("a file where the folder should be")
+    done = call(folder, "download", "smoke")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: cannot read or write: data\S*: (Not a directory|File exists)", one_line(done)
+    )
+    done = call(folder, "--debug", "download", "smoke")
+    assert "Traceback (most recent call last)" in done.stderr
+    (folder / "params.yaml").unlink()
+    (folder / "params.yaml").mkdir()
+    assert (
+        one_line(call(folder, "plan")) == "error: cannot read or write: params.yaml: Is a directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr"),
+    [
+        ("OSError(24, 'Too many open files')", "error: cannot go on: Too many open files\n"),
+        ("PermissionError(13, 'Permission denied', 'a', None, 'b')",
+         "error: cannot read or write: b: Permission denied\n"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_system_says_which_path(made, code, stderr):
+    code = (
+        "import hier.config.suite as suite\n"
+        f"def load(): raise {code}\n"
+        "suite.load = load\n"
+        "from hier.cli import main; main()"
+    )
+    done = call(made, "plan", command=[sys.executable, "-c", code])
+    assert (done.returncode, done.stderr) == (1, stderr)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1"])
+def test_rates_that_cannot_be_are_refused(made, value):
+    done = call(made, "plan", f"--images-per-second={value}")
+    assert done.returncode == 2
+    assert one_line(done).startswith("error: --images-per-second must be a number above 0 (given: ")
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_no_jobs_are_wrong_usage(made, jobs):
+    done = call(made, "run", "--jobs", jobs)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "--jobs" in done.stderr.splitlines()[-1]
+
+
+def test_a_mirror_that_can_be_none_is_one_line(tmp_path, monkeypatch):
+    folder = workspace(tmp_path / "work")
+    monkeypatch.setitem(ENVIRONMENT, "HIER_MIRROR", "~nouser/x")
+    assert call(folder, "compose", "suite=grocery", "methods=[pa]").returncode == 0
+    done = call(folder, "download", "grocery")
+    assert done.returncode == 2
+    assert one_line(done) == (
+        "error: HIER_MIRROR: '~nouser/x': there is no such user, so no such folder"
+    )
+
+
 def test_debug_shows_the_trace(made):
     done = call(made, "--debug", "train", "nope")
     assert done.returncode != 0
@@ -210,6 +300,17 @@ def test_an_error_that_nobody_expected_keeps_its_trace(made):
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_snakemake_without_params_says_it_in_one_line(tmp_path):
+    folder = workspace(tmp_path / "work")
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    done = call(folder, "-n", command=[sys.executable, "-m", "snakemake"])
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert said == ["error: params.yaml is missing; make it with: hier compose"]
 
 
 # --- compose, plan, verify -----------------------------------------------------------------------
@@ -254,15 +355,125 @@ def test_plan_shows_the_runs_of_params_or_of_overrides(made):
     assert (made / "params.yaml").read_bytes() == before
 
 
+def test_the_plan_ends_with_the_command_that_runs_it(made):
+    def last(*arguments):
+        done = call(made, "plan", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1].removeprefix("run them with: ")
+
+    assert last() == "snakemake --cores all"
+    filters = ["--method", "ms", "--dataset", "smoke"]
+    assert last("suite=smoke", "methods=[pa,ms]", *filters) == (
+        "hier compose suite=smoke 'methods=[pa,ms]' --dataset=smoke --method=ms && snakemake --cores all"
+    )
+    assert last("--method", "pa") == "hier compose suite=smoke --method=pa && snakemake --cores all"
+
+
 def test_verify_fails_where_a_cell_was_not_run(made):
     done = call(made, "verify")
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: (\d+) of \1 cells are not reproduced; run what is missing with: "
-        r"snakemake --cores all",
+        r"error: (\d+) of \1 cells are not reproduced and 0 stages are stale; run what is missing "
+        r"with: snakemake --cores all",
         one_line(done),
     )
     assert "not run" in done.stdout
+
+
+# --- records, restore, recover -------------------------------------------------------------------
+
+
+def test_a_stage_that_is_current_does_nothing_unless_forced(prepared, copy):
+    folder = copy(prepared)
+    store = folder / "data/smoke/images.npy"
+    before = store.stat().st_ino
+    done = call(folder, "prepare", "smoke")
+    assert (done.returncode, done.stdout) == (0, "prepare@smoke: current, nothing to do\n")
+    assert store.stat().st_ino == before
+    content = store.read_bytes()
+    done = call(folder, "prepare", "smoke", "--force")
+    assert done.returncode == 0
+    assert "current" not in done.stdout
+    assert store.stat().st_ino != before
+    assert store.read_bytes() == content
+
+
+def test_deleted_outputs_come_back_at_once(prepared, copy):
+    folder = copy(prepared)
+    assert call(folder, "prepare", "smoke", "--force").returncode == 0  # a copy has no second names
+    store = folder / "data/smoke/images.npy"
+    content, number = store.read_bytes(), store.stat().st_ino
+    store.unlink()
+    done = call(folder, "prepare", "smoke")
+    assert (done.returncode, done.stdout) == (0, "prepare@smoke: current, nothing to do\n")
+    assert store.read_bytes() == content
+    assert store.stat().st_ino == number
+
+
+def test_verify_tells_tampering_by_its_exit_code(prepared, copy):
+    folder = copy(prepared)
+    index = folder / "data/smoke/index.parquet"
+    stat = index.stat()
+    content = bytearray(index.read_bytes())
+    content[100] ^= 1
+    index.write_bytes(content)
+    os.utime(index, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for deep in ([], ["--deep"]):
+        done = call(folder, "verify", *deep)
+        assert done.returncode == 3
+        assert one_line(done).startswith("error: tampered: prepare@smoke. ")
+        assert "data/smoke/index.parquet is not the bytes that its record says" in done.stdout
+    done = call(folder, "verify", "--json")
+    assert done.returncode == 3
+    [found] = [job for job in json.loads(done.stdout)["jobs"] if job["job"] == "prepare@smoke"]
+    assert found["standing"] == "tampered"
+
+
+def test_restore_says_what_is_current_and_what_is_stale(prepared, copy):
+    folder = copy(prepared)
+    for path in sorted((folder / "data").rglob("*")):
+        os.utime(path, (10**9, 10**9))
+    done = call(folder, "restore")
+    assert (done.returncode, done.stdout) == (0, "2 stages are current, 0 are stale\n")
+    archive = max(p.stat().st_mtime_ns for p in (folder / "data/smoke/archive").rglob("*"))
+    assert (folder / "data/smoke/images.npy").stat().st_mtime_ns >= archive
+    (folder / "data/smoke/images.npy").write_bytes(b"other")
+    done = call(folder, "restore")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "prepare@smoke is stale: has output data/smoke/images.npy other than its record says",
+        "1 stages are current, 1 are stale",
+    ]
+    assert (folder / "data/smoke/images.npy").stat().st_mtime_ns < 10**15
+
+
+def test_recover_clears_what_a_kill_left_and_says_so(prepared, copy):
+    folder = copy(prepared)
+    left = folder / "runs" / HIER / ".model.safetensors.1.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    done = call(folder, "recover")
+    line = f"removing {left.relative_to(folder)}, half written\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, line, "")
+    assert not left.exists()
+    assert call(folder, "recover").stdout == ""
+
+
+@pytest.mark.parametrize("command", ["restore", "recover", "adopt"])
+def test_without_params_they_name_what_makes_them(command, tmp_path):
+    done = call(tmp_path, command)
+    assert done.returncode == 1
+    line = "error: params.yaml is missing; make it with: hier compose"
+    assert one_line(done).startswith(line)
+
+
+def test_adopt_names_the_first_stage_that_is_not_current(prepared):
+    done = call(prepared, "adopt")
+    assert done.returncode == 1
+    assert one_line(done).startswith(
+        f"error: train@{PA} is not run: it has no result; nothing was adopted"
+    )
+    assert not (prepared / "dvc.lock").exists()
 
 
 # --- interruption --------------------------------------------------------------------------------
@@ -270,7 +481,7 @@ def test_verify_fails_where_a_cell_was_not_run(made):
 STARTED = {
     "download": ("smoke", "data/smoke/.archive.*.part/*"),
     "prepare": ("smoke", "data/smoke/.*.part/*"),
-    "train": (HIER, f".checkpoints/{HIER}/**/epoch-*.pt"),
+    "train": (HIER, f".checkpoints/{HIER}/**/e*.pt"),
 }
 
 
@@ -286,8 +497,8 @@ def test_interrupted_in_the_middle(stage, number, prepared, copy):
     before = files(folder)
     key, sign = STARTED[stage]
     process = subprocess.Popen(
-        [*COMMAND, stage, key], cwd=folder, env=ENVIRONMENT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*COMMAND, stage, key], cwd=folder, env=ENVIRONMENT | {"HIER_CHECKPOINT_MINUTES": "0"},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         give_up = time.monotonic() + 60
@@ -302,14 +513,40 @@ def test_interrupted_in_the_middle(stage, number, prepared, copy):
         process.communicate()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number], stderr
     assert "Traceback" not in stderr
-    if number == signal.SIGINT:
-        last = stderr.splitlines()[-1]
-        assert last == "interrupted; nothing half-written was kept"
+    last = stderr.splitlines()[-1:]
+    if stage == "train":
+        [newest] = sorted((folder / f".checkpoints/{HIER}").glob("*/*.pt"))[-1:]
+        text = f"stopped; goes on from {newest.relative_to(folder)} with the same command"
+        assert last == [text]
+    elif number == signal.SIGINT:
+        assert last == ["interrupted; nothing half-written was kept"]
     # Nothing but checkpoints, each of them whole, has come.
     new = {path for path in files(folder) - before if not path.startswith(".checkpoints/")}
     assert new == set()
     assert not [path for path in files(folder) if path.endswith(".part") or "/." in path]
     assert before <= files(folder)
+
+
+def test_an_interrupted_transfer_says_what_is_kept(tmp_path):
+    folder = workspace(tmp_path / "work")
+    assert call(folder, "compose", "suite=grocery", "methods=[pa]").returncode == 0
+    code = (
+        "import hier.data.fetch as fetch\n"
+        "def fetched(url, part, kind):\n"
+        "    part.parent.mkdir(parents=True)\n"
+        "    part.write_bytes(b'some')\n"
+        "    raise KeyboardInterrupt\n"
+        "fetch._fetch = fetched\n"
+        "from hier.cli import main; main()"
+    )
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("url: null", "url: http://127.0.0.1:9/a", 1))
+    done = call(folder, "download", "grocery", command=[sys.executable, "-c", code])
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == (
+        "interrupted; what has arrived is kept in "
+        "downloads/grocery/GroceryStoreDataset-fc80ba90.tar.part: start again to go on"
+    )
 
 
 def files(folder):

@@ -3,10 +3,15 @@
 import ast
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,9 @@ import yaml
 import hier
 from hier.config.compose import compose
 from hier.pipeline import SRC, STAGES, dvc_yaml, job, jobs, maker
+from hier.provenance.hashing import Hasher
+from hier.provenance.machine import versions
+from hier.provenance.record import content_key, what_goes_in
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parent
@@ -28,13 +36,23 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.progress",
     "hier.config.base",
     "hier.config.dataset",
+    "hier.config.keys",
+    "hier.config.params",
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash
     "hier.provenance.atomic",
+    "hier.provenance.checkpoints",  # their names; what is in them is training/'s
     "hier.provenance.hashing",
+    "hier.provenance.machine",
     "hier.provenance.record",
 }
+
+# Distributions that carry settings, talk to a user or an address, or hold locks: no number is theirs.
+CANNOT_CHANGE_A_NUMBER = {"click", "filelock", "psutil", "pydantic", "pyyaml", "requests", "rich"}
+
+# What stages/inputs.py imports for others: the tables come from metrics files alone, which are JSON.
+LOADED_FOR_OTHERS = {name: {"safetensors", "torch"} for name in ("tabulate", "report")}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +172,145 @@ def test_what_a_stage_imports_late_is_in_its_code_list_too(name, loaded):
         assert {"hier.losses.hier", "hier.losses.hyp", "hier.losses.metric"} <= found
 
 
+# --- stages and their packages -------------------------------------------------------------------
+
+
+@cache
+def distributions():
+    """The distribution that each import name belongs to, as the installed packages say."""
+    return packages_distributions()
+
+
+@cache
+def packages_of(module):
+    """Names of the distributions, lower case, that a module imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(module_file(module).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    third = found - set(sys.stdlib_module_names) - {"hier"}
+    return {distributions()[name][0].lower().replace("_", "-") for name in third}
+
+
+def packages_needed(name):
+    """What a stage computes with: what the modules import that can change its result."""
+    modules = reachable(f"hier.stages.{name}") - CANNOT_CHANGE_A_RESULT
+    found = set().union(*map(packages_of, modules))
+    return found - CANNOT_CHANGE_A_NUMBER - LOADED_FOR_OTHERS.get(name, set())
+
+
+@pytest.mark.parametrize("name", STAGE_NAMES)
+def test_every_package_that_a_stage_computes_with_is_in_its_list(name):
+    assert packages_needed(name) - set(STAGES[name].packages) == set()
+
+
+@pytest.mark.parametrize("name", STAGE_NAMES)
+def test_every_package_of_a_stage_is_installed_or_optional_and_named_as_pip_does(name):
+    wanted = {word for line in pyproject()["dependencies"] for word in [re.split("[<>=]", line)[0]]}
+    assert set(STAGES[name].packages) <= wanted
+    assert len(set(STAGES[name].packages)) == len(STAGES[name].packages)
+    assert all(versions(STAGES[name].packages).values())
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_walk_finds_the_packages_that_everyone_knows_of():
+    assert {"torch", "numpy", "timm", "pytorch-metric-learning"} <= packages_needed("train")
+    assert "pillow" in packages_needed("prepare")  # which is imported as PIL
+    assert "torch" not in packages_needed("prepare")
+
+
+# --- what makes a result stale -------------------------------------------------------------------
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A copy of the code in the current folder, to be changed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SOURCE, "src/hier", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "expected", "expected")
+
+
+def keys(params):
+    """The key of each stage's first job; of what it reads, only the code and settings are looked at."""
+    found = {}
+    for name in STAGE_NAMES:
+        work = next(each for each in jobs(params) if each.stage.name == name)
+        found[name] = content_key(what_goes_in(replace(work, inputs=()), params, Hasher()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("reporting/page.py", {"report"}),
+        ("reporting/table.py", {"tabulate", "report"}),
+        ("reporting/page.html.j2", {"report"}),
+        ("losses/hier.py", {"train"}),
+        ("losses/new.py", {"train"}),
+        ("training/loop.py", {"train"}),
+        ("models/network.py", {"train", "embed"}),
+        ("geometry/poincare.py", {"train", "embed", "evaluate"}),
+        ("evaluation/recall.py", {"train", "evaluate"}),
+        ("data/layouts/cub.py", {"prepare"}),
+        ("data/demo.py", {"download"}),
+        ("data/index.py", {"prepare", "train", "embed", "evaluate"}),
+        ("stages/train.py", {"train"}),
+        ("stages/evaluate.py", {"evaluate"}),
+        ("provenance/verify.py", {"tabulate", "report"}),
+        ("provenance/record.py", set()),
+        ("provenance/audit.py", set()),
+        ("stages/run.py", set()),
+        ("pipeline.py", set()),
+        ("config/run.py", set()),
+        ("cli.py", set()),
+    ],
+)
+def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
+    sources, params, path, changed
+):
+    """A change in reporting/ must not retrain a model; one in losses/ must."""
+    before = keys(params)
+    file = Path("src/hier", path)
+    file.write_text((file.read_text() if file.exists() else "") + "\n# changed\n")
+    after = keys(params)
+    assert {name for name in STAGE_NAMES if after[name] != before[name]} == changed
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "changed"),
+    [
+        ("seed", 7, {"train"}),
+        ("regularizer.weight", 9.0, {"train"}),
+        ("schedule.epochs", 99, {"train"}),
+        ("embed.batch_size", 3, {"train", "embed"}),
+        ("runtime.threads", 5, {"train", "embed", "evaluate"}),
+        ("runtime.device", "cuda", {"train", "embed"}),
+        ("runtime.workers", 5, set()),
+    ],
+)
+def test_a_setting_makes_stale_what_reads_it(sources, params, setting, value, changed):
+    """How many workers load images changes no number; tables show every setting."""
+    before = keys(params)
+    other = json.loads(json.dumps(params))
+    run = next(work.key for work in jobs(params) if work.stage.name == "train")
+    for name in (run,) if setting != "regularizer.weight" else list(params["runs"]):
+        node = other["runs"][name]
+        *above, last = setting.split(".")
+        for part in above:
+            node = node[part]
+        node[last] = value
+    after = keys(other)
+    assert {name for name in STAGE_NAMES if after[name] != before[name]} == changed | {
+        "tabulate",
+        "report",
+    }
+
+
 # --- jobs ----------------------------------------------------------------------------------------
 
 
@@ -234,6 +391,14 @@ def test_every_output_of_every_job_is_traced_to_it(params):
 # --- dvc.yaml ------------------------------------------------------------------------------------
 
 
+def paths(outputs):
+    """Paths of outputs; every one is persistent, so that DVC leaves it in place."""
+    for output in outputs:
+        [(path, settings)] = output.items()
+        assert settings == {"persist": True}
+        yield path
+
+
 def expand(text, params):
     """dvc.yaml's stages as DVC expands them: {name: (cmd, deps, params, outputs)}."""
 
@@ -250,7 +415,8 @@ def expand(text, params):
             cells = {name: ("", None, stage)}
         for full, (key, item, body) in cells.items():
             assert set(body) <= {"cmd", "deps", "params", "outs", "metrics"}
-            lists = (body["deps"], body["params"], body.get("outs", []) + body.get("metrics", []))
+            outputs = [*paths(body.get("metrics", [])), *paths(body["outs"])]
+            lists = (body["deps"], body["params"], outputs)
             expanded[full] = (
                 filled(body["cmd"], key, item),
                 *([filled(value, key, item) for value in values] for values in lists),
@@ -264,7 +430,7 @@ def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
             work.command,
             [*work.inputs, *work.stage.versioned()],
             list(work.params),
-            list(work.outputs),
+            [*work.outputs, str(work.record)],
         )
         for work in jobs(params)
     }
@@ -276,5 +442,11 @@ def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
 
 def test_metrics_are_metrics_to_dvc(params):
     stages = yaml.safe_load(dvc_yaml(params))["stages"]
-    assert stages["evaluate"]["do"]["metrics"] == ["runs/${key}/metrics.json"]
-    assert "outs" not in stages["evaluate"]["do"]
+    body = stages["evaluate"]["do"]
+    assert list(paths(body["metrics"])) == ["runs/${key}/metrics.json"]
+    assert list(paths(body["outs"])) == ["runs/${key}/evaluate.record.json"]
+    assert all(
+        "metrics" not in stage.get("do", stage)
+        for name, stage in stages.items()
+        if name != "evaluate"
+    )

@@ -1,8 +1,12 @@
 """The one command, `hier`. What needs torch, pandas or Hydra is imported where it is used."""
 
+import json
+import math
+import shlex
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -39,9 +43,10 @@ def cli(debug: bool) -> None:
     snakemake --cores all           run it in parallel, or: dvc repro
     hier verify                     grade every cell against the recorded results
 
-    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (seconds),
-    table1 and table1-seeds (the paper's Table 1; needs GPUs), ablation-*. One
-    stage by hand: hier train RUN, with the names that `hier plan` shows.
+    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (a minute),
+    smoke-table1 (all of Table 1 in small; by `make smoke`), table1 and table1-seeds (the paper's
+    Table 1; needs GPUs), ablation-*. One stage by hand: hier train RUN, with the names that
+    `hier plan` shows.
     """
 
 
@@ -99,7 +104,11 @@ def compose(
 @click.argument("overrides", nargs=-1)
 @filters
 @click.option("--images-per-second", type=float, help="Rate of training, to estimate hours from.")
-@click.option("--measure", is_flag=True, help="Measure that rate on this machine (some seconds).")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Measure the rates on this machine (some seconds) and keep them for the next plan.",
+)
 def plan(
     overrides: tuple[str, ...],
     dataset: tuple[str, ...],
@@ -110,6 +119,9 @@ def plan(
 ) -> None:
     """Show the runs of params.yaml, or of the suite that OVERRIDES compose, and what they cost.
 
+    Hours are shown where this machine's rates are kept from an earlier --measure (in
+    ~/.cache/hier/throughput.json), or where one is given.
+
     \b
     hier plan suite=table1 --dataset cub --measure
     hier plan suite=table1 --images-per-second 1500
@@ -118,10 +130,24 @@ def plan(
     from hier.errors import ConfigError
     from hier.reporting.plan import show
 
-    if images_per_second is not None and images_per_second <= 0:
-        raise ConfigError(f"--images-per-second must be above 0 (given: {images_per_second:g})")
-    suite = only(_suite(overrides), dataset=dataset, method=method, backbone=backbone)
-    show(suite, images_per_second, measure)
+    if images_per_second is not None and not 0 < images_per_second < math.inf:
+        raise ConfigError(
+            f"--images-per-second must be a number above 0 (given: {images_per_second:g})"
+        )
+    chosen = {"dataset": dataset, "method": method, "backbone": backbone}
+    suite = only(_suite(overrides), **chosen)
+    show(suite, images_per_second, measure, _compose_first(suite.suite, overrides, chosen))
+
+
+def _compose_first(
+    suite: str, overrides: tuple[str, ...], chosen: dict[str, tuple[str, ...]]
+) -> str:
+    """The command that writes what a plan shows to params.yaml; '' where that is params.yaml's."""
+    options = [f"--{kind}={name}" for kind, names in chosen.items() for name in names]
+    if not overrides and not options:
+        return ""
+    words = overrides or (f"suite={suite}",)  # of params.yaml, whose other overrides are not known
+    return shlex.join(["hier", "compose", *words, *options])
 
 
 def _stage(name: str) -> None:
@@ -130,11 +156,14 @@ def _stage(name: str) -> None:
 
     each = STAGES[name].each
 
-    def command(key: str = "") -> None:
+    def command(force: bool, key: str = "") -> None:
         from hier.stages.run import run_stage
 
-        run_stage(name, key)
+        run_stage(name, key, force)
 
+    command = click.option(
+        "--force", is_flag=True, envvar="HIER_FORCE", help="Work anew even where it is current."
+    )(command)
     if each != "suite":
         command = click.argument("key", metavar=each.upper())(command)
     command.__doc__ = STAGE_HELP[name] + "."
@@ -146,7 +175,13 @@ for _name in STAGE_HELP:
 
 
 @cli.command()
-@click.option("--jobs", default=1, show_default=True, help="Runs beside each other.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs beside each other.",
+)
 def run(jobs: int) -> None:
     """Run everything in params.yaml that is not current, without Snakemake or DVC.
 
@@ -159,35 +194,52 @@ def run(jobs: int) -> None:
 
 
 @cli.command()
+@click.option("--deep", is_flag=True, help="Read every byte; trust no size, time or inode.")
+@click.option("--rerun", type=click.IntRange(min=1), metavar="N", help="Rebuild N runs elsewhere.")
+@click.option("--seed", default=0, show_default=True, help="Which runs --rerun picks.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything as JSON.")
 @click.option(
     "--update-expected",
     is_flag=True,
     help="Record the present results as the expected ones (expected/<suite>.csv).",
 )
-def verify(update_expected: bool) -> None:
-    """Grade every cell of the suite: identical, within tolerance, out of tolerance, not run, no data.
+def verify(deep: bool, rerun: int | None, seed: int, as_json: bool, update_expected: bool) -> None:
+    """Grade every cell of the suite, and hold every byte against its record and dvc.lock.
 
-    Exits with 1 where a cell was not run or is out of tolerance. A dataset that could not be had is
-    named and is no failure. A run whose settings differ from
-    the recorded ones has no reference and is not graded.
+    \b
+    identical          the same bytes as the reference run's (known by hash where not pulled)
+    within tolerance   as near as the same code comes on another kind of machine
+    out of tolerance   not even that
+    stale              inputs, settings, code or packages have moved on since it was made
+    tampered           bytes are not what a record or dvc.lock says
+    not run, not pulled, no data, no reference
+
+    --rerun N rebuilds N runs, picked at random, from their archives in a temporary folder and
+    compares each artifact; what is the same is marked "proved by rerun".
+
+    \b
+    Exit code 0: every cell that has a reference is reproduced and every byte is accounted for.
+    1: a cell is not run, stale or out of tolerance. 3: something was tampered with. 5: a rerun
+    gave other bytes. 2: wrong usage or settings.
     """
     from hier.config.suite import load
-    from hier.provenance.verify import record_expected, verify_suite
-    from hier.reporting.table import print_grades
+    from hier.provenance.proof import prove
+    from hier.provenance.rerun import rerun_runs
+    from hier.provenance.verify import record_expected
+    from hier.reporting.proof import as_json as in_json
+    from hier.reporting.proof import print_proof, verdict
 
     suite = load()
     if update_expected:
-        click.echo(f"wrote {record_expected(suite)}")
-    cells = verify_suite(suite)
-    print_grades(cells)
-    failed = cells["grade"].isin(["not run", "out of tolerance"])
-    if failed.any():
-        from hier.errors import ReproductionError
-
-        raise ReproductionError(
-            f"{int(failed.sum())} of {len(cells)} cells are not reproduced; "
-            "run what is missing with: snakemake --cores all"
-        )
+        click.echo(f"wrote {record_expected(suite)}", err=as_json)
+    if rerun:
+        rerun_runs(suite, rerun, seed, partial(click.echo, err=as_json))
+    proof = prove(suite, deep)
+    if as_json:
+        click.echo(in_json(suite, proof))
+    else:
+        print_proof(proof)
+    verdict(proof)
 
 
 @cli.command()
@@ -199,7 +251,131 @@ def adopt() -> None:
     """
     from hier.provenance.adopt import adopt as adopt_all
 
-    click.echo(f"adopted {adopt_all()} stages; `dvc status` agrees")
+    click.echo(f"adopted {adopt_all(click.echo)} stages; `dvc status` agrees")
+
+
+@cli.command()
+def restore() -> None:
+    """After `dvc pull`, `dvc checkout` or cp: put both engines at peace without recomputing.
+
+    Contents decide: what is current becomes younger than what it was made from, what is stale
+    older. Snakemake does this by itself whenever it starts.
+    """
+    from hier.config.params import raw
+    from hier.config.suite import load
+    from hier.provenance.restore import restore as restore_all
+
+    load()
+    found = restore_all(raw())
+    for name, reason in found.items():
+        if reason:
+            click.echo(f"{name} is stale: {reason}")
+    stale = sum(reason is not None for reason in found.values())
+    click.echo(f"{len(found) - stale} stages are current, {stale} are stale")
+
+
+@cli.command()
+def recover() -> None:
+    """After a kill or a power cut: end orphaned stages, free stale locks, clear half-written files.
+
+    `make reproduce` begins with this. Trainings go on from their last checkpoint.
+    """
+    from hier.config.params import raw
+    from hier.config.suite import load
+    from hier.provenance.recover import recover as recover_all
+
+    load()
+    recover_all(raw(), click.echo)
+
+
+@cli.command()
+@click.argument("asked", metavar="CELL|FILE")
+@click.option("--full", is_flag=True, help="Of a table: the whole way of each run.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, hashes in full.")
+@click.option("--dot", "as_dot", is_flag=True, help="A graph for graphviz.")
+def trace(asked: str, full: bool, as_json: bool, as_dot: bool) -> None:
+    """Show the way back from a number to the archive, weights, settings, code and machine.
+
+    \b
+    hier trace demo-hier-test_resnet-64-s0:R@1        a cell of the table
+    hier trace demo-hier-test_resnet-64-s0            all figures of a run
+    hier trace results/table.csv                      a table, an artifact, a record, an archive
+    hier trace RUN --dot | dot -Tsvg > trace.svg
+
+    Each file says whether its bytes are now those of its record, each step whether it is current.
+    """
+    from hier.provenance.trace import as_data
+    from hier.provenance.trace import trace as trace_back
+    from hier.reporting.trace import dot, print_trace
+
+    found = trace_back(asked, _params())
+    if as_json:
+        click.echo(json.dumps(as_data(found), indent=2))
+    elif as_dot:
+        click.echo(dot(found, full))
+    else:
+        print_trace(found, full)
+
+
+@cli.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="RUN")
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, hashes in full.")
+def diff(one: str, other: str, as_json: bool) -> None:
+    """Say what differs between two runs: inputs first, then settings, code, packages and machine.
+
+    Outputs and figures come last. The exit code is 0 whether anything differs or not.
+    """
+    from hier.provenance.diff import as_data, compare
+    from hier.reporting.diff import print_comparison
+
+    found = compare(one, other, _params())
+    if as_json:
+        click.echo(json.dumps(as_data(found), indent=2))
+    else:
+        print_comparison(found)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--out",
+    default="results/crate",
+    show_default=True,
+    help="A folder, or a file that ends in .zip.",
+)
+@click.option("--with-models", is_flag=True, help="Models and embeddings, too (large).")
+def export(runs: tuple[str, ...], out: str, with_models: bool) -> None:
+    """Write results and where they come from as a Workflow Run RO-Crate.
+
+    All runs and the tables, or only the runs named. Whoever opens the crate needs nothing of this
+    project; its README.md says what is what. Images, and models without --with-models, are named by
+    their hashes. What is stale or tampered with is refused.
+    """
+    from pathlib import Path
+
+    from hier.config.suite import load
+    from hier.provenance.export import export as write_crate
+
+    load()
+    path, jobs = write_crate(_params(), runs, Path(out), with_models)
+    click.echo(f"wrote {path}: {jobs} jobs")
+
+
+def _params() -> dict[str, Any]:
+    """params.yaml as plain data, checked against the schema only where it looks wrong."""
+    from hier.config.params import raw
+    from hier.pipeline import jobs
+
+    try:
+        params = raw()
+        list(jobs(params))
+    except (AttributeError, KeyError, TypeError):
+        from hier.config.suite import load
+
+        load()  # says which key it is
+        raise
+    return params
 
 
 def _suite(overrides: tuple[str, ...]) -> Any:
@@ -224,9 +400,15 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted; nothing half-written was kept", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        said = str(stop.__cause__ or stop)  # of a download: what it keeps; else nothing
+        print(said or "interrupted; nothing half-written was kept", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        if debug or error.errno is None:  # not the system's, but a library's own
+            raise
+        print(f"error: {_of_the_system(error)}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         from hier.errors import HierError
 
@@ -234,3 +416,10 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused, in one line."""
+    path = error.filename2 or error.filename
+    what = "cannot go on" if path is None else f"cannot read or write: {path}"
+    return f"{what}: {error.strerror}"

@@ -3,6 +3,8 @@
 The command line prints the message alone (`--debug` adds the trace) and exits with `exit_code`.
 """
 
+from pathlib import Path
+
 
 class HierError(Exception):
     """Base of every error that a user can mend."""
@@ -20,7 +22,16 @@ class UnknownNameError(ConfigError):
     """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"unknown {kind} '{name}'; choose from: {', '.join(valid)}")
+        if kind == "dataset" and Path(f"conf/dataset/{name}.yaml").is_file():
+            # There is one of that name, but it is not among those that params.yaml has.
+            own = Path(f"conf/suite/{name}.yaml").is_file()
+            suite = f"suite={name}" if own else f"suite=table1 --dataset {name}"
+            super().__init__(
+                f"dataset '{name}' is not in params.yaml (which has {', '.join(valid)}); "
+                f"choose it first, e.g. with: hier compose {suite}"
+            )
+        else:
+            super().__init__(f"unknown {kind} '{name}'; choose from: {', '.join(valid)}")
 
 
 class MissingInputError(HierError):
@@ -53,7 +64,8 @@ class ChecksumError(HierError):
     def __init__(self, file: str, expected: str, found: str, source: str) -> None:
         super().__init__(
             f"{file} from {source}: expected {expected}, found {found}; nothing was kept. "
-            "Remove or replace that copy, or correct the checksum in conf/dataset/"
+            "Replace that copy, or remove it so that the next place is tried; only where you are "
+            "sure that it is right, correct the checksum in conf/ and compose again"
         )
 
 
@@ -71,7 +83,8 @@ class ImageError(HierError):
     def __init__(self, dataset: str, image: str, class_name: str, reason: str) -> None:
         super().__init__(
             f"cannot decode {image} (class {class_name}) of {dataset}: {reason}; replace the archive, "
-            f"or leave the image out with: exclude: ['{image}'] in conf/dataset/{dataset}.yaml"
+            f"or leave the image out: add exclude: ['{image}'] to conf/dataset/{dataset}.yaml, lower "
+            "its counts by what is left out, and compose again"
         )
 
 
@@ -100,8 +113,26 @@ class DiskFullError(HierError):
 
 
 class ReproductionError(HierError):
-    """`hier verify` found a cell that was not run or is out of tolerance."""
+    """`hier verify` found a cell that was not run, is stale or is out of tolerance."""
+
+
+class TamperedError(HierError):
+    """Bytes are not what a record or dvc.lock says that they are."""
+
+    exit_code = 3
+
+
+class BusyError(HierError):
+    """Another process works on the same job; the message says which."""
+
+    exit_code = 4
 
 
 class StaleError(HierError):
     """A result is not what its inputs, parameters and code now say; it was not adopted."""
+
+
+class RerunError(HierError):
+    """A run that was rebuilt gave other bytes."""
+
+    exit_code = 5

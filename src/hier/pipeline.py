@@ -30,14 +30,24 @@ DVC_YAML = Path("dvc.yaml")
 
 SRC = "src/hier/"
 
+# Of the runtime, what can change a number; how many workers load images cannot.
+NUMERICS = (
+    "runtime.device", "runtime.precision", "runtime.threads", "runtime.tf32",
+    "runtime.cudnn_benchmark",
+)  # fmt: skip
+
+TABLES = ("pandas", "pandera", "pyarrow")
+NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
+
 
 @dataclass(frozen=True)
 class Stage:
     """One arrow of the data flow: one module in stages/, one Snakemake rule, one DVC stage.
 
     `each` says what it runs once for. `gathers` are inputs taken from every run of the suite.
-    `code` lists the files and folders below src/hier/ whose change makes the outputs stale, and
-    `tables` other folders under version control that it reads.
+    `code` lists the files and folders below src/hier/ whose change makes the outputs stale,
+    `packages` the libraries whose versions do, and `tables` other folders under version control
+    that it reads.
     """
 
     name: str
@@ -45,6 +55,7 @@ class Stage:
     outputs: tuple[str, ...]
     params: tuple[str, ...]
     code: tuple[str, ...]
+    packages: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     gathers: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -52,6 +63,12 @@ class Stage:
 
     def command(self, key: str = "") -> str:
         return f"hier {self.name} {key}".strip()
+
+    @property
+    def record(self) -> str:
+        """Where the record of what went in and what came out lies, beside the outputs."""
+        folder = "results" if self.each == "suite" else self.outputs[0].rpartition("/")[0]
+        return f"{folder}/{self.name}.record.json"
 
     def versioned(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
@@ -76,6 +93,7 @@ STAGES: dict[str, Stage] = {
             directory=True,
             params=_of_dataset("generate", "sources"),
             code=("data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py"),
+            packages=("numpy", "pillow"),
         ),
         Stage(
             "prepare",
@@ -87,6 +105,7 @@ STAGES: dict[str, Stage] = {
             ),
             code=("data/archive.py", "data/index.py", "data/layouts", "data/prepare.py", "data/store.py",
                 "data/subset.py"),
+            packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
         Stage(
             "train",
@@ -95,7 +114,7 @@ STAGES: dict[str, Stage] = {
             outputs=(MODEL, PROXIES, HISTORY),
             params=_of_run(
                 "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
-                "sampler", "augmentation", "embed", "evaluate", "protocol", "runtime",
+                "sampler", "augmentation", "embed", "evaluate", "protocol", *NUMERICS,
             )
             + _of_dataset("ks"),
             code=(
@@ -103,26 +122,29 @@ STAGES: dict[str, Stage] = {
                 "data/store.py", "evaluation", "generators.py", "geometry", "losses", "models",
                 "stages/images.py", "stages/inputs.py", "training",
             ),
+            packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
         Stage(
             "embed",
             each="run",
             inputs=(INDEX, STORE, MODEL),
             outputs=(EMBEDDINGS,),
-            params=_of_run("backbone", "head", "embed", "runtime"),
+            params=_of_run("backbone", "head", "embed", *NUMERICS),
             code=(
                 "data/augmentation.py", "data/index.py", "data/store.py", "geometry", "models",
                 "evaluation/embedding.py", "stages/images.py", "stages/inputs.py",
                 "training/determinism.py",
             ),
+            packages=(*NETWORKS, *TABLES),
         ),
         Stage(
             "evaluate",
             each="run",
             inputs=(INDEX, EMBEDDINGS, HISTORY),
             outputs=(METRICS,),
-            params=_of_run("head", "evaluate", "protocol", "runtime") + _of_dataset("ks"),
+            params=_of_run("head", "evaluate", "protocol", "runtime.threads") + _of_dataset("ks"),
             code=("data/index.py", "evaluation", "geometry", "stages/inputs.py"),
+            packages=("numpy", *TABLES, "safetensors", "torch"),
         ),
         Stage(
             "tabulate",
@@ -135,6 +157,7 @@ STAGES: dict[str, Stage] = {
                 "provenance/verify.py", "reporting/layout.py", "reporting/table.py",
                 "stages/inputs.py",
             ),
+            packages=("pandas",),
         ),
         Stage(
             "report",
@@ -144,6 +167,7 @@ STAGES: dict[str, Stage] = {
             outputs=(PAGE,),
             params=("suite", "datasets", "runs"),
             code=("provenance/verify.py", "reporting", "stages/inputs.py"),
+            packages=("jinja2", "matplotlib", "pandas"),
         ),
     )
 }  # fmt: skip
@@ -158,6 +182,7 @@ class Job:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     params: tuple[str, ...]
+    record: Path
 
     @property
     def name(self) -> str:
@@ -167,13 +192,6 @@ class Job:
     @property
     def command(self) -> str:
         return self.stage.command(self.key)
-
-    @property
-    def record(self) -> Path:
-        """Where the record of what went in and what came out lies."""
-        first = Path(self.outputs[0])
-        folder = first.parent if self.key else Path("results")
-        return folder / f"{self.stage.name}.record.json"
 
 
 def no_data(dataset: str) -> Path:
@@ -214,8 +232,13 @@ def job(name: str, key: str, params: dict[str, Any]) -> Job:
         if not no_data(settings["dataset"]).exists()
     )
     return Job(
-        stage, key, fill(stage.inputs) + gathered, fill(stage.outputs), fill(stage.params)
-    )  # fmt: skip
+        stage,
+        key,
+        fill(stage.inputs) + gathered,
+        fill(stage.outputs),
+        fill(stage.params),
+        Path(stage.record.format(**names)),
+    )
 
 
 def maker(path: str) -> str:
@@ -230,11 +253,17 @@ def maker(path: str) -> str:
     return "git checkout expected"
 
 
+def _kept(path: str) -> dict[str, Any]:
+    """An output that DVC leaves in place when it calls the stage, which may find it current."""
+    return {path: {"persist": True}}
+
+
 def dvc_yaml(params: dict[str, Any]) -> str:
     """dvc.yaml as text: a foreach over params.yaml's datasets and runs.
 
     DVC cannot take a list of dependencies from params.yaml, so the two stages that gather all runs
-    list them; that is why the file is written by `hier compose` together with params.yaml.
+    list them; that is why the file is written by `hier compose` together with params.yaml. A
+    stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings it along.
     """
     stages: dict[str, Any] = {}
     for stage in STAGES.values():
@@ -244,16 +273,17 @@ def dvc_yaml(params: dict[str, Any]) -> str:
             "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}",
         }
         gathered = [t.format(run=run) for t in stage.gathers for run in params["runs"]]
-        outs = [path.format(**names) for path in stage.outputs]
+        outs: list[Any] = [_kept(path.format(**names)) for path in stage.outputs]
+        record = _kept(stage.record.format(**names))
         body: dict[str, Any] = {
             "cmd": stage.command(key),
             "deps": [path.format(**names) for path in stage.inputs] + gathered + stage.versioned(),
             "params": [path.format(**names) for path in stage.params],
         }
         if stage.name == "evaluate":
-            body["metrics"] = outs
+            body |= {"metrics": outs, "outs": [record]}
         else:
-            body["outs"] = outs
+            body["outs"] = [*outs, record]
         foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
         stages[stage.name] = body if stage.each == "suite" else foreach
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"

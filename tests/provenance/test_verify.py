@@ -13,6 +13,7 @@ from hier.config.suite import parse
 from hier.errors import MissingInputError
 from hier.pipeline import job
 from hier.provenance import verify
+from hier.provenance.record import content_key, sealed
 from hier.provenance.verify import (
     GRADES,
     expected_path,
@@ -55,6 +56,14 @@ def result(run, r1=0.5, r2=0.75, map_at_r=0.25, superclass=None, best=None):
 
 def metrics_hash(run):
     return hashlib.sha256(Path("runs", run, "metrics.json").read_bytes()).hexdigest()
+
+
+def without_hashes(suite):
+    """The lines of expected/<suite>.csv without the hashes of the metrics files."""
+    with expected_path(suite).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(row.pop("metrics_sha256") and row.pop("metrics_md5") for row in rows)
+    return rows
 
 
 def no_data(dataset):
@@ -135,10 +144,10 @@ def test_the_best_epoch_on_the_test_classes_stands_beside_the_recalls_alone(suit
 def test_the_best_epoch_is_no_part_of_the_reference(suite):
     result(PA)
     record_expected(suite)
-    before = expected_path(suite).read_text().replace(metrics_hash(PA), "")
+    before = without_hashes(suite)
     result(PA, best={"1": 1.0, "2": 1.0})
     record_expected(suite)
-    assert expected_path(suite).read_text().replace(metrics_hash(PA), "") == before
+    assert without_hashes(suite) == before
 
 
 def test_a_run_whose_data_could_not_be_had(suite):
@@ -159,7 +168,7 @@ def test_the_data_of_another_dataset_do_not_matter(suite):
     assert set(verify_suite(suite)["grade"]) == {"not run"}
 
 
-def test_each_of_the_other_five_grades(suite):
+def test_each_of_the_other_five_grades_that_a_figure_can_have(suite):
     result(UNTRAINED, 0.5)
     result(PA, 0.5)
     digest = metrics_hash(UNTRAINED)
@@ -179,7 +188,8 @@ def test_each_of_the_other_five_grades(suite):
         (UNTRAINED, "R@2"): "no reference",
     }
     assert {key: cell(cells, *key)["grade"] for key in grades} == grades
-    assert {*grades.values(), "no data"} == set(GRADES)
+    of_the_ledger = {"stale", "tampered", "not pulled"}  # see proof.py
+    assert {*grades.values(), "no data", *of_the_ledger} == set(GRADES)
     row = cell(cells, PA, "R@1")
     assert (row["value"], row["expected"], row["tolerance"]) == (50.0, 52.5, 2.5)
     missing = cell(cells, HIER, "R@1")
@@ -377,14 +387,54 @@ def test_a_result_of_other_settings_counts_as_not_run(suite, stage):
     key = "smoke" if stage == "prepare" else HIER
     params = suite.model_dump()
     work = job(stage, key, params)
-    record = {"inputs": {}, "versioned": {}, "outputs": {}, "params": selected(work, params)}
-    work.record.parent.mkdir(parents=True, exist_ok=True)
-    work.record.write_text(json.dumps(record))
+    write_record(work, selected(work, params))
     assert cell(verify_suite(suite), HIER, "R@1")["grade"] == "no reference"
-    record["params"][work.params[0]] = "of before"
-    work.record.write_text(json.dumps(record))
+    write_record(work, selected(work, params) | {work.params[0]: "of before"})
     assert cell(verify_suite(suite), HIER, "R@1")["grade"] == "not run"
     assert math.isnan(cell(verify_suite(suite), HIER, "R@1")["value"])
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "embed", "evaluate"])
+def test_a_result_on_whose_way_a_record_proves_nothing_counts_as_not_run(suite, stage):
+    result(HIER)
+    work = job(stage, "smoke" if stage == "prepare" else HIER, suite.model_dump())
+    write_record(work, selected(work, suite.model_dump()))
+    work.record.write_text(work.record.read_text().replace("hier", "Hier"))
+    assert cell(verify_suite(suite), HIER, "R@1")["grade"] == "not run"
+
+
+def write_record(work, params):
+    """A true record of a job with these parameters."""
+    record = {"inputs": {}, "versioned": {}, "packages": {}, "outputs": {}, "params": params}
+    record |= {"stage": work.name, "command": work.command, "key": content_key(record)}
+    work.record.parent.mkdir(parents=True, exist_ok=True)
+    work.record.write_text(sealed(record))
+
+
+def test_what_is_recorded_names_the_metrics_file_by_both_hashes_and_the_machine(suite):
+    """DVC's MD5 too, so that a figure that was not pulled is known by dvc.lock alone."""
+    result(HIER)
+    work = job("train", HIER, suite.model_dump())
+    write_record(work, selected(work, suite.model_dump()))
+    record = json.loads(work.record.read_text())
+    record["environment"] = {"torch": None, "processor": "Z80", "python": "3.11.0"}
+    record["packages"] = {"torch": "2.0", "timm": "1.0"}
+    work.record.write_text(sealed(record | {"key": content_key(record)}))
+    record_expected(suite)
+    with expected_path(suite).open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    content = Path("runs", HIER, "metrics.json").read_bytes()
+    assert row["metrics_sha256"] == hashlib.sha256(content).hexdigest()
+    assert row["metrics_md5"] == hashlib.md5(content).hexdigest()
+    threads = suite.run(HIER).runtime.threads
+    assert row["environment"] == f"Z80; Python 3.11.0; torch 2.0; timm 1.0; {threads} thread(s)"
+
+
+def test_references_from_before_there_was_an_md5_are_read(suite):
+    result(PA, 0.5)
+    expect(suite, (PA, "R@1", 50.0, 0.5, metrics_hash(PA)))
+    assert verify.read_expected(suite)["metrics_md5"].isna().all()
+    assert cell(verify_suite(suite), PA, "R@1")["grade"] == "identical"
 
 
 def selected(work, params):

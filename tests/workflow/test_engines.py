@@ -63,6 +63,40 @@ def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_s
     assert before == {path: path.stat().st_mtime_ns for path in project.path("runs").rglob("*")}
 
 
+def test_snakemake_looks_at_contents_before_it_looks_at_times(by_snakemake):
+    """Four dry runs of Snakemake, some 3 s each."""
+
+    def would_run():
+        said = by_snakemake.run("snakemake", "--cores", "2", "--dry-run")
+        text = said.stdout + said.stderr
+        return {
+            line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("rule ")
+        }
+
+    assert would_run() == set()
+    for path in by_snakemake.path("src").rglob("*.py"):
+        path.touch()  # as git leaves them after a checkout
+    by_snakemake.path("data/smoke/index.parquet").touch()
+    assert would_run() == set()
+    code = by_snakemake.path("src/hier/reporting/page.py")
+    before = code.read_bytes()
+    code.write_bytes(before + b"# changed\n")
+    assert would_run() == {"report", "all"}
+    code.write_bytes(before)
+    assert would_run() == set()
+
+
+def test_snakemake_gets_back_what_was_deleted_without_a_training(by_snakemake):
+    model = by_snakemake.path(f"runs/{HIER}/model.safetensors")
+    record = by_snakemake.path(f"runs/{HIER}/train.record.json").read_bytes()
+    before = model.read_bytes()
+    model.unlink()
+    said = by_snakemake.run("snakemake", "--cores", "2")
+    assert f"train@{HIER}: current, nothing to do" in said.stdout + said.stderr
+    assert model.read_bytes() == before
+    assert by_snakemake.path(f"runs/{HIER}/train.record.json").read_bytes() == record
+
+
 def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
     """Two suites' worth of smoke, one of whose datasets has no source: some 25 s."""
     project = new_project("no-data")
@@ -124,7 +158,9 @@ def test_adopt_refuses_what_is_stale(by_snakemake):
     lock = by_snakemake.path("dvc.lock").read_bytes()
     refused = by_snakemake.run("hier", "adopt", check=False)
     assert refused.returncode == 1
-    assert f"train@{HIER} has parameter runs.{HIER}.regularizer other than" in refused.stderr
+    expected = f"train@{HIER} is stale: has parameter runs.{HIER}.regularizer other than its record"
+    assert expected in refused.stderr
+    assert "nothing was adopted" in refused.stderr
     assert by_snakemake.path("dvc.lock").read_bytes() == lock
     by_snakemake.run("hier", "compose", *SUITE)
     by_snakemake.run("hier", "adopt")
@@ -132,5 +168,5 @@ def test_adopt_refuses_what_is_stale(by_snakemake):
     model = by_snakemake.path(f"runs/{HIER}/model.safetensors")
     model.write_bytes(model.read_bytes()[:-1] + b"\x7f")
     refused = by_snakemake.run("hier", "adopt", check=False)
-    assert refused.returncode == 1
-    assert f"runs/{HIER}/model.safetensors" in refused.stderr
+    assert refused.returncode == 3
+    assert f"train@{HIER} is tampered: runs/{HIER}/model.safetensors" in refused.stderr

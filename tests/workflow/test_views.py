@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import filterfalse
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ with Repo(".") as repo:
             "deps": [d.def_path for d in stage.deps if d.protocol == "local" and d.hash_name != "params"],
             "params": [p for d in stage.deps if d.hash_name == "params" for p in d.params],
             "outs": [o.def_path for o in stage.outs],
+            "persistent": [o.def_path for o in stage.outs if o.persist],
+            "metrics": [o.def_path for o in stage.outs if o.metric],
         }
         for stage in repo.index.stages
     }))
@@ -84,13 +87,38 @@ def files(project, paths):
 def test_same_stages_commands_inputs_and_outputs(project, dvc_stages, snakemake_jobs):
     # 1 dataset × (download, prepare), 4 runs × (train, embed, evaluate), tabulate, report
     assert len(dvc_stages) == 2 + 4 * 3 + 2
-    assert sorted(o for s in dvc_stages.values() for o in s["outs"]) == sorted(snakemake_jobs)
+    made = sorted(o for s in dvc_stages.values() for o in s["outs"] if not is_record(o))
+    assert made == sorted(snakemake_jobs)
     for name, stage in dvc_stages.items():
-        for output in stage["outs"]:
+        for output in filterfalse(is_record, stage["outs"]):
             job = snakemake_jobs[output]
             assert job["cmd"] == stage["cmd"]
             assert job["rule"] == name.partition("@")[0]
             assert sorted(job["inputs"]) == sorted(files(project, stage["deps"])), name
+
+
+def is_record(path):
+    return path.endswith(".record.json")
+
+
+@pytest.mark.engines
+def test_each_record_is_an_output_to_dvc_and_none_to_snakemake(dvc_stages, snakemake_jobs):
+    """So that dvc.lock holds its hash and `dvc pull` brings it; Snakemake would remove it first."""
+    for name, stage in dvc_stages.items():
+        (record,) = filter(is_record, stage["outs"])
+        assert Path(record).name == f"{name.partition('@')[0]}.record.json"
+        assert record not in snakemake_jobs
+
+
+@pytest.mark.engines
+def test_dvc_leaves_every_output_in_place_and_knows_the_metrics(dvc_stages):
+    """A stage that DVC calls may find its outputs current, and then they must be there."""
+    for name, stage in dvc_stages.items():
+        assert stage["persistent"] == stage["outs"]
+        metrics = (
+            [f"runs/{name.partition('@')[2]}/metrics.json"] if name.startswith("evaluate") else []
+        )
+        assert stage["metrics"] == metrics
 
 
 @pytest.mark.engines

@@ -3,9 +3,20 @@ import sys
 from pathlib import Path
 
 from hier.config.suite import load
+from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
+from hier.provenance.restore import restore
 
-PARAMS = load().model_dump()  # a mistake in params.yaml ends here, in one line
+try:
+    PARAMS = load().model_dump()
+except HierError as error:  # a mistake in params.yaml ends here, in one line
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+# Snakemake decides by times (profiles/default); before it looks, they are made to say what the
+# contents say.
+if workflow.is_main_process:
+    restore(PARAMS)
 
 for _name in PARAMS["datasets"]:
     if no_data(_name).exists():

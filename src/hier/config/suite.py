@@ -1,18 +1,16 @@
 """What params.yaml is: the datasets and runs of one suite, fully resolved."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hier.config.base import Strict
-from hier.config.dataset import Dataset
-from hier.config.run import Run
-from hier.errors import ConfigError, MissingInputError, UnknownNameError
-
-PARAMS = Path("params.yaml")
+from hier.config.dataset import Dataset, Subset
+from hier.config.keys import did_you_mean, siblings
+from hier.config.params import PARAMS, raw
+from hier.config.run import Run, Sampler
+from hier.errors import ConfigError, UnknownNameError
 
 
 class Suite(Strict):
@@ -34,6 +32,14 @@ class Suite(Strict):
                 raise ValueError(f"dataset {key} calls itself {dataset.name}")
         return self
 
+    @model_validator(mode="after")
+    def batches_fit(self) -> Self:
+        for key, run in self.runs.items():
+            subset = self.datasets[run.dataset].subset
+            if subset and run.schedule.epochs and (reason := _too_small(subset, run.sampler)):
+                raise ValueError(f"run {key}: {reason}")
+        return self
+
     def run(self, name: str) -> Run:
         if name not in self.runs:
             raise UnknownNameError("run", name, list(self.runs))
@@ -43,6 +49,20 @@ class Suite(Strict):
         if name not in self.datasets:
             raise UnknownNameError("dataset", name, list(self.datasets))
         return self.datasets[name]
+
+
+def _too_small(subset: Subset, sampler: Sampler) -> str | None:
+    """Why a batch cannot be drawn from a subset, if it cannot."""
+    size, each = sampler.batch_size, sampler.images_per_class
+    most = subset.classes * subset.images
+    if size <= most and size // each <= subset.classes:
+        return None
+    fits = min(subset.classes, most // each) * each
+    return (
+        f"sampler.batch_size {size} with sampler.images_per_class {each} needs {size} images of "
+        f"{size // each} classes, dataset.subset has {most} of {subset.classes}; make it larger"
+        + (f", or give sampler.batch_size={fits}" if fits > 1 else "")
+    )
 
 
 def only(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
@@ -79,35 +99,20 @@ def load(path: Path = PARAMS) -> Suite:
     return parse(raw(path), str(path))
 
 
-def raw(path: Path = PARAMS) -> dict[str, Any]:
-    """params.yaml as plain data, unchecked."""
-    if not path.exists():
-        raise MissingInputError(path, "hier compose")
-    try:
-        data = _yaml(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} is not a mapping; write it anew with: hier compose")
-    return data
-
-
-@lru_cache(maxsize=1)
-def _yaml(text: str) -> Any:
-    """Kept, since a process that runs many jobs reads the same text each time; not to be changed."""
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
 def parse(data: dict[str, Any], where: str) -> Suite:
     """Check plain data against the schema; `where` names its origin in error messages."""
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(one_line(error, where)) from error
+        raise ConfigError(one_line(error, where, Suite)) from error
 
 
-def one_line(error: ValidationError, where: str) -> str:
-    """`where: key: what is wrong`, for the first error; says how many more there are."""
+def one_line(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+    """`where: key: what is wrong`, for the first error; says how many more there are.
+
+    Args:
+        model: what was checked; a key that it does not know is answered with the nearest.
+    """
     first, *others = error.errors(include_url=False)
     # Pydantic names the member of a tagged union in the path; a user's key has no such part.
     location = [str(part) for part in first["loc"]]
@@ -120,6 +125,8 @@ def one_line(error: ValidationError, where: str) -> str:
         "extra_forbidden": "no such key",
         "missing": "is missing",
     }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if first["type"] == "extra_forbidden" and model:
+        message += did_you_mean(location[-1], siblings(model, first["loc"]))
     given = first.get("input")
     shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
     more = f"; and {len(others)} more" if others else ""

@@ -1,24 +1,191 @@
-"""SHA-256 of what a stage reads and writes: files, and folders by their contents."""
+"""Hashes of what a stage reads and writes, each file hashed once as long as it does not change.
 
-from hashlib import file_digest, sha256
+A file's bytes are known by SHA-256, and by MD5 since DVC names them so (dvc.lock, its cache). Of a
+folder, SHA-256 is that of its sorted lines `<sha256>  <relative path>`, and MD5 is DVC's `.dir` hash.
+"""
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 IGNORED = {"__pycache__", ".snakemake_timestamp"}
+KNOWN = Path(".hier/known.sqlite")
+COLUMNS = {
+    "path": "TEXT PRIMARY KEY",
+    "stat": "TEXT",
+    "sha256": "TEXT",
+    "md5": "TEXT",
+    "size": "INTEGER",
+    "row_check": "TEXT",
+}
+BLOCK = 1 << 20
+TICK = 12_000_000  # nanoseconds: within less, a file system may give two changes the same time
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+@dataclass(frozen=True)
+class Digest:
+    """What a file or folder holds: hashes (hexadecimal), bytes, and of a folder the number of files."""
+
+    sha256: str
+    md5: str
+    size: int
+    nfiles: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+class Hasher:
+    """Hashes paths; what it met once it does not read again.
+
+    Args:
+        deep: trust no hash of an earlier process and read every byte.
+    """
+
+    def __init__(self, deep: bool = False) -> None:
+        self.found: dict[Path, Digest] = {}
+        self.files: dict[str, tuple[str, Digest]] = {} if deep else _read_known()
+        self.news: dict[str, tuple[str, Digest]] = {}
+
+    def __call__(self, path: Path) -> Digest:
+        """The digest of a file or folder.
+
+        Raises:
+            FileNotFoundError: there is neither.
+        """
+        if path not in self.found:
+            self.found[path] = self._folder(path) if path.is_dir() else self.file(path)
+        return self.found[path]
+
+    def file(self, path: Path) -> Digest:
+        """The digest of a file, from memory where its size, times and inode are what they were."""
+        stat = _stat(path)
+        known = self.files.get(str(path))
+        if known and known[0] == stat:
+            return known[1]
+        _let_settle(path)
+        digest = hash_file(path)
+        if _stat(path) == stat:  # else it is being written, and only this look at it is known
+            self.files[str(path)] = self.news[str(path)] = (stat, digest)
+        return digest
+
+    def anew(self, path: Path) -> Digest:
+        """The digest from the bytes themselves, whatever is remembered."""
+        self.found.pop(path, None)
+        for file in [path] if path.is_file() else path.rglob("*"):
+            self.files.pop(str(file), None)
+        return self(path)
+
+    def same_bytes(self, path: Path, as_: Path | None = None) -> None:
+        """Say that `path` holds what `as_` held when it was hashed (by default: what it held itself
+        then, before its times or links were changed)."""
+        for file in [path] if path.is_file() else path.rglob("*"):
+            like = str(file) if as_ is None else str(as_ / file.relative_to(path))
+            if file.is_file() and like in self.files:
+                known = (_stat(file), self.files[like][1])
+                self.files[str(file)] = self.news[str(file)] = known
+
+    def save(self) -> None:
+        """Remember for later processes what this one read."""
+        if self.news:
+            _write_known(self.news)
+            self.news = {}
+
+    def _folder(self, path: Path) -> Digest:
+        members = [
+            (file.relative_to(path).as_posix(), self.file(file))
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not IGNORED.intersection(file.parts)
+        ]
+        lines = "".join(f"{digest.sha256}  {name}\n" for name, digest in members)
+        listing = [{"md5": digest.md5, "relpath": name} for name, digest in sorted(members)]
+        return Digest(
+            hashlib.sha256(lines.encode()).hexdigest(),
+            hashlib.md5(dvc_listing(listing)).hexdigest() + ".dir",
+            sum(digest.size for _, digest in members),
+            len(members),
+        )
+
+
+@contextmanager
+def hashing(deep: bool = False) -> Iterator[Hasher]:
+    """A hasher whose findings are remembered when the block ends."""
+    hasher = Hasher(deep)
+    try:
+        yield hasher
+    finally:
+        hasher.save()
+
+
+def hash_file(path: Path) -> Digest:
+    """The digest of a file's bytes, read now."""
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(), 0
     with path.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(BLOCK):
+            sha256.update(block)
+            md5.update(block)
+            size += len(block)
+    return Digest(sha256.hexdigest(), md5.hexdigest(), size)
 
 
-def hash_path(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted lines `<sha256>  <relative path>`."""
-    if not path.is_dir():
-        return hash_file(path)
-    lines = [
-        f"{hash_file(file)}  {file.relative_to(path).as_posix()}\n"
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not IGNORED.intersection(file.parts)
+def dvc_listing(members: list[dict[str, str]]) -> bytes:
+    """A folder as DVC's cache keeps it: its files' MD5 and relative paths, sorted by path."""
+    return json.dumps(members, sort_keys=True).encode()
+
+
+def _stat(path: Path) -> str:
+    """What changes when a file does. The time of the last change of state (ctime) is in it, since a
+    modification time can be set back."""
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def _let_settle(path: Path) -> None:
+    """Wait until a later change of a file must bear another time than its last one."""
+    age = time.time_ns() - path.stat().st_ctime_ns
+    if 0 <= age < TICK:
+        time.sleep((TICK - age) / 1e9)
+
+
+def _read_known() -> dict[str, tuple[str, Digest]]:
+    if not KNOWN.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(KNOWN, timeout=10)) as connection:
+            rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM files").fetchall()
+    except sqlite3.Error:
+        return {}  # it only saves time
+    found = ((path, stat, Digest(*digest), check) for path, stat, *digest, check in rows)
+    return {path: (stat, d) for path, stat, d, check in found if check == _check(path, d)}
+
+
+def _check(path: str, digest: Digest) -> str:
+    """What a row of the memory must end with: a damaged one would accuse a file that is sound."""
+    return hashlib.sha256(f"{path} {digest}".encode()).hexdigest()
+
+
+def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
+    rows = [
+        (path, stat, d.sha256, d.md5, d.size, _check(path, d)) for path, (stat, d) in news.items()
     ]
-    return sha256("".join(lines).encode()).hexdigest()
+    try:
+        KNOWN.parent.mkdir(exist_ok=True)
+        _insert(rows)
+    except (sqlite3.OperationalError, OSError):
+        return  # busy, read-only or full: it only saves time
+    except sqlite3.DatabaseError:
+        KNOWN.unlink(missing_ok=True)  # damaged; the next process begins a new one
+
+
+def _insert(rows: list[tuple[str, str, str, str, int, str]]) -> None:
+    with closing(sqlite3.connect(KNOWN, timeout=10)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")  # what a power cut damages is replaced
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        connection.execute(f"CREATE TABLE IF NOT EXISTS files ({columns})")
+        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -1,33 +1,50 @@
 """Each stage's record: what went in, what came out, and the machine that did it.
 
 The record lies beside the outputs as `<stage>.record.json`. Times and the machine stand here, never
-in an output, so that the outputs of two runs can be the same bytes.
+in an output, so that the outputs of two runs can be the same bytes. Its `seal` is the SHA-256 of all
+the rest, so that a record in which something was changed says so.
+
+The `key` is one hash of all that the outputs follow from: the hashes of the inputs and of the code,
+the parameters, and the versions of the packages that the stage computes with. The kind of machine
+is no part of it: a result that came from another one stands, and `hier verify` says what it is worth.
 """
 
 import json
-import os
-import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hier.errors import MissingInputError, StaleError
+from hier.config.params import select
+from hier.errors import MissingInputError, StaleError, TamperedError
 from hier.pipeline import Job, maker
 from hier.provenance.atomic import write_text
-from hier.provenance.hashing import hash_path
+from hier.provenance.hashing import Hasher, hashing
+from hier.provenance.machine import environment, peak_memory, versions
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pytorch-metric-learning", "pandas")
+FORMAT = 2
+UNSEALED = "0" * 64
 
-KINDS = {"params": "parameter", "inputs": "input", "versioned": "source", "outputs": "output"}
+# What goes into a key, in the order in which a difference is told.
+GOES_IN = {
+    "params": "parameter",
+    "inputs": "input",
+    "versioned": "source",
+    "packages": "version of package",
+}
+
+# What a record cannot lack; the rest is told, but nothing is decided by it.
+SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
+
+Record = dict[str, Any]
+GoingIn = dict[str, dict[str, Any]]
 
 
-def what_goes_in(job: Job, params: dict[str, Any]) -> dict[str, Any]:
-    """Everything that a job's outputs follow from: hashes of inputs and code, and its parameters.
+def what_goes_in(job: Job, params: dict[str, Any], hasher: Hasher) -> GoingIn:
+    """Everything that a job's outputs follow from.
 
     Raises:
         MissingInputError: an input, code or a table is not there; says what brings it back.
@@ -39,20 +56,21 @@ def what_goes_in(job: Job, params: dict[str, Any]) -> dict[str, Any]:
         if not Path(path).exists():
             raise MissingInputError(path, f"git checkout {path}")
     return {
-        "inputs": {path: hash_path(Path(path)) for path in job.inputs},
-        "versioned": {path: hash_path(Path(path)) for path in job.stage.versioned()},
-        "params": {key: _select(params, key) for key in job.params},
+        "params": {key: select(params, key) for key in job.params},
+        "inputs": {path: hasher(Path(path)).as_dict() for path in job.inputs},
+        "versioned": {path: hasher(Path(path)).as_dict() for path in job.stage.versioned()},
+        "packages": dict(versions(job.stage.packages)),
     }
 
 
-def identity(going_in: dict[str, Any]) -> str:
+def content_key(going_in: GoingIn) -> str:
     """One hash of all that goes in."""
-    return sha256(json.dumps(going_in, sort_keys=True).encode()).hexdigest()
+    return sha256(_canonical({kind: going_in[kind] for kind in GOES_IN}).encode()).hexdigest()
 
 
 @contextmanager
-def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
-    """Run a stage's work: check its inputs, give its identity, and record what came out.
+def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) -> Iterator[str]:
+    """Run a stage's work: check its inputs, give its key, and record what came out.
 
     The record is removed first and written last, so that an interrupted stage has none.
 
@@ -60,89 +78,149 @@ def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
         MissingInputError: an input is not there.
         StaleError: an input changed while the stage ran.
     """
-    going_in = what_goes_in(job, params)
+    if going_in is None:
+        with hashing() as hasher:
+            going_in = what_goes_in(job, params, hasher)
     job.record.unlink(missing_ok=True)
-    started = time.monotonic()
-    start = datetime.now(UTC)
-    yield identity(going_in)
-    if what_goes_in(job, params)["inputs"] != going_in["inputs"]:
-        raise StaleError(f"an input of {job.name} changed while it ran; run it again")
-    record = {
-        "stage": job.name,
-        "command": job.command,
-        **going_in,
-        "outputs": {path: hash_path(Path(path)) for path in job.outputs},
-        "environment": environment(),
-        "started": start.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    write_text(job.record, json.dumps(record, indent=2, sort_keys=True) + "\n")
+    started, start = time.monotonic(), datetime.now(UTC)
+    yield content_key(going_in)
+    with hashing() as hasher:
+        inputs_after = what_goes_in(job, params, hasher)["inputs"]
+        if changed := differing(going_in["inputs"], inputs_after):
+            raise StaleError(f"input {changed} of {job.name} changed while it ran; run it again")
+        outputs = {path: hasher(Path(path)).as_dict() for path in job.outputs}
+        record = {
+            "format": FORMAT,
+            "stage": job.name,
+            "command": job.command,
+            "key": content_key(going_in),
+            **going_in,
+            "inputs_after": inputs_after,
+            "outputs": outputs,
+            "seed": _seed(job, params),
+            "environment": environment(),
+            "started": start.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 2),
+            "peak_memory": peak_memory(),
+        }
+        write_text(job.record, sealed(record))
+        hasher(job.record)
 
 
-def read_record(job: Job) -> dict[str, Any] | None:
-    """A job's record, or None where there is none that can be read."""
+def sealed(record: Record) -> str:
+    """A record as text, with its seal."""
+    return _pretty(record | {"seal": seal(record)})
+
+
+def seal(record: Record) -> str:
+    """The hash of a record's text with zeros in place of its seal."""
+    return sha256(_pretty(record | {"seal": UNSEALED}).encode()).hexdigest()
+
+
+def parse_record(text: bytes, path: Path) -> Record:
+    """A record from its bytes.
+
+    Raises:
+        TamperedError: it is not as it was written.
+    """
     try:
-        record = json.loads(job.record.read_text())
-    except (FileNotFoundError, ValueError):
+        record: Record = json.loads(text)
+        said = record["seal"].encode()
+        if sha256(text.replace(said, UNSEALED.encode())).hexdigest().encode() == said:
+            return record
+        reason = "does not match its seal"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason = "is no record"
+    raise TamperedError(f"{path} {reason}")
+
+
+def read_record(job: Job) -> Record | None:
+    """A job's record, or None where there is none.
+
+    Raises:
+        TamperedError: the record is not as it was written, or is another job's.
+    """
+    try:
+        record = parse_record(job.record.read_bytes(), job.record)
+    except FileNotFoundError:
         return None
-    return record if isinstance(record, dict) and record.keys() >= set(KINDS) else None
+    if record.get("stage") != job.name:
+        raise TamperedError(f"{job.record} is the record of {record.get('stage')}")
+    if not record.keys() >= SAYS or record["key"] != content_key(record):
+        raise TamperedError(f"{job.record} does not say what its key is made of")
+    return record
 
 
 def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
     """Whether a job's record says that its outputs were made with other settings than `params`."""
-    record = read_record(job)
-    return record is not None and record["params"] != {k: _select(params, k) for k in job.params}
+    try:
+        record = read_record(job)
+    except TamperedError:
+        return True
+    return record is not None and record["params"] != {k: select(params, k) for k in job.params}
 
 
-def why_stale(job: Job, params: dict[str, Any]) -> str | None:
-    """The first reason why a job's outputs are not current, or None where they are proved to be."""
-    record = read_record(job)
+def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+    """The first reason why a job's outputs are not current, or None where they are proved to be.
+
+    Raises:
+        MissingInputError: an input is not there.
+    """
+    try:
+        record = read_record(job)
+    except TamperedError as error:
+        return f"has a record that proves nothing: {error}"
     if record is None:
         return "has no record"
-    missing = [path for path in job.outputs if not Path(path).exists()]
-    if missing:
-        return f"output {missing[0]} is missing"
-    now = what_goes_in(job, params) | {
-        "outputs": {path: hash_path(Path(path)) for path in job.outputs}
-    }
-    for kind in KINDS:
-        for name in sorted(now[kind].keys() | record[kind].keys()):
-            if now[kind].get(name) != record[kind].get(name):
-                return f"has {KINDS[kind]} {name} other than its record says"
+    for path in job.outputs:
+        if not Path(path).exists():
+            return f"output {path} is missing"
+    if moved := moved_on(record, what_goes_in(job, params, hasher)):
+        return moved
+    if changed := changed_output(job.outputs, record, hasher):
+        return f"has output {changed} other than its record says"
     return None
 
 
-def environment() -> dict[str, Any]:
-    """The machine and the packages whose versions can change a number."""
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
+def moved_on(record: Record, now: GoingIn) -> str | None:
+    """The first of what went in that is no longer as the record has it, in words."""
+    for kind, word in GOES_IN.items():
+        then = record.get(kind, {})
+        for name in sorted(then.keys() | now[kind].keys()):
+            if not same(then.get(name), now[kind].get(name)):
+                return f"has {word} {name} other than its record says"
+    return None
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal; of digests, in the hashes that both have (dvc.lock has MD5 alone)."""
+    if isinstance(one, dict) and isinstance(other, dict) and "md5" in one and "md5" in other:
+        return all(one[name] == other[name] for name in one.keys() & other.keys())
+    return bool(one == other)
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def changed_output(paths: Iterable[str], record: Record, hasher: Hasher) -> str | None:
+    """The first of some outputs whose bytes are not the record's (read again, to be sure of it)."""
+    for path in paths:
+        said = record["outputs"].get(path)
+        if hasher(Path(path)).as_dict() != said and hasher.anew(Path(path)).as_dict() != said:
+            return path
+    return None
 
 
-def _select(params: dict[str, Any], key: str) -> Any:
-    node: Any = params
-    for part in key.split("."):
-        node = node[part]
-    return node
+def differing(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """The first name that has not the same value in both."""
+    return next((n for n in sorted(one.keys() | other.keys()) if one.get(n) != other.get(n)), None)
+
+
+def _seed(job: Job, params: dict[str, Any]) -> int | None:
+    return params["runs"][job.key]["seed"] if job.stage.each == "run" else None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _pretty(record: Record) -> str:
+    return json.dumps(record, indent=2, sort_keys=True) + "\n"

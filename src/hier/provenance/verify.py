@@ -9,6 +9,8 @@ A cell is one figure of one run. Its grade:
     no data            there is no metrics file, and `hier download` noted that the run's dataset
                        could not be had (data/<dataset>/no-data.txt); this counts as no failure
     no reference       the run's settings are not those of the reference run, or it had none
+
+`hier verify` adds what the ledger says (see proof.py): stale, tampered, not pulled.
 """
 
 import json
@@ -20,15 +22,16 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.errors import MissingInputError
+from hier.errors import DamagedInputError, MissingInputError
 from hier.pipeline import EXPECTED, METRICS, STAGES, job, no_data
 from hier.provenance.atomic import atomic_file
 from hier.provenance.hashing import hash_file
-from hier.provenance.record import of_other_settings
-from hier.stages.inputs import read_metrics
+from hier.provenance.record import of_other_settings, read_record
+from hier.stages.inputs import read_metrics, reading
 
 GRADES = (
-    "identical", "within tolerance", "out of tolerance", "not run", "no data", "no reference",
+    "identical", "within tolerance", "out of tolerance", "stale", "tampered", "not run",
+    "not pulled", "no data", "no reference",
 )  # fmt: skip
 PAPER = Path(EXPECTED) / "paper.csv"
 PAPER_NAMES = {
@@ -51,13 +54,19 @@ TOLERANCE_TRAINED = 5.0
 TOLERANCE_UNTRAINED = 0.5
 
 
-def verify_suite(suite: Suite) -> pd.DataFrame:
+def verify_suite(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, best_on_test,
     expected, tolerance, paper, grade. Figures are percentages; missing ones are NaN.
 
     `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only.
+
+    Args:
+        damaged_too: let a metrics file that cannot be read pass as not run.
+
+    Raises:
+        DamagedInputError: a metrics file cannot be read.
     """
-    rows = [row for run in suite.runs.values() for row in _cells(suite, run)]
+    rows = [row for run in suite.runs.values() for row in _cells(suite, run, damaged_too)]
     cells = pd.DataFrame(rows).merge(_expected(suite), on=KEYS, how="left")
     cells["grade"] = [_grade(row) for row in cells.to_dict("records")]
     cells["paper"] = _paper(cells)
@@ -72,7 +81,7 @@ def record_expected(suite: Suite) -> Path:
     Raises:
         MissingInputError: no run has metrics; what was recorded before stays.
     """
-    rows = []
+    rows, params = [], suite.model_dump()
     for run in suite.runs.values():
         for cell in _cells(suite, run):
             if pd.notna(cell["value"]):
@@ -85,8 +94,9 @@ def record_expected(suite: Suite) -> Path:
                         if run.schedule.epochs
                         else TOLERANCE_UNTRAINED,
                         "metrics_sha256": cell["metrics_sha256"],
+                        "metrics_md5": hash_file(Path(METRICS.format(run=run.name))).md5,
                         "settings_sha256": cell["settings_sha256"],
-                        "environment": _environment(run),
+                        "environment": _environment(run, params),
                     }
                 )
     if not rows:
@@ -116,10 +126,11 @@ def _best_on_test(metrics: dict[str, Any]) -> dict[str, float]:
     return {f"R@{k}": 100 * share for k, share in recall.items()}
 
 
-def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
+def _cells(suite: Suite, run: Run, damaged_too: bool = False) -> list[dict[str, Any]]:
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
     done = path.exists() and not _of_other_settings(suite, run)
+    done = done and not (damaged_too and _is_damaged(path))
     common = {
         "run": run.name,
         "dataset": run.dataset,
@@ -128,7 +139,7 @@ def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
         "dim": run.dim,
         "seed": run.seed,
         "settings_sha256": settings_hash(suite, run),
-        "metrics_sha256": hash_file(path) if done else None,
+        "metrics_sha256": hash_file(path).sha256 if done else None,
         "no_data": not path.exists() and no_data(run.dataset).exists(),
     }
     best: dict[str, float] = {}
@@ -142,6 +153,14 @@ def _cells(suite: Suite, run: Run) -> list[dict[str, Any]]:
         common | {"measure": name, "value": value, "best_on_test": best.get(name, NAN)}
         for name, value in found.items()
     ]
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        read_metrics(path)
+    except DamagedInputError:
+        return True
+    return False
 
 
 def _of_other_settings(suite: Suite, run: Run) -> bool:
@@ -162,18 +181,28 @@ def settings_hash(suite: Suite, run: Run) -> str:
     """
     nowhere = {"sources", "mirrors", "by_hand", "limits"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
-    settings = [run.model_dump(exclude_defaults=True), dataset]
-    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    own = run.model_dump(exclude_defaults=True)
+    own["runtime"]["workers"] = 0  # how many load the images changes no figure
+    return sha256(json.dumps([own, dataset], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _expected(suite: Suite) -> pd.DataFrame:
-    path = expected_path(suite)
     columns = [*KEYS, "expected", "tolerance", "metrics_sha256", "settings_sha256"]
-    text = {"metrics_sha256": str, "settings_sha256": str}  # digits alone are no number
-    table = (
-        pd.read_csv(path, dtype=text)[columns] if path.exists() else pd.DataFrame(columns=columns)
-    )
-    return table.astype({"expected": float, "tolerance": float}).rename(columns=_theirs)
+    return read_expected(suite)[columns].rename(columns=_theirs)
+
+
+def read_expected(suite: Suite) -> pd.DataFrame:
+    """What the reference run gave: run, measure, expected, tolerance, metrics_sha256, metrics_md5,
+    settings_sha256, environment; no rows where there was none."""
+    path = expected_path(suite)
+    text = ["metrics_sha256", "metrics_md5", "settings_sha256", "environment"]
+    columns = [*KEYS, "expected", "tolerance", *text]
+    if not path.exists():
+        table = pd.DataFrame(columns=columns)
+    else:  # digits alone are no number
+        with reading(path):
+            table = pd.read_csv(path, dtype=dict.fromkeys(text, str)).reindex(columns=columns)
+    return table.astype({"expected": float, "tolerance": float})
 
 
 def _theirs(column: str) -> str:
@@ -195,19 +224,27 @@ def _paper(cells: pd.DataFrame) -> pd.Series:
     """The paper's figure for each cell that Table 1 has."""
     if not PAPER.exists():
         raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
-    published = pd.read_csv(PAPER)
+    with reading(PAPER):
+        published = pd.read_csv(PAPER)
     keys = ["method", "backbone", "dim", "dataset", "measure"]
     published["measure"] = "R@" + published["k"].astype(str)
     ours = cells.assign(method=cells["method"].map(PAPER_NAMES))
     return ours.merge(published, on=keys, how="left")["recall_percent"]
 
 
-def _environment(run: Run) -> str:
-    from hier.provenance.record import environment
+def _environment(run: Run, params: dict[str, Any]) -> str:
+    """Where a run was trained, in words; empty where there is no record of it."""
+    record = read_record(job("train", run.name, params))
+    return "" if record is None else environment_of(record, run)
 
-    here = environment()
-    packages = here["packages"]
+
+def environment_of(record: dict[str, Any], run: Run) -> str:
+    """Processor or GPU, Python, packages and threads of a training's record, in words."""
+    environment, packages = record["environment"], record["packages"]
+    torch = environment["torch"] or {}
+    device = torch.get("gpu") or environment["processor"]
+    build = torch.get("build") or packages["torch"]
     return (
-        f"{here['processor']}; Python {here['python']}; torch {packages['torch']}; "
-        f"timm {packages['timm']}; {run.runtime.threads} thread(s)"
+        f"{device}; Python {environment['python']}; torch {build}; timm {packages['timm']}; "
+        f"{run.runtime.threads} thread(s)"
     )

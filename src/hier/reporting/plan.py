@@ -56,6 +56,8 @@ def show(
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
     """Images trained on over all epochs, and images embedded (at the end, and at every look)."""
     counts = {str(split): images for split, images in dataset.counts.images.items()}
+    if part := dataset.subset:
+        counts = {split: min(n, part.classes * part.images) for split, n in counts.items()}
     test = sum(images for split, images in counts.items() if split != "train")
     epochs, every = run.schedule.epochs, run.protocol.test_every
     steps = counts["train"] // run.sampler.batch_size

@@ -121,7 +121,7 @@ def print_grades(cells: pd.DataFrame) -> None:
     from rich.table import Table
 
     colours = {"identical": "green", "within tolerance": "green"}
-    colours |= {"no reference": "yellow", "no data": "yellow"}
+    colours |= dict.fromkeys(("no reference", "no data", "not pulled"), "yellow")
     table = Table()
     for column in ("run", "measure"):
         table.add_column(column, overflow="fold")

@@ -1,35 +1,81 @@
-"""Run stages as jobs: check params.yaml, call the stage's module, record what happened."""
+"""Run stages as jobs: do nothing where the result is current, else work and record what happened."""
 
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from itertools import groupby
 from typing import Any
 
-from hier.config.suite import load, raw
-from hier.errors import HierError
+from hier.config.params import raw
+from hier.errors import HierError, TamperedError, UnknownNameError
 from hier.pipeline import STAGES, Job, job, jobs
-from hier.progress import progress
-from hier.provenance.record import recorded, why_stale
+from hier.provenance.checkpoints import clear_checkpoints
+from hier.provenance.hashing import hashing
+from hier.provenance.holding import held
+from hier.provenance.keep import bring_back, keep
+from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
 
 
-def run_stage(name: str, key: str = "") -> None:
-    """Run stage `name` for dataset or run `key` ('' for the suite's stages).
+def run_stage(name: str, key: str = "", force: bool = False) -> None:
+    """Run stage `name` for dataset or run `key` ('' for the suite's stages), unless it is current.
+
+    A stage is current where its record's key is that of the present inputs, parameters, code and
+    packages and its outputs are the record's; this is seen without loading torch.
+
+    Args:
+        force: work anew even so.
 
     Raises:
         HierError: whatever the user can mend; see hier.errors.
     """
-    suite = load()
-    if STAGES[name].each == "dataset":
-        suite.dataset(key)
-    elif STAGES[name].each == "run":
-        suite.run(key)
     params = raw()
-    work = job(name, key, params)
-    module = import_module(f"hier.stages.{name}")
-    with recorded(work, params) as identity:
-        module.run(work, suite, identity)
+    try:
+        work = _job(name, key, params)
+    except (KeyError, TypeError):  # whatever an edit by hand broke is told by the schema
+        from hier.config.suite import load
+
+        load()
+        raise
+    with held(work):
+        if not force and current(work, params):
+            print(f"{work.name}: current, nothing to do", flush=True)
+            return
+        _work(work, params)
+
+
+def _job(name: str, key: str, params: dict[str, Any]) -> Job:
+    each = STAGES[name].each
+    if each != "suite" and key not in params[f"{each}s"]:
+        raise UnknownNameError(each, key, list(params[f"{each}s"]))
+    return job(name, key, params)
+
+
+def current(work: Job, params: dict[str, Any]) -> bool:
+    """Whether a job's outputs are proved to be what it would make; brings back deleted ones."""
+    try:
+        record = read_record(work)
+    except TamperedError:
+        return False
+    if record is None:
+        return False
+    with hashing() as hasher:
+        if record["key"] != content_key(what_goes_in(work, params, hasher)):
+            return False
+        return bring_back(work, record, hasher) and why_stale(work, params, hasher) is None
+
+
+def _work(work: Job, params: dict[str, Any]) -> None:
+    from importlib import import_module
+
+    from hier.config.suite import load
+
+    suite = load()
+    with recorded(work, params) as content:
+        import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
+    if work.stage.name == "train":
+        clear_checkpoints(work.key)
+    with hashing() as hasher:
+        keep(work, hasher)
 
 
 def run_suite(processes: int) -> None:
@@ -41,16 +87,25 @@ def run_suite(processes: int) -> None:
     Raises:
         HierError: some job failed; names how many and the first.
     """
+    from hier.config.suite import load
+    from hier.progress import progress
+
     load()
     failures: list[str] = []
     with (
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool,
         progress("jobs", len(list(jobs(raw())))) as shown,
     ):
-        for chains in _phases(raw()):
-            for done, failure in pool.map(_run_chain, chains):
-                shown.update(done)
-                failures += [failure] if failure else []
+        try:
+            for chains in _phases(raw()):
+                for done, failure in pool.map(_run_chain, chains):
+                    shown.update(done)
+                    failures += [failure] if failure else []
+        except BaseException:  # told to stop: so are the workers, which write a checkpoint first
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     if failures:
         raise HierError(f"{len(failures)} chains of jobs failed; the first: {failures[0]}")
 
@@ -68,13 +123,11 @@ def _run_chain(chain: list[tuple[str, str]]) -> tuple[int, str | None]:
     """Run the jobs of one dataset or run in order; how many are current now, and what failed."""
     params = raw()
     for done, (name, key) in enumerate(chain):
+        work = job(name, key, params)
         try:
-            if not _current(job(name, key, params), params):
-                run_stage(name, key)
+            with held(work):
+                if not current(work, params):
+                    _work(work, params)
         except HierError as error:
             return done, f"{name} {key}: {error}"
     return len(chain), None
-
-
-def _current(work: Job, params: dict[str, Any]) -> bool:
-    return work.record.exists() and why_stale(work, params) is None

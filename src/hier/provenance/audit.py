@@ -1,0 +1,165 @@
+"""Is each job's result what its record says, and does it still follow from what is there now?
+
+A job's standing:
+
+    current    its bytes are those of its record, made from the present inputs, settings and code
+    unpulled   some of its bytes are not here; its record or dvc.lock says that they are current
+    not run    there is no result
+    stale      inputs, settings, code or packages have moved on since it was made
+    tampered   bytes are not what its record says, or dvc.lock contradicts the record
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hier.config.params import select
+from hier.errors import TamperedError
+from hier.pipeline import Job, jobs
+from hier.provenance.hashing import Hasher
+from hier.provenance.keep import kept_files
+from hier.provenance.ledger import Ledger, cache_file
+from hier.provenance.machine import versions
+from hier.provenance.record import GoingIn, Record, changed_output, moved_on, read_record
+
+STANDINGS = ("current", "unpulled", "not run", "stale", "tampered")  # from best to worst
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one job. `reason` says what is wrong, or is empty."""
+
+    job: Job
+    standing: str
+    reason: str = ""
+    adopted: bool = False  # whether dvc.lock has this very result
+
+    def in_words(self) -> str:
+        return f"{self.job.name} is {self.standing}: {self.reason}"
+
+
+class Audit:
+    """Looks at every job of a suite, each file once.
+
+    Args:
+        params: the content of params.yaml.
+        deep: read every byte instead of trusting sizes, times and inodes.
+    """
+
+    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
+        self.params = params
+        self.jobs = list(jobs(params))
+        self.hasher = Hasher(deep)
+        self.maker = {path: job for job in self.jobs for path in job.outputs}
+        self.unreadable: str | None = None
+        try:
+            self.ledger = Ledger()
+        except TamperedError as error:
+            self.ledger, self.unreadable = Ledger(Path("/nonexistent")), str(error)
+
+    def findings(self) -> Iterator[Finding]:
+        """One finding for each job, in the order of the data."""
+        for job in self.jobs:
+            yield self.finding(job)
+        self.hasher.save()
+
+    def finding(self, job: Job) -> Finding:
+        """What is to be said of one job, whatever is to be said of the jobs before it."""
+        if self.unreadable:
+            return Finding(job, "tampered", self.unreadable)
+        try:
+            record = read_record(job)
+        except TamperedError as error:
+            return Finding(job, "tampered", str(error))
+        if conflict := self.ledger.conflict(job, record, self.hasher):
+            return Finding(job, "tampered", conflict)
+        if record is None:
+            return self._without_record(job)
+        return self._with_record(job, record)
+
+    def _with_record(self, job: Job, record: Record) -> Finding:
+        adopted = self.ledger.names(job, self.hasher)
+        missing = [path for path in job.outputs if not Path(path).exists()]
+        if set(record["outputs"]) != set(job.outputs):
+            return Finding(job, "stale", "it has other outputs than its record", adopted)
+        there = [path for path in job.outputs if path not in missing]
+        if changed := changed_output(there, record, self.hasher):
+            reason = f"{changed} is not the bytes that its record says"
+            return Finding(job, "tampered", reason, adopted)
+        if damaged := self._damaged_copy(job, record):
+            return Finding(job, "tampered", damaged, adopted)
+        if moved := moved_on(record, self.what_goes_in(job)):
+            return Finding(job, "stale", moved, adopted)
+        if missing:
+            return Finding(job, "unpulled", f"{missing[0]} is not here", adopted)
+        return Finding(job, "current", "", adopted)
+
+    def _without_record(self, job: Job) -> Finding:
+        if there := [path for path in job.outputs if Path(path).exists()]:
+            return Finding(job, "stale", f"no record proves {there[0]}")
+        entry = self.ledger.entry(job)
+        if entry is None:
+            return Finding(job, "not run", "it has no result")
+        now = self.what_goes_in(job)
+        said = {dep["path"]: dep for dep in entry.get("deps", [])}
+        for path, digest in (now["inputs"] | now["versioned"]).items():
+            if path not in said or said[path].get("md5") != digest.get("md5"):
+                return Finding(job, "stale", f"{path} is not what dvc.lock says")
+        params = entry.get("params", {}).get("params.yaml", {})
+        for key, value in now["params"].items():
+            if params.get(key) != value:
+                return Finding(job, "stale", f"parameter {key} is not what dvc.lock says")
+        return Finding(job, "unpulled", "", adopted=True)
+
+    def what_goes_in(self, job: Job) -> GoingIn:
+        """What a job would use now; inputs that are not here as their own records or dvc.lock say."""
+        versioned = {path: self._here(path) for path in job.stage.versioned()}
+        return {
+            "params": {key: select(self.params, key) for key in job.params},
+            "inputs": {path: self._here(path) or self.known_of(path) for path in job.inputs},
+            "versioned": {path: digest or {} for path, digest in versioned.items()},
+            "packages": dict(versions(job.stage.packages)),
+        }
+
+    def _here(self, path: str) -> dict[str, Any] | None:
+        return self.hasher(Path(path)).as_dict() if Path(path).exists() else None
+
+    def known_of(self, path: str) -> dict[str, Any]:
+        """What the record of its job, or else dvc.lock, says that an output holds; {} for nothing."""
+        job = self.maker[path]
+        try:
+            record = read_record(job)
+        except TamperedError:
+            record = None
+        if record and path in record["outputs"]:
+            return dict(record["outputs"][path])
+        return self.ledger.digest(job, path) or {}
+
+    def _damaged_copy(self, job: Job, record: Record) -> str | None:
+        """A file of DVC's cache or of the kept ones that is not what its name promises."""
+        named = {path: digest["md5"] for path, digest in record["outputs"].items()}
+        for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
+            if damaged := self._damaged_in_cache(md5):
+                return f"{damaged}, DVC's copy of {path}, is not what its name says"
+        for path, kept in kept_files(job):
+            said = record["outputs"].get(str(path))
+            if kept.exists() and self.hasher(kept).as_dict() != said:
+                return f"{kept}, the kept copy of {path}, is not what the record says"
+        return None
+
+    def _damaged_in_cache(self, md5: str) -> Path | None:
+        """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""
+        cached = cache_file(md5)
+        if not cached.exists():
+            return None
+        if not self._named_rightly(cached, md5):
+            return cached
+        members = json.loads(cached.read_bytes()) if md5.endswith(".dir") else []
+        found = (self._damaged_in_cache(member["md5"]) for member in members)
+        return next(filter(None, found), None)
+
+    def _named_rightly(self, cached: Path, md5: str) -> bool:
+        name = md5.removesuffix(".dir")
+        return name in (self.hasher.file(cached).md5, self.hasher.anew(cached).md5)

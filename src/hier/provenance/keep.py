@@ -1,0 +1,66 @@
+"""The last outputs of each job, kept as second names of the same files.
+
+Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
+changed. A hard link costs no space and brings them back at once. What it leads to counts only where
+its bytes are those of the record.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from hier.pipeline import Job
+from hier.provenance.hashing import Hasher
+from hier.provenance.record import Record
+
+FOLDER = Path(".hier/kept")
+
+
+def keep(job: Job, hasher: Hasher) -> None:
+    """Keep the job's present outputs in place of its earlier ones."""
+    shutil.rmtree(FOLDER / job.name, ignore_errors=True)
+    for path, kept in kept_files(job):
+        hasher(path)
+        try:
+            _link(path, kept)
+        except OSError:  # a file system without hard links, or a full one: nothing is kept
+            shutil.rmtree(FOLDER / job.name, ignore_errors=True)
+            return
+        hasher.same_bytes(path)
+
+
+def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
+    """Put missing outputs back where what was kept is what the record says; whether all are there."""
+    for path, kept in kept_files(job):
+        if path.exists():
+            continue
+        if not kept.exists() or hasher.anew(kept).as_dict() != record["outputs"].get(str(path)):
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _link(kept, path)
+        except OSError:
+            return False
+        # Snakemake wants outputs that are younger than the inputs.
+        for file in [path, *path.rglob("*")]:
+            os.utime(file)
+        hasher.same_bytes(path, as_=kept)
+    return True
+
+
+def kept_files(job: Job) -> list[tuple[Path, Path]]:
+    """Each output of a job, and where what was kept of it lies."""
+    home = FOLDER / job.name
+    return [(Path(path), home / Path(path).name) for path in job.outputs]
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard-link a file, or every file of a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=os.link)
+    else:
+        with suppress(FileNotFoundError):
+            target.unlink()
+        os.link(source, target)

@@ -1,0 +1,188 @@
+"""dvc.lock held against the records: does it say of each stage what the stage's record says?
+
+A record is one of its stage's outputs for DVC, so an entry of dvc.lock names the bytes of the record
+that it belongs to. An entry can be of an earlier result than the one in the workspace (Snakemake ran
+after the last `hier adopt`); then the record that it names lies in DVC's cache. Where that was not
+pulled either, the entry must be the one that git has committed.
+"""
+
+import configparser
+import re
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hier.errors import TamperedError
+from hier.pipeline import Job
+from hier.provenance.hashing import Hasher
+from hier.provenance.record import Record, parse_record
+
+LOCK = Path("dvc.lock")
+Entry = dict[str, Any]
+
+# What a plain scalar is, in the order in which it is tried, and what it may begin with.
+_RESOLVED = {
+    "tag:yaml.org,2002:bool": (r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "tag:yaml.org,2002:int": (r"^[-+]?[0-9]+$", "-+0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"^[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$",
+        "-+.0123456789",
+    ),
+}
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.2, as DVC writes it: 1e-08 is a number, `off` and 1:30 are words."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RESOLVED]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for _tag, (_pattern, _firsts) in _RESOLVED.items():
+    Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_firsts))
+
+
+class Ledger:
+    """The entries of dvc.lock, by the names of jobs."""
+
+    def __init__(self, lock: Path = LOCK) -> None:
+        self.lock = lock
+        self.text = _text(lock)
+        self.entries = _entries(self.text, str(lock))
+
+    def entry(self, job: Job) -> Entry | None:
+        return self.entries.get(job.name)
+
+    def digest(self, job: Job, path: str) -> dict[str, Any] | None:
+        """What DVC says that an output of a job holds (MD5, size), or None."""
+        entry = self.entry(job)
+        return None if entry is None else _by_path(entry["outs"]).get(path)
+
+    def conflict(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
+        """How the entry of a job contradicts the record that it names; None where all is well.
+
+        Args:
+            record: the record in the workspace, if there is one.
+        """
+        entry = self.entry(job)
+        if entry is None:
+            return None
+        try:
+            named = _by_path(entry["outs"])[str(job.record)]
+            if record is not None and named == _as_dvc(hasher(job.record).as_dict()):
+                return _difference(entry, job, record, named)
+            if (cached := cache_file(named["md5"])).exists():
+                there = _as_dvc(hasher.file(cached).as_dict())
+                if there["md5"] != named["md5"]:
+                    return f"{cached} in DVC's cache is not what its name says"
+                return _difference(entry, job, parse_record(cached.read_bytes(), cached), there)
+        except KeyError as error:
+            return f"{self.lock} has an entry {job.name} without {error}"
+        except (TypeError, AttributeError):
+            return f"{self.lock} has an entry {job.name} that is none"
+        except TamperedError as error:
+            return str(error)
+        if self.committed is not None and self.committed.get(job.name) != entry:
+            return (
+                f"{self.lock} has an entry {job.name} that no record proves and git does not have"
+            )
+        return None
+
+    def names(self, job: Job, hasher: Hasher) -> bool:
+        """Whether the entry of a job is of the record in the workspace."""
+        entry = self.entry(job)
+        if entry is None or not job.record.exists():
+            return False
+        return self.digest(job, str(job.record)) == _as_dvc(hasher(job.record).as_dict())
+
+    @cached_property
+    def committed(self) -> dict[str, Entry] | None:
+        """The entries that git's last commit has; None outside of git."""
+        text = _git("show", f"HEAD:./{self.lock}")
+        if text is None:
+            return None if _git("rev-parse", "HEAD") is None else {}
+        return self.entries if text == self.text else _entries(text, "git's dvc.lock")
+
+
+def cache_file(md5: str) -> Path:
+    """Where DVC's cache keeps the bytes of that hash."""
+    return cache_folder() / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def cache_folder() -> Path:
+    """DVC's cache: .dvc/cache, or where .dvc/config (or config.local) says."""
+    folder = Path(".dvc/cache")
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(Path(".dvc") / name)
+        if given := config.get("cache", "dir", fallback=None):
+            folder = Path(".dvc") / given.strip("\"'")
+    return folder
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout
+
+
+def _text(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="utf-8") if lock.exists() else ""
+    except UnicodeDecodeError as error:
+        raise TamperedError(f"{lock} cannot be read: it is no text ({error.reason})") from error
+
+
+def _entries(text: str, where: str) -> dict[str, Entry]:
+    try:
+        found = (yaml.load(text, Loader) or {}).get("stages", {})
+        return dict(found)
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _difference(entry: Entry, job: Job, record: Record, named: dict[str, Any]) -> str | None:
+    """The first thing that an entry says otherwise than the record."""
+    said = {
+        "cmd": entry["cmd"],
+        "deps": _by_path(entry.get("deps", [])),
+        "params": entry.get("params", {}).get("params.yaml", {}),
+        "outs": _by_path(entry["outs"]),
+    }
+    proved = {
+        "cmd": record["command"],
+        "deps": {
+            p: _as_dvc(d) for kind in ("inputs", "versioned") for p, d in record[kind].items()
+        },
+        "params": record["params"],
+        "outs": {path: _as_dvc(d) for path, d in record["outputs"].items()}
+        | {str(job.record): named},
+    }
+    if said["cmd"] != proved["cmd"]:
+        return f"{LOCK} has another command for {job.name} than its record"
+    for kind in ("params", "deps", "outs"):
+        for name in sorted(said[kind].keys() | proved[kind].keys()):
+            if said[kind].get(name) != proved[kind].get(name):
+                return f"{LOCK} says otherwise of {name} in {job.name} than its record"
+    return None
+
+
+def _by_path(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {item["path"]: _as_dvc(item) | _other_hash(item) for item in listed}
+
+
+def _other_hash(item: dict[str, Any]) -> dict[str, Any]:
+    """The name of a hash that is not MD5, which no record has."""
+    return {"hash": item["hash"]} if item.get("hash", "md5") != "md5" else {}
+
+
+def _as_dvc(digest: dict[str, Any]) -> dict[str, Any]:
+    """The part of a digest that dvc.lock has too."""
+    return {name: digest[name] for name in ("md5", "size", "nfiles") if name in digest}

@@ -1,0 +1,196 @@
+"""The last outputs, kept as second names of the same files: back at once, and never a wrong byte."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hier import pipeline
+from hier.config.compose import compose
+from hier.pipeline import jobs
+from hier.provenance.hashing import Hasher, hashing
+from hier.provenance.keep import FOLDER, bring_back, keep, kept_files
+from hier.provenance.record import read_record, why_stale
+from hier.stages.run import current
+
+ROOT = Path(__file__).parents[2]
+DISH, REST = Path("runs/soup/dish.txt"), Path("runs/soup/rest")
+KEPT = FOLDER / "cook@soup"
+
+
+@pytest.fixture
+def job(kitchen):
+    """cook@soup, done and kept."""
+    for name in ("shop@veg", "chop@veg", "cook@soup"):
+        kitchen.make(name)
+    return kitchen.job("cook@soup")
+
+
+def content():
+    return {path: path.read_bytes() for path in (DISH, REST / "peel")}
+
+
+def remove():
+    DISH.unlink()
+    shutil.rmtree(REST)
+
+
+def back(job):
+    with hashing() as hasher:
+        return bring_back(job, read_record(job), hasher)
+
+
+def test_what_is_kept_takes_no_space(job):
+    assert os.path.samefile(DISH, KEPT / "dish.txt")  # noqa: PTH121
+    assert (REST / "peel").samefile(KEPT / "rest/peel")
+    assert DISH.stat().st_nlink == 2
+
+
+def test_deleted_outputs_come_back_as_they_were(job, kitchen):
+    before = content()
+    remove()
+    assert back(job)
+    assert content() == before
+    assert why_stale(job, kitchen.PARAMS, Hasher()) is None
+
+
+def test_one_deleted_output_comes_back_and_the_other_is_not_touched(job):
+    before = content()
+    there = (REST / "peel").stat().st_mtime_ns
+    DISH.unlink()
+    assert back(job)
+    assert content() == before
+    assert (REST / "peel").stat().st_mtime_ns == there
+
+
+def test_a_deleted_folder_comes_back_with_its_parents(job):
+    before = content()
+    record = read_record(job)
+    shutil.rmtree("runs")
+    with hashing() as hasher:
+        assert bring_back(job, record, hasher)
+    assert content() == before
+
+
+def test_what_comes_back_is_younger_than_the_inputs(job):
+    """Snakemake would else do the work again."""
+    os.utime("data/veg/chopped.txt")
+    remove()
+    assert back(job)
+    youngest = Path("data/veg/chopped.txt").stat().st_mtime_ns
+    assert all(path.stat().st_mtime_ns >= youngest for path in (DISH, REST, REST / "peel"))
+
+
+def test_what_comes_back_is_not_read_twice(job, kitchen, monkeypatch):
+    remove()
+    assert back(job)
+    from hier.provenance import hashing as module
+
+    monkeypatch.setattr(module, "hash_file", lambda path: pytest.fail(f"{path} is read again"))
+    assert why_stale(job, kitchen.PARAMS, Hasher()) is None
+
+
+@pytest.mark.parametrize("path", [KEPT / "dish.txt", KEPT / "rest/peel"], ids=str)
+def test_a_kept_file_that_was_tampered_with_is_not_used(job, path):
+    stat = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    remove()
+    assert not back(job)
+    assert not (DISH if path.name == "dish.txt" else REST).exists()
+
+
+def test_an_output_written_to_in_its_place_does_not_come_back(job):
+    """Its second name leads to the same bytes."""
+    with DISH.open("r+b") as stream:
+        stream.write(b"X")
+    remove()
+    assert not back(job)
+
+
+def test_one_more_or_one_fewer_file_in_a_kept_folder(job):
+    (KEPT / "rest/more").write_bytes(b"more")
+    remove()
+    assert not back(job)
+    (KEPT / "rest/more").unlink()
+    assert back(job)
+    shutil.rmtree(REST)
+    (KEPT / "rest/peel").unlink()
+    assert not back(job)
+
+
+def test_what_an_earlier_record_says_does_not_come_back(job, kitchen):
+    """Kept by the last run of other settings: the record that is there decides."""
+    record = kitchen.make("cook@soup", kept=False)
+    kitchen.make("cook@soup", kitchen.other(seed=7))
+    remove()
+    with hashing() as hasher:
+        assert not bring_back(job, record, hasher)
+
+
+def test_only_the_last_outputs_are_kept(job, kitchen):
+    (KEPT / "of before").write_bytes(b"x")
+    kitchen.make("cook@soup", kitchen.other(seed=7))
+    assert sorted(p.relative_to(KEPT).as_posix() for p in KEPT.rglob("*")) == [
+        "dish.txt", "rest", "rest/peel",
+    ]  # fmt: skip
+    assert (KEPT / "dish.txt").samefile(DISH)
+
+
+def refuse(*arguments, **named):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_without_hard_links_nothing_is_kept_and_nothing_fails(job, kitchen, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse)
+    kitchen.make("cook@soup")
+    assert not KEPT.exists()
+    assert why_stale(job, kitchen.PARAMS, Hasher()) is None
+    remove()
+    assert not back(job)
+    assert not current(job, kitchen.PARAMS)
+
+
+def test_without_hard_links_what_was_kept_before_does_not_come_back(job, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse)
+    remove()
+    assert not back(job)
+
+
+def test_keeping_changes_no_byte_and_no_time(job, kitchen):
+    before = [(content(), DISH.stat().st_mtime_ns)]
+    with hashing() as hasher:
+        keep(job, hasher)
+    assert [(content(), DISH.stat().st_mtime_ns)] == before
+    assert why_stale(job, kitchen.PARAMS, Hasher()) is None
+
+
+def test_a_job_that_is_current_brings_its_outputs_back(job, kitchen):
+    before = content()
+    remove()
+    assert current(job, kitchen.PARAMS)
+    assert content() == before
+
+
+@pytest.mark.parametrize("change", ["settings", "an input", "code"])
+def test_nothing_comes_back_where_something_else_goes_in(job, kitchen, change):
+    params = kitchen.PARAMS
+    if change == "settings":
+        params = kitchen.other(seed=9)
+    else:
+        Path({"an input": "data/veg/chopped.txt", "code": "src/hier/pot.py"}[change]).write_bytes(
+            b"x"
+        )
+    remove()
+    assert not current(job, params)
+    assert not DISH.exists()
+
+
+def test_of_every_real_job_the_kept_files_have_names_of_their_own():
+    params = compose(["suite=smoke", "methods=[pa,hier]"], ROOT / "conf").model_dump()
+    for job in jobs(params):
+        kept = [path for _, path in kept_files(job)]
+        assert len(set(kept)) == len(kept) == len(job.outputs)
+    assert len(pipeline.STAGES) == 7
