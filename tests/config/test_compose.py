@@ -1,5 +1,7 @@
 """Composition: what every suite gives, what overrides do, and one line for whatever is wrong."""
 
+import re
+import shlex
 import shutil
 from itertools import product
 from pathlib import Path
@@ -160,6 +162,61 @@ def test_a_dimension_set_as_a_setting_renames_the_run():
     assert list(smoke("methods=hier", "head.dim=8").runs) == ["smoke-hier-test_resnet-8-s0"]
 
 
+def readme(start):
+    """The words of a command that README gives."""
+    text = (CONF.parent / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"`({re.escape(start)}[^`]*)`", text)
+    return shlex.split(line)
+
+
+def test_a_tiny_part_as_the_readme_has_it():
+    command = readme("hier compose suite=grocery 'dataset.subset")
+    assert command[:2] == ["hier", "compose"]
+    suite = compose(command[2:], CONF)
+    assert suite.datasets["grocery"].subset.model_dump() == {"classes": 8, "images": 4}
+    assert {run.sampler.batch_size for run in suite.runs.values()} == {32}
+
+
+PART = "dataset.subset={classes:4,images:4}"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [PART],
+        [f"runs.smoke-*.{PART}"],
+        ["methods=pa", f"runs.{PA}.{PART}"],
+        ["dataset.subset.classes=4", "dataset.subset.images=4"],
+    ],
+)
+def test_a_setting_that_the_file_leaves_at_its_default(overrides):
+    assert smoke(*overrides).datasets["smoke"].subset.model_dump() == {"classes": 4, "images": 4}
+
+
+def test_every_key_of_the_schema_can_be_set():
+    suite = smoke(
+        "dataset.mirrors=[/somewhere]", "dataset.exclude=[a.jpg]", "dataset.by_hand=Ask",
+        "dataset.limits={files:9,bytes:99}", "optimizer.clip_norm=1.0", "runtime.tf32=true",
+        "schedule.advised_warmup_epochs=0", "regularizer.proxy_term=false", "backbone.pooling=avg+max",
+    )  # fmt: skip
+    dataset = suite.datasets["smoke"]
+    assert (dataset.mirrors, dataset.exclude, dataset.by_hand) == (["/somewhere"], ["a.jpg"], "Ask")
+    assert dataset.limits.bytes == 99
+    run = suite.runs[HIER]
+    assert (run.optimizer.clip_norm, run.runtime.tf32, run.backbone.pooling) == (
+        1.0,
+        True,
+        "avg+max",
+    )
+    assert run.regularizer.proxy_term is False
+    assert suite.runs[PA].regularizer.model_dump() == {"name": "none"}
+
+
+def test_a_group_that_is_null_has_no_keys():
+    suite = compose(["suite=grocery", "methods=[pretrained,pa]", "head.dim=32"], CONF)
+    assert [run.dim for run in suite.runs.values()] == [1280, 32]
+
+
 # --- wrong overrides -----------------------------------------------------------------------------
 
 
@@ -212,6 +269,15 @@ RUN = f"hier compose: runs.{HIER}"
         ("runs.smoke-*.optimizer.rate=1.0", "'runs.smoke-*.optimizer.rate=1.0': no run of"),
         ("loss.beta=1.0", "'loss.beta=1.0': no run of suite smoke has"),
         ("method=pa", "'method=pa': no run of suite smoke has"),
+        ("dataset=pa.x", "unknown dataset 'pa.x'"),
+        ("dataset.subset.x.y=1", "'dataset.subset.x.y=1': no run of suite smoke has"),
+        ("dataset.limits.files.x=1", "'dataset.limits.files.x=1': no run of suite smoke has"),
+        ("optimiser.lr=1.0", "such a key; did you mean optimizer.lr?"),
+        ("regularizer.wieght=1.0", "such a key; did you mean regularizer.weight?"),
+        ("runs.*.dataset.subsett=1", "such a key; did you mean dataset.subset?"),
+        ("optimizer.learning_rate=1.0", "no run of suite smoke has such a key"),
+        ("dataset.subset=3", "datasets.smoke.subset: Input should be a valid dictionary"),
+        ("dataset.subset={classes:4}", "datasets.smoke.subset.images: is missing"),
         # form
         ("optimizer.lr", "override 'optimizer.lr' is not of the form key=value"),
         ("", "override '' is not of the form key=value"),
@@ -267,6 +333,15 @@ RUN = f"hier compose: runs.{HIER}"
         (
             "regularizer.proxies=4",
             f"{RUN}: regularizer.neighbours 4 must be below regularizer.proxies 4",
+        ),
+        (
+            "dataset.subset={classes:2,images:4}",
+            f"run {HIER}: sampler.batch_size 8 with sampler.images_per_class 2 needs 8 images of "
+            "4 classes, dataset.subset has 8 of 2; make it larger, or give sampler.batch_size=4",
+        ),
+        (
+            "dataset.subset={classes:3,images:2}",
+            "dataset.subset has 6 of 3; make it larger, or give sampler.batch_size=6",
         ),
         (
             "sampler.images_per_class=3",

@@ -53,6 +53,33 @@ def test_a_missing_file_names_the_command(tmp_path):
         assert caught.value.exit_code == 1
 
 
+def test_what_is_not_utf_8_is_said_in_one_line(path):
+    path.write_bytes("# für\n".encode("latin-1") + path.read_bytes())
+    for read in (load, raw):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert (
+            str(caught.value) == "params.yaml is not UTF-8 text; write it anew with: hier compose"
+        )
+
+
+@pytest.mark.parametrize(
+    ("where", "old", "new", "near"),
+    [
+        ("optimizer", "lr", "lrr", "lr"),
+        ("regularizer", "weight", "wieght", "weight"),
+        ("schedule", "epochs", "epoch", "epochs"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest(path, where, old, new, near):
+    def change(data):
+        data["runs"][HIER][where][new] = 1
+
+    text = error_after(path, change)
+    key = f"params.yaml: runs.{HIER}.{where}.{new}"
+    assert text.startswith(f"{key}: no such key; did you mean {near}?")
+
+
 @pytest.mark.parametrize("text", ["runs: [a", "a: b: c", "\truns: {}", '"runs'])
 def test_what_is_not_yaml_is_said_in_one_line(path, text):
     path.write_text(text)
@@ -84,7 +111,7 @@ def test_an_unknown_key_of_a_tagged_group_is_named_without_the_tag(path):
 
 def test_an_unknown_key_at_the_top(path):
     text = error_after(path, lambda data: data.update(run={}))
-    assert text == "params.yaml: run: no such key"
+    assert text == "params.yaml: run: no such key; did you mean runs?"
 
 
 def test_a_missing_key(path):

@@ -1,4 +1,5 @@
 import io
+import re
 import stat
 import tarfile
 import zipfile
@@ -6,7 +7,7 @@ import zipfile
 import pytest
 
 from hier.config.dataset import Limits
-from hier.data.archive import Budget, members, unpack
+from hier.data.archive import Budget, check, members, unpack
 from hier.errors import ArchiveError
 
 
@@ -302,3 +303,25 @@ def test_a_file_that_is_no_archive_is_clear(tmp_path):
         ArchiveError, match=r"page\.tgz: damaged or cut short before its first member"
     ):
         unpack(tmp_path / "page.tgz", tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [("a/b.txt", "a/b.txt"), ("a/b.txt", "a/./b.txt")])
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_a_second_file_of_one_name_is_refused(tmp_path, make, names):
+    path = tmp_path / ("a.tgz" if make is make_tar else "a.zip")
+    make(path, [(names[0], b"one"), (names[1], b"two")])
+    message = f"refused to unpack member '{names[1]}': it is the second file of that name"
+    with pytest.raises(ArchiveError, match=re.escape(message)):
+        unpack(path, tmp_path / "out")
+    assert (tmp_path / "out/a/b.txt").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_check_reads_the_list(tmp_path, make):
+    path = tmp_path / ("a.tgz" if make is make_tar else "a.zip")
+    noise = bytes((i * i * 31 + i // 7) % 251 for i in range(200_000))
+    check(make(path, [("one.bin", noise)]))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ArchiveError, match=rf"{path.name}: damaged or cut short"):
+        check(path)

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import tarfile
 import threading
+import zipfile
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,14 @@ import pytest
 from hier.config.dataset import Counts, Dataset, File, Generate, Source
 from hier.data.download import download
 from hier.data.fetch import contents_digest, fetch, mirrors_of_environment, places_of
-from hier.errors import ArchiveError, ChecksumError, DiskFullError, DownloadError, NoDataError
+from hier.errors import (
+    ArchiveError,
+    ChecksumError,
+    ConfigError,
+    DiskFullError,
+    DownloadError,
+    NoDataError,
+)
 
 ROOT = Path(__file__).parents[2]
 GOOD = b"the real archive"
@@ -318,12 +326,56 @@ class TestFolders:
         assert list(out.parent.iterdir()) == []
 
     def test_unproved_files_are_taken_and_said(self, tmp_path, out, capsys):
-        mirror = folder_with(tmp_path / "mirror", data_tgz=b"whatever")
-        file = File(name="data.tgz", unproved="the authors publish no checksum")
+        mirror = folder_with(tmp_path / "mirror", data_txt=b"whatever")
+        file = File(name="data.txt", unproved="the authors publish no checksum")
         download(fetched([file], mirrors=[str(mirror)]), out)
-        assert listing(out) == {"data.tgz": b"whatever"}
-        said = "data.tgz is taken without a checksum: the authors publish no checksum\n"
+        assert listing(out) == {"data.txt": b"whatever"}
+        said = "data.txt is taken without a checksum: the authors publish no checksum\n"
         assert capsys.readouterr().err == said
+
+    @pytest.mark.parametrize("name", ["img.zip", "img.tgz"])
+    def test_unproved_archives_are_opened(self, tmp_path, out, name):
+        hand = folder_with(tmp_path / "downloads/tiny")
+        with tarfile.open(hand / "img.tgz", "w:gz") as tar:
+            tar.add(ROOT / "README.md", "README.md")
+        with zipfile.ZipFile(hand / "img.zip", "w") as opened:
+            opened.write(ROOT / "README.md", "README.md")
+        dataset = fetched([File(name=name, unproved="none")])
+        whole = (hand / name).read_bytes()
+        download(dataset, out)
+        assert listing(out) == {name: whole}
+        (hand / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ArchiveError) as caught:
+            download(dataset, out)
+        text = str(caught.value)
+        assert text.startswith(f"{name} from downloads/tiny/{name}: damaged or cut short")
+        assert text.endswith(f"; nothing was kept; replace downloads/tiny/{name}")
+        assert listing(out) == {name: whole}  # the earlier one
+
+    @pytest.mark.parametrize(
+        ("make", "what"),
+        [
+            (Path.mkdir, "a folder, not a file"),
+            (lambda path: path.symlink_to("nowhere"), "a link to a file that is not there"),
+            (os.mkfifo, "not a regular file"),
+        ],
+        ids=["folder", "broken link", "pipe"],
+    )
+    def test_what_is_no_file_is_named(self, tmp_path, out, make, what):
+        folder_with(tmp_path / "downloads/tiny")
+        make(tmp_path / "downloads/tiny/data.tgz")
+        with pytest.raises(NoDataError, match=rf"downloads/tiny/data\.tgz: {what}"):
+            download(fetched([a_file()]), out)
+
+    def test_a_bad_copy_says_what_to_do_first(self, tmp_path, out):
+        folder_with(tmp_path / "downloads/tiny", data_tgz=b"tampered")
+        with pytest.raises(ChecksumError) as caught:
+            download(fetched([a_file()]), out)
+        text = str(caught.value)
+        assert text.startswith("data.tgz from downloads/tiny/data.tgz: expected ")
+        assert text.index("Replace that copy") < text.index("correct the checksum")
+        assert text.endswith("only where you are sure that it is right, correct the checksum in conf/ "
+                             "and compose again")  # fmt: skip
 
     def test_a_part_is_never_taken_for_whole(self, tmp_path, out):
         folder_with(tmp_path / "downloads/tiny").joinpath("data.tgz.part").write_bytes(GOOD)
@@ -390,7 +442,7 @@ class TestAddresses:
         with pytest.raises(DownloadError) as caught:
             download(dataset, out)
         assert f"{url}/gone.tgz: HTTP 404" in str(caught.value)
-        assert "http://127.0.0.1:9/a.tgz: ConnectionError (5 tries)" in str(caught.value)
+        assert "http://127.0.0.1:9/a.tgz: connection refused (5 tries)" in str(caught.value)
         assert "\n" not in str(caught.value)
         assert nothing_left(out)
 
@@ -433,7 +485,7 @@ class TestAddresses:
             download(fetched([a_file(url="gopher://a.org/data.tgz")]), out)
 
     def test_no_ftp_server_says_why(self, out):
-        with pytest.raises(NoDataError, match=r"ftp://127\.0\.0\.1:9/a\.tgz: ConnectionRefused"):
+        with pytest.raises(NoDataError, match=r"ftp://127\.0\.0\.1:9/a\.tgz: connection refused"):
             download(fetched([a_file(url="ftp://127.0.0.1:9/a.tgz")]), out)
 
 
@@ -487,11 +539,11 @@ class TestBrokenTransfers:
 
     def test_without_a_checksum_two_addresses_are_not_mixed(self, web, ftp, out):
         folder_with(PART.parent)
-        PART.write_bytes(b"of an earlier run")
+        PART.with_name("data.bin.part").write_bytes(b"of an earlier run")
         web.steps, ftp.content = [100_000, 404], BIG[::-1]
-        file = File(name="data.tgz", url=web.url, alternates=[ftp.url], unproved="none")
+        file = File(name="data.bin", url=web.url, alternates=[ftp.url], unproved="none")
         download(fetched([file]), out)
-        assert listing(out) == {"data.tgz": BIG[::-1]}
+        assert listing(out) == {"data.bin": BIG[::-1]}
         assert (web.asked, ftp.asked) == ([0, 100_000], [0])
 
     def test_a_part_goes_when_a_folder_has_the_whole(self, either, out, tmp_path):
@@ -595,11 +647,32 @@ class TestBrokenTransfers:
         either.steps = [100_000]
         with monkeypatch.context() as patch:
             patch.setattr("hier.data.fetch.time.sleep", stop)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt, match=f"is kept in {PART}: start again to go on"):
                 download(big(either.url), out)
         assert PART.read_bytes() == BIG[:100_000]
         assert nothing_left(out)
         assert nothing_arrived(PART.parent)
+
+    def test_interrupted_without_a_checksum_nothing_is_kept(self, either, out, monkeypatch):
+        def stop(seconds):
+            raise KeyboardInterrupt
+
+        either.steps = [100_000]
+        monkeypatch.setattr("hier.data.fetch.time.sleep", stop)
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            download(fetched([File(name="data.tgz", url=either.url, unproved="none")]), out)
+        assert not Path("downloads").exists()
+
+    @pytest.mark.parametrize("made", [False, True])
+    def test_an_empty_folder_of_parts_goes_where_it_came(self, web, out, made):
+        if made:
+            folder_with(PART.parent)
+        download(big(web.url), out)
+        assert PART.parent.exists() == made
+        web.steps = [404]
+        with pytest.raises(NoDataError):
+            download(big(web.url), out)
+        assert Path("downloads").exists() == made
 
     @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
     def test_a_failure_while_writing_is_not_the_servers(self, either, out, monkeypatch, failure):
@@ -651,6 +724,15 @@ class TestContents:
         with pytest.raises(ChecksumError, match=rf"expected {'0' * 64}, found {right}"):
             download(fetched([File(name="a.tgz", contents="0" * 64)], mirrors=[str(mirror)]), out)
 
+    def test_two_files_of_one_path_are_no_proof(self, tmp_path):
+        """The first would be unpacked, too, and only the second would be in the digest."""
+        path = tmp_path / "a.tar"
+        with tarfile.open(path, "w") as tar:
+            for name in ("evil/a.txt", "top/a.txt"):
+                tar.addfile(tarfile.TarInfo(name))
+        with pytest.raises(ArchiveError, match=r"a\.tar: 'top/a\.txt' is the second file 'a\.txt'"):
+            contents_digest(path)
+
     def test_a_truncated_archive_leaves_nothing(self, tmp_path, out):
         mirror = tmp_path / "mirror"
         mirror.mkdir()
@@ -701,3 +783,49 @@ def test_generated_datasets_are_drawn(out):
 def test_mirrors_of_the_environment(monkeypatch, value, expected):
     monkeypatch.setenv("HIER_MIRROR", value)
     assert mirrors_of_environment() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("~nouser/x", "'~nouser/x': there is no such user, so no such folder"),
+        ("http://", "'http://': it names no host or folder after the ://"),
+        ("http:///x", "'http:///x': it names no host or folder after the ://"),
+        ("file://", "'file://': it names no host or folder after the ://"),
+        ("/a,htp://a.org/x", "'htp://a.org/x': addresses begin with http://, https://, ftp:// or"),
+        ("htp:/x", "'htp:/…' is no address; addresses begin with http://"),
+        ("/a, http:/a.org", "'http:/…' is no address; addresses begin with http://"),
+        ("http://[a", "'http://[a': that is no valid address"),
+        ("http://a.org:99999/x", "'http://a.org:99999/x': that is no valid address"),
+    ],
+)
+def test_a_mirror_that_can_be_none(monkeypatch, out, value, message):
+    monkeypatch.setenv("HIER_MIRROR", value)
+    with pytest.raises(ConfigError) as caught:
+        download(fetched([a_file()]), out)
+    assert str(caught.value).startswith(f"HIER_MIRROR: {message}")
+    assert "\n" not in str(caught.value)
+    assert nothing_left(out)
+
+
+def test_folders_that_look_like_addresses_are_folders(monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("HIER_MIRROR", "data:/x")
+    assert mirrors_of_environment() == ["data", "/x"]
+
+
+@pytest.mark.parametrize("url", ["http://[a/b", "ftp://[a/b", "ftp://a.org:port/b"])
+def test_an_address_that_is_none(out, url):
+    with pytest.raises(NoDataError, match="no valid address"):
+        download(fetched([a_file(url=url)]), out)
+
+
+def test_no_answer_is_said_in_words(web, out, monkeypatch):
+    import requests
+
+    def silent(*args, **kwargs):
+        raise requests.ConnectTimeout("HTTPConnectionPool")
+
+    monkeypatch.setattr(requests, "get", silent)
+    with pytest.raises(NoDataError, match=r": no answer within 30 s \(5 tries\)"):
+        download(big(web.url), out)

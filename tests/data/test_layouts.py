@@ -236,3 +236,74 @@ def test_every_layout_is_registered_and_others_are_named():
         UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cub, grocery"
     ):
         layout("cubs")
+
+
+OUT = [
+    "/etc/passwd",
+    "../../../outside/a.jpg",
+    "a/../../../../b.jpg",
+    "a\\..\\..\\b.jpg",
+]
+DIGITS = "1" * 5000
+
+
+@pytest.mark.parametrize("out", OUT)
+def test_an_image_outside_of_the_archive_is_refused_with_list_and_line(tmp_path, out):
+    lists = {
+        "cub": (CUB, "CUB_200_2011/images.txt", "1 001.Auk/a.jpg\n2 FILE\n", "images.txt, line 2"),
+        "grocery": (GROCERY, "top/dataset/val.txt", "FILE, 2, 1\n", "val.txt, line 1"),
+        "sop": (SOP, "Ebay_test.txt", f"{SOP_HEAD}\n1 1 1 FILE\n", "Ebay_test.txt, line 2"),
+        "inshop": (
+            {}, "list_eval_partition.txt",
+            "1\nimage_name item_id evaluation_status\nimg/FILE id_1 train\n",
+            "list_eval_partition.txt, line 3",
+        ),
+    }  # fmt: skip
+    for name, (files, file, content, where) in lists.items():
+        folder = tmp_path / name
+        given = out
+        if name == "sop":  # one slash, and a product's number
+            given = {"/etc/passwd": "/passwd_1.jpg"}.get(out, "../b_1.jpg")
+        elif name == "grocery":
+            given = {"a\\..\\..\\b.jpg": "a/b/..\\c.jpg"}.get(out, out)
+        elif name == "inshop":
+            given = "a/b/../../../../c.jpg"
+        write(folder, files | {file: content.replace("FILE", given)})
+        with pytest.raises(LayoutError, match=r"is absolute|leads out of the folder") as caught:
+            layout(name)(folder, dataset("demo"))
+        assert f"{where}: image '" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+SOP_HEAD = "image_id class_id super_class_id path"
+SOP = {f"Ebay_{side}.txt": f"{SOP_HEAD}\n1 1 1 fan_final/1_0.JPG\n" for side in ("train", "test")}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "file", "content"),
+    [
+        ("cub", CUB, "CUB_200_2011/images.txt", f"{DIGITS} 001.Auk/a.jpg\n"),
+        ("cub", CUB, "CUB_200_2011/classes.txt", f"{DIGITS} 001.Auk\n"),
+        ("cub", CUB, "CUB_200_2011/image_class_labels.txt", f"1 {DIGITS}\n"),
+        ("cub", CUB, "CUB_200_2011/image_class_labels.txt", f"{DIGITS} 1\n"),
+        ("grocery", GROCERY, "top/dataset/val.txt", f"v/F/K/1.jpg, {DIGITS}, 0\n"),
+        ("grocery", GROCERY, "top/dataset/val.txt", "a//, 0, 0\n"),
+        ("grocery", GROCERY, "top/dataset/classes.csv", f"{HEADER}Gala,{DIGITS},Apple,0\n"),
+        ("grocery", GROCERY, "top/dataset/classes.csv", f"{HEADER}Gala,²,Apple,0\n"),
+        ("sop", SOP, "Ebay_test.txt", f"{SOP_HEAD}\n1 {DIGITS} 1 fan_final/1_0.JPG\n"),
+        ("sop", SOP, "Ebay_test.txt", f"{SOP_HEAD}\n1 {'1' * 30} 1 fan_final/1_0.JPG\n"),
+        (
+            "inshop",
+            {},
+            "list_eval_partition.txt",
+            f"{DIGITS}\nimage_name item_id evaluation_status",
+        ),
+    ],
+)
+def test_a_number_that_no_id_can_be(tmp_path, name, files, file, content):
+    write(tmp_path, files | {file: content})
+    with pytest.raises(LayoutError) as caught:
+        layout(name)(tmp_path, dataset("demo"))
+    text = str(caught.value)
+    assert file.rpartition("/")[2] in text
+    assert len(text) < 800

@@ -294,7 +294,7 @@ class TestBadMetadata:
         with pytest.raises(LayoutError, match="annotations has no field class or relative_im_path"):
             read(root, "cars")
 
-    @pytest.mark.parametrize("label", [0, 3, "x", -1, [1, 2], 1.5])
+    @pytest.mark.parametrize("label", [0, 3, "x", -1, [1, 2], 1.5, "²", "1" * 5000])
     def test_cars_with_a_class_that_does_not_exist(self, made, label):
         root = made("cars")
         annotations = np.array(
@@ -305,6 +305,20 @@ class TestBadMetadata:
         savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": names})
         message = r"annotation 2 \(car_ims/2\.jpg\): class is '.*', expected an id from 1 to 2"
         with pytest.raises(LayoutError, match=message):
+            read(root, "cars")
+
+    @pytest.mark.parametrize("file", ["/etc/passwd", "../../a.jpg"])
+    def test_cars_outside_of_the_archive(self, made, file):
+        root = made("cars")
+        annotations = np.array(
+            [[("car_ims/1.jpg", 1), (file, 2)]],
+            dtype=[("relative_im_path", object), ("class", object)],
+        )
+        names = np.array([["A", "B"]], dtype=object)
+        savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": names})
+        with pytest.raises(
+            LayoutError, match=rf"annos\.mat, annotation 2: image '{file}' (is|leads)"
+        ):
             read(root, "cars")
 
 

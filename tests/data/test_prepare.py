@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hier.config.dataset import Counts, Dataset, Generate
+from hier.config.dataset import Counts, Dataset, Generate, Subset
 from hier.data.download import download
 from hier.data.index import read_index
 from hier.data.prepare import prepare
@@ -150,6 +150,42 @@ def test_missing_metadata_is_named(archives, outputs):
     with pytest.raises(LayoutError, match=r"images\.txt is missing"):
         prepare(TINY, archives, *outputs)
     assert nothing_left(outputs)
+
+
+def test_paths_of_the_unpacked_files_are_given_as_in_the_archive(archives, outputs):
+    def out(top):
+        lines = (top / "images.txt").read_text().splitlines()
+        (top / "images.txt").write_text("\n".join([*lines[:-1], "16 ../../../secret.jpg"]))
+
+    changed(archives, out)
+    with pytest.raises(LayoutError) as caught:
+        prepare(TINY, archives, *outputs)
+    assert str(caught.value) == (
+        "CUB_200_2011/images.txt, line 16: image 'images/../../../secret.jpg' leads out of the folder; "
+        "is this the right archive?; make it anew with: hier download --force tiny"
+    )
+    assert nothing_left(outputs)
+    by_hand = TINY.model_copy(update={"generate": None})
+    changed(archives, lambda top: (top / "classes.txt").unlink())
+    with pytest.raises(LayoutError) as caught:
+        prepare(by_hand, archives, *outputs)
+    assert str(caught.value) == (
+        "classes.txt is missing: expected at CUB_200_2011/classes.txt; is this the right archive?; "
+        "replace tiny.tgz where it came from (by hand: downloads/tiny/), then: "
+        "hier download --force tiny"
+    )
+
+
+def test_a_subset_says_which_classes_are_smaller(archives, outputs, capsys):
+    dataset = TINY.model_copy(update={"subset": Subset(classes=2, images=5)})
+    prepare(dataset, archives, *outputs)
+    assert len(read_index(outputs[0])) == 8
+    said = (
+        "dataset.subset.images 5: 4 of 4 classes (by split) have fewer, and give all that they have"
+    )
+    assert said in capsys.readouterr().err
+    prepare(TINY.model_copy(update={"subset": Subset(classes=2, images=2)}), archives, *outputs)
+    assert "fewer" not in capsys.readouterr().err
 
 
 def test_a_truncated_archive_is_named(archives, outputs):

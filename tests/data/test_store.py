@@ -9,7 +9,7 @@ from hier.config.dataset import Counts, Dataset, Generate
 from hier.data.index import read_index, write_index
 from hier.data.layouts import Row, table
 from hier.data.store import ImageStore, write_store
-from hier.errors import DiskFullError, ImageError, MissingInputError, StaleError
+from hier.errors import DiskFullError, ImageError, LayoutError, MissingInputError, StaleError
 
 DATASET = Dataset(
     name="tiny",
@@ -116,7 +116,25 @@ def test_a_bad_image_is_named_with_its_class(tmp_path, kind):
         store_of(tmp_path, "good.png", bad.name)
     assert "\n" not in str(c.value)
     assert f"exclude: ['{bad.name}']" in str(c.value)
+    assert "lower its counts by what is left out, and compose again" in str(c.value)
     assert not [p for p in tmp_path.iterdir() if "images.npy" in p.name]
+
+
+@pytest.mark.parametrize("name", ["link.png", "folder/a.png"])
+def test_an_image_behind_a_link_out_is_refused(tmp_path, name):
+    """No archive can hold such a link, but this is where files are opened."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+    Image.fromarray(noise(8, 8)).save(outside / "a.png")
+    (inside / "link.png").symlink_to(outside / "a.png")
+    (inside / "folder").symlink_to(outside)
+    with pytest.raises(LayoutError, match=rf"tiny: image '{name}' \(class class 0\) leads out of"):
+        write_store(inside, index_of(name), DATASET, tmp_path / "images.npy")
+    assert not (tmp_path / "images.npy").exists()
+    (inside / "b.png").symlink_to("c.png")
+    Image.fromarray(noise(8, 8)).save(inside / "c.png")
+    write_store(inside, index_of("b.png"), DATASET, tmp_path / "images.npy")
 
 
 def test_a_full_disk_is_clear_and_leaves_nothing(tmp_path, monkeypatch):

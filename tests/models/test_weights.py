@@ -3,14 +3,17 @@
 import hashlib
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from torch import nn
 
+from fakes.server import serve
 from hier.config.run import Backbone, Weights
 from hier.errors import DownloadError, WeightsError
 from hier.models import torchvision_ops
@@ -267,3 +270,44 @@ def test_efficientnet_lite0_gets_its_imagenet_weights():
         features = built.eval()(torch.zeros(1, 3, 64, 64))
     assert features.shape == (1, 1280)
     assert features.isfinite().all()
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights/net.pth").mkdir(parents=True)
+    text = message(network(), Weights(file="net.pth", url="https://a.org/net.pth", sha256=None))
+    assert text == "weights/net.pth is a folder or no regular file; put the weights file there"
+
+
+def test_npz_is_only_for_vit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights").mkdir()
+    np.savez("weights/net.npz", a=np.zeros(3))
+    text = message(network(), Weights(file="net.npz", sha256=None))
+    assert text.startswith(
+        "weights/net.npz: .npz files are only for ViT, and this network is a Sequential; "
+    )
+
+
+def test_a_pickle_that_is_refused_is_refused_without_a_warning(package, recwarn):
+    """A TorchScript archive: torch warns of it before it fails."""
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.script(network()), package / "net.pth")
+    recwarn.clear()
+    assert "net.pth is damaged or holds something else" in message(
+        network(), weights(package / "net.pth")
+    )
+    assert list(recwarn) == []
+
+
+def test_a_fetch_leaves_no_empty_folder_of_parts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HIER_MIRROR", raising=False)
+    (tmp_path / "there").mkdir()
+    torch.save(state(), tmp_path / "there/net.pth")
+    with serve(tmp_path / "there") as served:
+        find_weights(Weights(file="net.pth", url=f"{served.url}/net.pth", sha256=None))
+        with pytest.raises(WeightsError, match=r"gone\.pth: HTTP 404"):
+            find_weights(Weights(file="gone.pth", url=f"{served.url}/gone.pth", sha256=None))
+    assert Path("weights/net.pth").is_file()
+    assert not Path("weights/.parts").exists()

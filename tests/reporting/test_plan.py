@@ -123,6 +123,14 @@ def test_images_trained_on_and_looked_at():
     assert images_of(run, suite.dataset("smoke")) == (150, 4 * 32)
 
 
+def test_of_a_subset_only_its_images_count():
+    overrides = ["methods=[pa]", "dataset.subset={classes:4,images:3}", "schedule.epochs=5"]
+    suite = compose(["suite=smoke", *overrides], CONF)
+    (run,) = suite.runs.values()
+    # 12 images are 1 batch of 8
+    assert images_of(run, suite.dataset("smoke")) == (40, 12)
+
+
 def test_hours_from_a_given_rate(suite, capsys):
     # 48,064 training images at 10/s, and 3 final embeddings of 32 images at three times that
     show(suite, images_per_second=10.0)
@@ -144,7 +152,9 @@ def test_a_measured_rate_is_said_with_its_backbone_and_kept(suite, capsys, monke
     )
     assert measured
     # One network for three runs, one of which is not trained.
-    entry, other = sorted(json.loads(kept_file().read_text()).values(), key=lambda e: not e["training"])
+    entry, other = sorted(
+        json.loads(kept_file().read_text()).values(), key=lambda e: not e["training"]
+    )
     assert other["training"] is None
     assert float(measured[2].replace(",", "")) == pytest.approx(entry["training"], rel=0.01)
 
@@ -153,6 +163,32 @@ def test_a_measured_rate_is_said_with_its_backbone_and_kept(suite, capsys, monke
     out = said(capsys)
     assert f"{measured[1]} hours on this machine, as measured on {entry['date']} on the CPU" in out
     assert "; --measure measures anew" in out
+
+
+def test_a_run_that_is_not_trained_needs_no_rate_of_training(suite, capsys, monkeypatch):
+    def never(*_):
+        raise AssertionError("a training step was timed")
+
+    monkeypatch.setattr("hier.reporting.throughput._step_alone", never)
+    monkeypatch.setattr("hier.reporting.throughput._whole_step", never)
+    show(only(suite, method=("untrained",)), measured=True)
+    assert re.search(
+        r" hours on this machine, as measured on \S+ on the CPU run them", said(capsys)
+    )
+    show(only(suite, method=("untrained",)))
+    assert " hours on this machine, as measured on " in said(capsys)
+    assert "hours unknown" not in said(capsys)
+    with pytest.raises(AssertionError, match="a training step was timed"):
+        show(suite, measured=True)
+
+
+def test_the_command_that_runs_what_is_shown(suite, capsys):
+    show(suite)
+    assert said(capsys).endswith("run them with: snakemake --cores all")
+    command = f"hier compose suite=smoke 'methods=[pa,hier]' {'x' * 200} --dataset=smoke"
+    show(suite, compose=command)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"run them with: {command} && snakemake --cores all"
 
 
 def test_hours_from_kept_rates(suite, capsys, forbidden):

@@ -32,6 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError
 
 from hier.config.base import Strict
+from hier.config.keys import did_you_mean, keys, knows
 from hier.config.suite import Suite, one_line, parse
 from hier.errors import ConfigError, UnknownNameError
 
@@ -121,7 +122,8 @@ def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
         text for text in settings + ([] if "methods" in axes else presets) if text not in used
     ]
     if unused:
-        raise ConfigError(f"override '{unused[0]}': no run of suite {matrix.suite} has such a key")
+        whole = [{**run, "dataset": datasets[run["dataset"]]} for run in runs.values()]
+        raise _no_such_key(unused[0], matrix.suite, whole)
     return parse({"suite": matrix.suite, "datasets": datasets, "runs": runs}, "hier compose")
 
 
@@ -129,6 +131,12 @@ def render(suite: Suite) -> str:
     """params.yaml as text: every setting, those left at their defaults included."""
     head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
     return head + yaml.safe_dump(suite.model_dump(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _no_such_key(text: str, suite: str, runs: list[dict[str, Any]]) -> ConfigError:
+    key = _scope(text)[1].split("=", 1)[0]
+    near = did_you_mean(key, sorted(set().union(*map(keys, runs))), 0.8)
+    return ConfigError(f"override '{text}': no run of suite {suite} has such a key{near}")
 
 
 def _split(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -168,7 +176,7 @@ def _matrix(axes: dict[str, Any], conf: Path) -> Matrix:
         entries = [{**entry.model_dump(), **replaced} for entry in matrix.matrix]
         return Matrix.model_validate({"suite": matrix.suite, "matrix": entries})
     except ValidationError as error:
-        raise ConfigError(one_line(error, f"{conf}/suite/{suite}.yaml")) from error
+        raise ConfigError(one_line(error, f"{conf}/suite/{suite}.yaml", Matrix)) from error
 
 
 def _cells(matrix: Matrix, axes: dict[str, Any]) -> Iterator[tuple[Entry, str, int]]:
@@ -248,10 +256,13 @@ def _scope(text: str) -> tuple[str, str]:
 
 
 def _has(config: DictConfig, setting: str) -> bool:
-    """Whether the key of `key=value` exists in `config`, a null value included."""
-    *parents, last = setting.split("=", 1)[0].split(".")
+    """Whether `config` or its schema has the key of `key=value`, a null value included."""
+    key = setting.split("=", 1)[0]
+    *parents, last = key.split(".")
     node = OmegaConf.select(config, ".".join(parents)) if parents else config
-    return isinstance(node, DictConfig) and last in node
+    if isinstance(node, DictConfig) and last in node:
+        return True
+    return knows(OmegaConf.to_container(config), key)  # type: ignore[arg-type]
 
 
 def _set(config: DictConfig, setting: str) -> None:
@@ -261,7 +272,7 @@ def _set(config: DictConfig, setting: str) -> None:
             f"override '{setting}': {key} is a group of settings, give one of them as "
             f"{key}.<setting>=value (datasets, backbones, recipes and methods: see hier compose --help)"
         )
-    OmegaConf.update(config, key, value, merge=False)
+    OmegaConf.update(config, key, value, merge=False, force_add=True)
 
 
 def _name(run: dict[str, Any]) -> str:

@@ -26,6 +26,8 @@ DAMAGE = (
 )
 IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 CHUNK = 1 << 16
+SUFFIXES = (".bz2", ".gz", ".tar", ".tbz", ".tgz", ".txz", ".xz", ".zip")
+AGAIN = "remove it and download it again"
 
 
 class Budget:
@@ -97,6 +99,33 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
             _read_to_the_end(tar)
 
 
+def check(archive: Path) -> None:
+    """Read an archive's list of members, and of a tar all of it.
+
+    Raises:
+        ArchiveError: it is no archive, is cut short, or is damaged where that shows.
+    """
+    with _damage_is_clear(archive) as at:
+        if _is_zip(archive):
+            zipfile.ZipFile(archive).close()
+            return
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                at.member = member.name
+            _read_to_the_end(tar)
+
+
+def leads_out(name: str) -> str | None:
+    """Why a path in an archive or in its lists is not one below the archive's folder, if so.
+
+    With no `..` anywhere, no chain of links gets out.
+    """
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    if path.is_absolute() or windows.drive or windows.root:
+        return "is absolute"
+    return "leads out of the folder" if ".." in (*path.parts, *windows.parts) else None
+
+
 def _unpack_tar(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
     """Unpack member by member and yield how many bytes of the archive have been read."""
     with (
@@ -104,10 +133,13 @@ def _unpack_tar(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
         archive.open("rb") as raw,
         tarfile.open(fileobj=raw) as tar,
     ):
+        seen: set[PurePosixPath] = set()
         for member in tar:
             at.member = member.name
             _refuse_escape(archive, member.name, member.name)
             _refuse_escape(archive, member.name, member.linkname)
+            if member.isreg():
+                _refuse_second(archive, member.name, seen)
             _refuse_free_of_charge(archive, member, folder)
             budget.spend(files=1, bytes=member.size)
             tar.extract(member, folder, filter="data")
@@ -122,7 +154,7 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
 
 
 def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
-    read = 0
+    read, seen = 0, set[PurePosixPath]()
     with _damage_is_clear(archive) as at, zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             at.member = entry.filename
@@ -130,6 +162,8 @@ def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _refused(archive, entry.filename, "it is a link or a device")
+            if not entry.is_dir():
+                _refuse_second(archive, entry.filename, seen)
             budget.spend(files=1)
             budget.afford(files=0, bytes=entry.file_size)
             _write_entry(opened, entry, folder / entry.filename, budget)
@@ -158,12 +192,17 @@ def _is_zip(archive: Path) -> bool:
 
 
 def _refuse_escape(archive: Path, member: str, name: str) -> None:
-    """Of a member's path and of its link: with no `..` anywhere, no chain of links gets out."""
-    path, windows = PurePosixPath(name), PureWindowsPath(name)
-    if path.is_absolute() or windows.drive or windows.root:
-        raise _refused(archive, member, f"its path or link '{name}' is absolute")
-    if ".." in path.parts or ".." in windows.parts:
-        raise _refused(archive, member, f"its path or link '{name}' leads out of the folder")
+    """Of a member's path and of its link."""
+    if reason := leads_out(name):
+        raise _refused(archive, member, f"its path or link '{name}' {reason}")
+
+
+def _refuse_second(archive: Path, member: str, seen: set[PurePosixPath]) -> None:
+    """Refuse a second file of one name, which would replace the first."""
+    path = PurePosixPath(member)
+    if path in seen:
+        raise _refused(archive, member, "it is the second file of that name")
+    seen.add(path)
 
 
 def _refuse_free_of_charge(archive: Path, member: tarfile.TarInfo, folder: Path) -> None:
@@ -202,5 +241,5 @@ def _damage_is_clear(archive: Path) -> Iterator[_At]:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         where = f"at or after member '{at.member}'" if at.member else "before its first member"
         raise ArchiveError(
-            f"{archive}: damaged or cut short {where} ({reason}); remove it and download it again"
+            f"{archive}: damaged or cut short {where} ({reason}); {AGAIN}"
         ) from error

@@ -24,7 +24,8 @@ def download(dataset: Dataset, destination: Path) -> None:
 
     Raises:
         ChecksumError: a copy was found and is not what the configuration promises.
-        ArchiveError: a copy that is proved by its contents is damaged.
+        ArchiveError: a copy that is proved by its contents, or has no checksum, is damaged.
+        ConfigError: HIER_MIRROR names what can be neither a folder nor an address.
         NoDataError: no source could be had.
         DiskFullError: no space left.
     """

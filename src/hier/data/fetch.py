@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from hier.config.dataset import File
-from hier.data.archive import members
-from hier.errors import ArchiveError, ChecksumError, DiskFullError, NoDataError
+from hier.data.archive import AGAIN, SUFFIXES, check, members
+from hier.errors import ArchiveError, ChecksumError, ConfigError, DiskFullError, NoDataError
 from hier.progress import Progress, progress
 from hier.provenance.atomic import atomic_file
 
@@ -31,6 +31,8 @@ TIMEOUT = 30  # seconds without an answer
 TRIES = 5  # without a byte more
 FIRST_WAIT = 1.0  # seconds after the first try in vain; doubled after each further one
 BUSY = (408, 429)  # HTTP: try again, as after every 5xx
+SCHEMES = ("http", "https", "ftp", "file")
+ADDRESSES = "addresses begin with http://, https://, ftp:// or file://"
 
 
 class _NotThereError(Exception):
@@ -50,21 +52,22 @@ def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
 
     Raises:
         ChecksumError: a copy was found and is not what `file` promises.
-        ArchiveError: a copy that is proved by its contents is damaged.
+        ArchiveError: a copy that is proved by its contents, or has no checksum, is damaged.
         NoDataError: no place has it; the message names them all.
         DiskFullError: no space left.
     """
     part = parts / f"{file.name}.part"
     reasons = []
-    for place in places:
-        try:
-            with atomic_file(folder / file.name) as path:
-                _verify(path, file, place, _get(place, path, part, _kind(file)))
-        except _NotThereError as reason:
-            reasons.append(f"{place}: {reason}")
-        else:
-            part.unlink(missing_ok=True)
-            return
+    with _no_empty(parts):
+        for place in places:
+            try:
+                with atomic_file(folder / file.name) as path:
+                    _verify(path, file, place, _get(place, path, part, _kind(file)))
+            except _NotThereError as reason:
+                reasons.append(f"{place}: {reason}")
+            else:
+                part.unlink(missing_ok=True)
+                return
     looked = ", ".join(reasons) or "nowhere: it has no address and no mirror is set"
     raise NoDataError(f"{file.name} was looked for at {looked}")
 
@@ -74,17 +77,28 @@ def places_of(file: File, mirrors: Iterable[str]) -> list[str]:
     places = [
         f"{mirror.rstrip('/')}/{quote(file.name)}"
         if _is_url(mirror)
-        else str(Path(mirror).expanduser() / file.name)
+        else str(_at_home(mirror) / file.name)
         for mirror in mirrors
     ]
     return [*places, *([file.url] if file.url else []), *file.alternates]
 
 
 def mirrors_of_environment() -> list[str]:
-    """The folders and addresses in HIER_MIRROR; a colon before `//` or a port does not separate."""
+    """The folders and addresses in HIER_MIRROR; a colon before `//` or a port does not separate.
+
+    Raises:
+        ConfigError: one can be neither a folder nor an address.
+    """
+    value = os.environ.get(MIRROR_VARIABLE, "")
+    for typo in re.findall(r"(?:^|,)\s*([A-Za-z]+):/(?!/)", value):
+        if not Path(typo).is_dir():
+            raise ConfigError(f"{MIRROR_VARIABLE}: '{typo}:/…' is no address; {ADDRESSES}")
     separator = rf",|{re.escape(os.pathsep)}(?!//|\d+(?:[/,:]|$))"
-    parts = re.split(separator, os.environ.get(MIRROR_VARIABLE, ""))
-    return [part.strip() for part in parts if part.strip()]
+    mirrors = [part.strip() for part in re.split(separator, value) if part.strip()]
+    for mirror in mirrors:
+        if reason := _unusable(mirror):
+            raise ConfigError(f"{MIRROR_VARIABLE}: '{mirror}': {reason}")
+    return mirrors
 
 
 def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
@@ -94,12 +108,14 @@ def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
     that) are left out, and lines are sorted by the bytes of their paths.
 
     Raises:
-        ArchiveError: the archive is damaged.
+        ArchiveError: the archive is damaged, or two of its files come to the same path.
     """
     digests: dict[bytes, str] = {}
     for name, content in members(archive):
         path = name.removeprefix("./").partition("/")[2]
         if not any(path.startswith(f"{folder.strip('/')}/") for folder in exclude):
+            if path.encode() in digests:
+                raise ArchiveError(f"{archive}: '{name}' is the second file '{path}'; {AGAIN}")
             digests[path.encode()] = hashlib.sha256(content).hexdigest()
     whole = hashlib.sha256()
     for key in sorted(digests):
@@ -107,8 +123,44 @@ def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
     return whole.hexdigest()
 
 
+def _unusable(mirror: str) -> str | None:
+    """Why nothing can be had from a mirror, whatever lies there."""
+    if not _is_url(mirror):
+        unknown = str(_at_home(mirror)).startswith("~")
+        return "there is no such user, so no such folder" if unknown else None
+    try:
+        address = urlsplit(mirror)
+        address.port  # noqa: B018  it is read here
+    except ValueError:
+        return "that is no valid address"
+    if address.scheme not in SCHEMES:
+        return ADDRESSES
+    if not (address.path if address.scheme == "file" else address.hostname):
+        return "it names no host or folder after the ://"
+    return None
+
+
+def _at_home(folder: str) -> Path:
+    """The folder with `~` and `~user` replaced, where there is such a user."""
+    with suppress(RuntimeError):
+        return Path(folder).expanduser()
+    return Path(folder)
+
+
 def _is_url(place: str) -> bool:
     return "://" in place
+
+
+@contextmanager
+def _no_empty(folder: Path) -> Iterator[None]:
+    """Remove `folder` and the one above it where they come in the block and stay empty."""
+    new = [path for path in (folder, folder.parent) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
@@ -118,18 +170,19 @@ def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
         return _copy(Path(place), path, kind)
     if scheme == "file":
         return _copy(Path(unquote(urlsplit(place).path)), path, kind)
-    if scheme not in ("http", "https", "ftp"):
-        raise _NotThereError("addresses begin with http://, https://, ftp:// or file://")
+    if scheme not in SCHEMES:
+        raise _NotThereError(ADDRESSES)
     if kind is None:
         part.unlink(missing_ok=True)
-    digest = _fetch(place, part, kind)
+    with _interruption_is_clear(part, kind):
+        digest = _fetch(place, part, kind)
     shutil.move(part, path)
     return digest
 
 
 def _copy(source: Path, path: Path, kind: str | None) -> str | None:
     if not source.is_file():
-        raise _NotThereError("no such file")
+        raise _NotThereError(_instead_of_a_file(source))
     if not os.access(source, os.R_OK):
         raise _NotThereError("permission denied")
     with (
@@ -137,6 +190,29 @@ def _copy(source: Path, path: Path, kind: str | None) -> str | None:
         progress(f"copying {source.name} (MB)", source.stat().st_size // MB) as shown,
     ):
         return _write(iter(lambda: read.read(CHUNK), b""), path, 0, kind, shown)
+
+
+def _instead_of_a_file(path: Path) -> str:
+    if path.is_dir():
+        return "a folder, not a file"
+    if path.is_symlink():
+        return "a link to a file that is not there"
+    return "not a regular file" if path.exists() else "no such file"
+
+
+@contextmanager
+def _interruption_is_clear(part: Path, kind: str | None) -> Iterator[None]:
+    """After Ctrl-C: what has arrived is said to be kept, or goes where it cannot be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if kind is None:
+            part.unlink(missing_ok=True)
+        if not _size(part):
+            raise
+        raise KeyboardInterrupt(
+            f"interrupted; what has arrived is kept in {part}: start again to go on"
+        ) from stop
 
 
 def _write(
@@ -233,15 +309,47 @@ def _http_failure(error: "requests.RequestException") -> Exception:
     cause = getattr(error.args[0] if error.args else None, "reason", None)
     passing = isinstance(error, (requests.ConnectionError, requests.Timeout))
     if passing and not isinstance(cause, NameResolutionError):
-        return _BrokenOffError(type(error).__name__)
-    return _NotThereError("unknown host" if passing else type(error).__name__)
+        return _BrokenOffError(_in_words(error))
+    return _NotThereError("unknown host" if passing else _in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong with a connection, without the name of a class."""
+    import requests
+
+    # The special before the general: a ConnectTimeout is both a Timeout and a ConnectionError.
+    for kinds, words in (
+        ((requests.Timeout, TimeoutError), f"no answer within {TIMEOUT} s"),
+        (requests.exceptions.SSLError, "no secure connection (certificate or encryption)"),
+        (requests.exceptions.ProxyError, "the proxy cannot be reached"),
+        (requests.TooManyRedirects, "it is redirected without end"),
+        ((requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema), "no valid address"),
+    ):
+        if isinstance(error, kinds):
+            return words
+    if reason := _of_the_system(error):
+        return reason
+    lost = isinstance(error, (requests.ConnectionError, EOFError))
+    return "no connection, or it broke off" if lost else " ".join(str(error).split())
+
+
+def _of_the_system(error: BaseException | None) -> str | None:
+    """What the operating system said, such as `connection refused`, if that is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror.lower()
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
-    address = urlsplit(url)
+    try:
+        address, port = urlsplit(url), urlsplit(url).port
+    except ValueError as error:
+        raise _NotThereError("no valid address") from error
     try:
         with closing(ftplib.FTP(timeout=TIMEOUT)) as ftp:  # its own exit can replace a Ctrl-C
-            ftp.connect(address.hostname or "", address.port or ftplib.FTP_PORT)
+            ftp.connect(address.hostname or "", port or ftplib.FTP_PORT)
             ftp.login(unquote(address.username or ""), unquote(address.password or ""))
             return _retrieve(ftp, unquote(address.path), part, kind)
     except socket.gaierror as error:
@@ -251,7 +359,7 @@ def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
     except ftplib.all_errors as error:  # OSError is one of them
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _BrokenOffError(type(error).__name__) from error
+        raise _BrokenOffError(_in_words(error)) from error
 
 
 def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str | None:
@@ -296,22 +404,30 @@ def _kind(file: File) -> str | None:
 
 def _verify(path: Path, file: File, place: str, digest: str | None) -> None:
     if file.unproved is not None:
+        if file.name.lower().endswith(SUFFIXES):
+            with _damage_names(file, place, path):
+                check(path)
         print(f"{file.name} is taken without a checksum: {file.unproved}", file=sys.stderr)
         return
     kind = _kind(file)
     if kind is None:
-        expected, found = file.contents or "", _contents(path, file, place)
+        with _damage_names(file, place, path):
+            expected, found = file.contents or "", contents_digest(path, file.contents_exclude)
     else:
         expected, found = file.sha256 or file.md5 or "", digest or _digest(path, kind)
     if found != expected:
         raise ChecksumError(file.name, expected, found, place)
 
 
-def _contents(path: Path, file: File, place: str) -> str:
+@contextmanager
+def _damage_names(file: File, place: str, path: Path) -> Iterator[None]:
+    """Name the place that an archive is from instead of its copy at `path`."""
     try:
-        return contents_digest(path, file.contents_exclude)
+        yield
     except ArchiveError as error:
-        raise ArchiveError(str(error).replace(str(path), f"{file.name} from {place}")) from error
+        text = str(error).replace(str(path), f"{file.name} from {place}")
+        mend = "get it again or from another place" if _is_url(place) else f"replace {place}"
+        raise ArchiveError(text.replace(AGAIN, f"nothing was kept; {mend}")) from error
 
 
 def _digest(path: Path, kind: str) -> str:

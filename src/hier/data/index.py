@@ -141,7 +141,8 @@ def _check_superclasses(index: pd.DataFrame, dataset: Dataset) -> None:
     if dataset.superclass and lacking:
         raise MissingSuperclassError(
             f"{dataset.name}: {len(lacking)} classes have no super-class: {_few(lacking)}; "
-            f"mend the archive, or set superclass: false in conf/dataset/{dataset.name}.yaml"
+            f"mend the archive, or set superclass: false in conf/dataset/{dataset.name}.yaml and "
+            "compose again"
         )
 
 
@@ -161,7 +162,7 @@ def _check_counts(index: pd.DataFrame, dataset: Dataset) -> None:
     if wrong:
         raise CountError(
             f"{dataset.name}: {'; '.join(wrong)}; replace the archive, "
-            f"or correct counts in conf/dataset/{dataset.name}.yaml"
+            f"or correct counts in conf/dataset/{dataset.name}.yaml and compose again"
         )
 
 

@@ -1,18 +1,22 @@
 """From verified archives to the index and the image store."""
 
+import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pandas as pd
 
-from hier.config.dataset import Dataset
+from hier.config.dataset import Dataset, Subset
 from hier.data.archive import Budget, unpack
 from hier.data.index import check_index, write_index
 from hier.data.layouts import layout
 from hier.data.store import write_store
 from hier.data.subset import take
-from hier.errors import ConfigError, MissingInputError
+from hier.errors import ConfigError, LayoutError, MissingInputError
 from hier.provenance.atomic import full_disk_is_clear
 
 PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
@@ -28,7 +32,7 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
 
     Raises:
         MissingInputError: `archives` is missing or empty.
-        ArchiveError, LayoutError, ImageError: what the archives hold is bad.
+        ArchiveError, LayoutError, ImageError: what the archives hold is bad, or leads out of them.
         ClassOverlapError, MissingSuperclassError, CountError: a promised fact does not hold.
         ConfigError: `exclude` names an image that does not exist, or `subset` asks too much.
         DiskFullError: no space left.
@@ -47,14 +51,41 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
                     shutil.copyfile(file, unpacked / file.name)
                 else:
                     unpack(file, unpacked, budget)
-        root = _top(unpacked)
-        table = _without(layout(dataset.layout)(root, dataset), dataset)
-        check_index(table, dataset)
-        if dataset.subset is not None:
-            table = take(table, dataset.subset)
-        write_index(write_store(root, table, dataset, store_path), index_path)
+        with _paths_are_the_archives(unpacked, files, dataset):
+            root = _top(unpacked)
+            table = _without(layout(dataset.layout)(root, dataset), dataset)
+            check_index(table, dataset)
+            if dataset.subset is not None:
+                table = take(table, dataset.subset)
+                _say_what_is_smaller(table, dataset.subset)
+            write_index(write_store(root, table, dataset, store_path), index_path)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
+
+
+@contextmanager
+def _paths_are_the_archives(unpacked: Path, files: list[Path], dataset: Dataset) -> Iterator[None]:
+    """Give paths in a LayoutError as they are in the archives, since `unpacked` goes; say the mend."""
+    try:
+        yield
+    except LayoutError as error:
+        text = str(error).replace(f"{unpacked}{os.sep}", "").replace(str(unpacked), "the archive")
+        names = " or ".join(file.name for file in files)
+        place = f"replace {names} where it came from (by hand: downloads/{dataset.name}/), then"
+        raise LayoutError(
+            f"{text}; {'make it anew with' if dataset.generate else place}: "
+            f"hier download --force {dataset.name}"
+        ) from error
+
+
+def _say_what_is_smaller(part: pd.DataFrame, subset: Subset) -> None:
+    sizes = part.groupby(["label", "split"]).size()
+    if fewer := int((sizes < subset.images).sum()):
+        print(
+            f"dataset.subset.images {subset.images}: {fewer} of {len(sizes)} classes (by split) "
+            "have fewer, and give all that they have",
+            file=sys.stderr,
+        )
 
 
 def _top(folder: Path) -> Path:
@@ -71,6 +102,6 @@ def _without(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     if unknown:
         raise ConfigError(
             f"{dataset.name}: exclude names images that do not exist: {', '.join(unknown)}; "
-            f"correct exclude in conf/dataset/{dataset.name}.yaml"
+            f"correct exclude in conf/dataset/{dataset.name}.yaml and compose again"
         )
     return table[~table["image"].isin(dataset.exclude)].reset_index(drop=True)

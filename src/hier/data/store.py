@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hier.config.dataset import Dataset
-from hier.errors import ImageError, MissingInputError, StaleError
+from hier.errors import ImageError, LayoutError, MissingInputError, StaleError
 from hier.progress import progress
 from hier.provenance.atomic import atomic_file
 
@@ -32,6 +32,7 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
 
     Raises:
         ImageError: an image is missing, damaged or cut short.
+        LayoutError: an image's path leads out of `root`, by a link or otherwise.
         DiskFullError: no space left.
     """
     shapes, offsets, end = [], [], 0
@@ -104,6 +105,12 @@ class ImageStore:
 
 
 def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> Pixels:
+    real = (root / image).resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise LayoutError(
+            f"{dataset.name}: image '{image}' (class {class_name}) leads out of the archive, to "
+            f"{real}; is this the right archive?"
+        )
     try:
         with Image.open(root / image) as opened:
             return np.asarray(_shrink(_rgb(opened), dataset.store_size))

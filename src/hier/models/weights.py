@@ -1,6 +1,7 @@
 """Pretrained weights: found, proved by their hash, loaded without running code, fitted to the network."""
 
 import os
+import warnings
 from hashlib import file_digest
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -50,7 +51,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         # weights_only refuses a pickle that wants to run code.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # whatever is wrong is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in whatever way: as a pickle, a zip, a header
         raise WeightsError(
             f"{path} is damaged or holds something else than tensors, which is not loaded; "
@@ -76,7 +78,9 @@ def find_weights(weights: Weights) -> Path:
     if weights.package:
         return _in_package(weights.package, weights.file)
     path = FOLDER / weights.file
-    if not path.exists():
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{path} is a folder or no regular file; put the weights file there")
+    if not path.is_file():
         _fetch(weights)
     return path
 
@@ -97,7 +101,7 @@ def _fetch(weights: Weights) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(FOLDER / f".{weights.file}.lock"):  # trainings begin side by side
-            if not (FOLDER / weights.file).exists():
+            if not (FOLDER / weights.file).is_file():
                 fetch(file, FOLDER, places_of(file, mirrors_of_environment()), FOLDER / ".parts")
     except DownloadError as error:
         raise WeightsError(
@@ -137,13 +141,18 @@ def _prove(path: Path, weights: Weights) -> str:
 
 def _load_npz(network: nn.Module, path: Path) -> None:
     """The upstream files of augreg; NumPy refuses pickles in them, timm knows their names."""
+    load: Any = getattr(network, "load_pretrained", None)
+    if load is None:
+        raise WeightsError(
+            f"{path}: .npz files are only for ViT, and this network is a {type(network).__name__}; "
+            "name the right file in weights.file of conf/backbone/"
+        )
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             for name in arrays.files:
                 arrays[name]  # an object array, which is a pickle, is refused here
-        load: Any = network.load_pretrained
         load(str(path))
-    except Exception as error:  # as above, and a network that reads no such file
+    except Exception as error:  # as above
         raise WeightsError(
             f"{path} is damaged or not of this network ({_first_line(error)}); "
             "name the right file in weights.file of conf/backbone/"

@@ -5,9 +5,10 @@ To add a layout: write `layouts/<name>.py` with
     def read(root: Path, dataset: Dataset) -> pandas.DataFrame
 
 that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
-naming file and line; add its name to LAYOUTS here and to `Dataset.layout`; and give it a tiny
-hand-made archive with the expected rows in tests/data/test_layouts.py (or, for an archive of the
-real shape, in tests/fakes/archives.py and tests/data/test_layouts_paper.py).
+naming file and line; `Row.listed` names them for what `table` refuses. Add its name to LAYOUTS here
+and to `Dataset.layout`; and give it a tiny hand-made archive with the expected rows in
+tests/data/test_layouts.py (or, for an archive of the real shape, in tests/fakes/archives.py and
+tests/data/test_layouts_paper.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from hier.config.dataset import Dataset
+from hier.data.archive import leads_out
 from hier.errors import LayoutError, UnknownNameError
 
 Read = Callable[[Path, Dataset], pd.DataFrame]
@@ -36,6 +38,7 @@ class Row(NamedTuple):
     """One image: path below the root (posix), 0-based class, names, and side of the protocol.
 
     `superclass` holds the names from the root of the tree to the class's parent, joined by `/`.
+    `listed` says where the image is named; it is no column of the table.
     """
 
     image: str
@@ -43,6 +46,10 @@ class Row(NamedTuple):
     class_name: str
     superclass: str | None
     split: str  # train, test, query or gallery
+    listed: str = "the archive"
+
+
+COLUMNS = Row._fields[:-1]
 
 
 def layout(name: str) -> Read:
@@ -58,12 +65,22 @@ def layout(name: str) -> Read:
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None)."""
+    """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None).
+
+    Raises:
+        LayoutError: an image's path is absolute or has `..` in it.
+    """
+    rows = list(rows)
+    for row in rows:
+        if reason := leads_out(row.image):
+            raise LayoutError(
+                f"{row.listed}: image '{row.image}' {reason}; is this the right archive?"
+            )
     columns = list(zip(*rows, strict=True)) or [()] * len(Row._fields)
     return pd.DataFrame(
         {
             name: pd.Series(list(values), dtype="int64" if name == "label" else object)
-            for name, values in zip(Row._fields, columns, strict=True)
+            for name, values in zip(COLUMNS, columns, strict=False)
         }
     )
 
@@ -76,7 +93,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise LayoutError(
             f"{path.name} is missing: expected at {path}; is this the right archive?"
         ) from error
@@ -86,6 +103,12 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line]
 
 
+def number(text: str) -> int | None:
+    """The whole number that `text` is, if it is one of at most 18 digits (which fit into int64)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 def bad_line(path: Path, number: int, line: str, expected: str) -> LayoutError:
     """The error for a line that does not have the expected form."""
-    return LayoutError(f"{path}, line {number}: expected {expected}, found '{line}'")
+    shown = line if len(line) <= 200 else f"{line[:200]}…"
+    return LayoutError(f"{path}, line {number}: expected {expected}, found '{shown}'")

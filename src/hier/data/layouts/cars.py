@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, number, table
 from hier.errors import LayoutError
 
 WHOLE = "cars_annos.mat"
@@ -59,20 +59,20 @@ def _rows(path: Path, field: str, prefix: str, names: list[str]) -> Iterable[Row
     missing = {field, "class"} - set(found.dtype.names or ())
     if missing:
         raise LayoutError(f"{path}: annotations has no field {' or '.join(sorted(missing))}")
-    for number, (file, label) in enumerate(zip(found[field], found["class"], strict=True), start=1):
+    for row, (file, label) in enumerate(zip(found[field], found["class"], strict=True), start=1):
         if not _is_id(label, len(names)):
             raise LayoutError(
-                f"{path}, annotation {number} ({file}): class is '{label}', "
+                f"{path}, annotation {row} ({file}): class is '{label}', "
                 f"expected an id from 1 to {len(names)}"
             )
         index = int(label) - 1
         split = "train" if index < len(names) // 2 else "test"
-        yield Row(f"{prefix}{file}", index, names[index], None, split)
+        yield Row(f"{prefix}{file}", index, names[index], None, split, f"{path}, annotation {row}")
 
 
 def _is_id(value: Any, most: int) -> bool:
     """Whether it is a whole number from 1 to `most`."""
-    return np.ndim(value) == 0 and str(value).isdigit() and 1 <= int(value) <= most
+    return np.ndim(value) == 0 and 1 <= (number(str(value)) or 0) <= most
 
 
 def _names(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, read_lines, table
+from hier.data.layouts import Row, bad_line, number, read_lines, table
 from hier.errors import LayoutError
 
 
@@ -21,16 +21,16 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         LayoutError: metadata missing or bad, an image without a class, or a file not there.
     """
     top = _top(root)
-    names = _read_ids(top / "classes.txt", "<class id> <name>")
+    names = _texts(_read_ids(top / "classes.txt", "<class id> <name>"))
     images = _read_ids(top / "images.txt", "<image id> <file>")
     labels = _read_labels(top / "image_class_labels.txt", names)
     superclasses: dict[int, str] = {}
     if (top / "superclasses.txt").exists():
-        superclasses = _read_ids(top / "superclasses.txt", "<class id> <path>")
+        superclasses = _texts(_read_ids(top / "superclasses.txt", "<class id> <path>"))
     train = set(sorted(names)[: len(names) // 2])
     prefix = PurePosixPath(top.relative_to(root).as_posix()) / "images"
     rows = []
-    for image_id, file in sorted(images.items()):
+    for image_id, (line, file) in sorted(images.items()):
         if PurePosixPath(file).name.startswith("._"):
             continue
         if image_id not in labels:
@@ -45,6 +45,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
                 class_name=names[label].split(".", 1)[-1],
                 superclass=superclasses.get(label),
                 split="train" if label in train else "test",
+                listed=f"{top / 'images.txt'}, line {line}",
             )
         )
     return table(rows)
@@ -55,23 +56,31 @@ def _top(root: Path) -> Path:
     return inner if inner.is_dir() else root
 
 
-def _read_ids(path: Path, form: str) -> dict[int, str]:
-    """Lines `<id> <text>` as a dictionary."""
-    found: dict[int, str] = {}
-    for number, line in read_lines(path):
+def _read_ids(path: Path, form: str) -> dict[int, tuple[int, str]]:
+    """Lines `<id> <text>` as a dictionary of ids to the line's number and its text."""
+    found: dict[int, tuple[int, str]] = {}
+    for at, line in read_lines(path):
         key, _, text = line.partition(" ")
-        if not (key.isascii() and key.isdigit() and text):
-            raise bad_line(path, number, line, form)
-        if int(key) in found:
-            raise LayoutError(f"{path}, line {number}: id {key} occurs twice")
-        found[int(key)] = text
+        found_id = number(key)
+        if found_id is None or not text:
+            raise bad_line(path, at, line, form)
+        if found_id in found:
+            raise LayoutError(f"{path}, line {at}: id {key} occurs twice")
+        found[found_id] = at, text
     return found
+
+
+def _texts(found: dict[int, tuple[int, str]]) -> dict[int, str]:
+    return {key: text for key, (_, text) in found.items()}
 
 
 def _read_labels(path: Path, names: dict[int, str]) -> dict[int, int]:
     labels = {}
-    for image_id, text in _read_ids(path, "<image id> <class id>").items():
-        if not (text.isascii() and text.isdigit() and int(text) in names):
-            raise LayoutError(f"{path}: image {image_id} has class '{text}', not in classes.txt")
-        labels[image_id] = int(text)
+    for image_id, (_, text) in _read_ids(path, "<image id> <class id>").items():
+        label = number(text)
+        if label is None or label not in names:
+            raise LayoutError(
+                f"{path}: image {image_id} has class '{text[:200]}', not in classes.txt"
+            )
+        labels[image_id] = label
     return labels

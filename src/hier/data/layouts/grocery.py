@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, read_lines, table
+from hier.data.layouts import Row, bad_line, number, read_lines, table
 from hier.errors import LayoutError
 
 SIDE = {"train": "gallery", "val": "gallery", "test": "query"}  # of the odd classes
@@ -39,8 +39,8 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     rows = []
     for name, side in SIDE.items():
         path = top / f"{name}.txt"
-        for number, line in read_lines(path):
-            file, label = _parse(path, number, line, classes)
+        for at, line in read_lines(path):
+            file, label = _parse(path, at, line, classes)
             rows.append(
                 Row(
                     image=str(prefix / file),
@@ -48,6 +48,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
                     class_name=classes[label].name,
                     superclass=f"{PurePosixPath(file).parts[1]}/{classes[label].coarse}",
                     split="train" if label % 2 == 0 else side,
+                    listed=f"{path}, line {at}",
                 )
             )
     return table(rows)
@@ -59,23 +60,24 @@ def _top(root: Path) -> Path:
     return root / "dataset" if (root / "dataset").is_dir() or not inner else inner[0]
 
 
-def _parse(path: Path, number: int, line: str, classes: dict[int, _Class]) -> tuple[str, int]:
+def _parse(path: Path, at: int, line: str, classes: dict[int, _Class]) -> tuple[str, int]:
     file, *ids = (part.strip() for part in line.split(","))
-    if len(ids) != 2 or not all(i.isascii() and i.isdigit() for i in ids) or file.count("/") < 2:
-        raise bad_line(path, number, line, "<list>/<department>/…/<file>, <fine id>, <coarse id>")
-    label, coarse = map(int, ids)
+    label, coarse = map(number, ids) if len(ids) == 2 else (None, None)
+    if label is None or coarse is None or len(PurePosixPath(file).parts) < 3:
+        raise bad_line(path, at, line, "<list>/<department>/…/<file>, <fine id>, <coarse id>")
     if label not in classes or classes[label].coarse_id != coarse:
         raise LayoutError(
-            f"{path}, line {number}: class {label} in coarse class {coarse} is not in classes.csv"
+            f"{path}, line {at}: class {label} in coarse class {coarse} is not in classes.csv"
         )
     return file, label
 
 
 def _read_classes(path: Path) -> dict[int, _Class]:
     classes: dict[int, _Class] = {}
-    for number, line in read_lines(path)[1:]:
+    for at, line in read_lines(path)[1:]:
         fields = next(csv.reader([line]))
-        if len(fields) < 4 or not (fields[1].isdigit() and fields[3].isdigit()):
-            raise bad_line(path, number, line, "<name>,<fine id>,<coarse name>,<coarse id>,…")
-        classes[int(fields[1])] = _Class(fields[0], fields[2], int(fields[3]))
+        fine, coarse = (number(fields[1]), number(fields[3])) if len(fields) > 3 else (None, None)
+        if fine is None or coarse is None:
+            raise bad_line(path, at, line, "<name>,<fine id>,<coarse name>,<coarse id>,…")
+        classes[fine] = _Class(fields[0], fields[2], coarse)
     return classes

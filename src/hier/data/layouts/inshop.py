@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, read_lines, table
+from hier.data.layouts import Row, bad_line, number, read_lines, table
 from hier.errors import LayoutError
 
 LIST = "list_eval_partition.txt"
@@ -27,25 +27,26 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             header is another, or a line is bad.
     """
     path = root / "Eval" / LIST if (root / "Eval" / LIST).exists() else root / LIST
-    parsed = [_parse(path, number, line) for number, line in _read_list(path)]
-    labels = {item: label for label, item in enumerate(sorted({item for _, item, _ in parsed}))}
+    parsed = [(at, *_parse(path, at, line)) for at, line in _read_list(path)]
+    labels = {item: label for label, item in enumerate(sorted({row[2] for row in parsed}))}
     superclasses: dict[str, str] = {}
     rows = []
-    for image, item, status in parsed:
+    for at, image, item, status in parsed:
         superclass = superclasses.setdefault(item, "/".join(image.split("/")[1:-2]))
-        rows.append(Row(image, labels[item], item, superclass, status))
+        rows.append(Row(image, labels[item], item, superclass, status, f"{path}, line {at}"))
     return table(rows)
 
 
 def _read_list(path: Path) -> list[tuple[int, str]]:
     """The numbered lines after count and header, which must be as they should."""
     lines = read_lines(path)
-    if not lines or not (lines[0][1].isascii() and lines[0][1].isdigit()):
+    announced = number(lines[0][1]) if lines else None
+    if announced is None:
         raise bad_line(path, *(lines[0] if lines else (1, "")), "the number of images")
-    number, header = lines[1] if len(lines) > 1 else (2, "")
+    at, header = lines[1] if len(lines) > 1 else (2, "")
     if header.split() != HEADER.split():
-        raise bad_line(path, number, header, f"the header '{HEADER}'")
-    if int(lines[0][1]) != len(lines) - 2:
+        raise bad_line(path, at, header, f"the header '{HEADER}'")
+    if announced != len(lines) - 2:
         raise LayoutError(
             f"{path}, line {lines[0][0]}: {lines[0][1]} images are announced, "
             f"{len(lines) - 2} are listed; is the file cut short?"

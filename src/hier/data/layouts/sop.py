@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, read_lines, table
+from hier.data.layouts import Row, bad_line, number, read_lines, table
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 HEADER = "image_id class_id super_class_id path"
@@ -28,9 +28,10 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     names: dict[int, tuple[str, str]] = {}
     rows = []
     for split, name in LISTS.items():
-        for label, file in _read_list(top / name):
+        for at, label, file in _read_list(top / name):
             product, superclass = names.setdefault(label, _names(file))
-            rows.append(Row(str(prefix / file), label, product, superclass, split))
+            listed = f"{top / name}, line {at}"
+            rows.append(Row(str(prefix / file), label, product, superclass, split, listed))
     return table(rows)
 
 
@@ -45,22 +46,22 @@ def _names(file: str) -> tuple[str, str]:
     return path.stem.rpartition("_")[0], path.parts[0].removesuffix("_final")
 
 
-def _read_list(path: Path) -> list[tuple[int, str]]:
-    """0-based class and file of every line."""
+def _read_list(path: Path) -> list[tuple[int, int, str]]:
+    """Number, 0-based class and file of every line."""
     lines = read_lines(path)
-    number, header = lines[0] if lines else (1, "")
+    at, header = lines[0] if lines else (1, "")
     if header.split() != HEADER.split():
-        raise bad_line(path, number, header, f"the header '{HEADER}'")
-    return [_parse(path, number, line) for number, line in lines[1:]]
+        raise bad_line(path, at, header, f"the header '{HEADER}'")
+    return [(at, *_parse(path, at, line)) for at, line in lines[1:]]
 
 
-def _parse(path: Path, number: int, line: str) -> tuple[int, str]:
+def _parse(path: Path, at: int, line: str) -> tuple[int, str]:
     *ids, file = line.split(maxsplit=3)
-    numeric = len(ids) == 3 and all(i.isascii() and i.isdigit() and int(i) > 0 for i in ids)
+    numeric = len(ids) == 3 and all(number(i) for i in ids)
     if not numeric or file.count("/") != 1 or not all(_names(file)):
         raise bad_line(
             path,
-            number,
+            at,
             line,
             "<image id> <class id> <super-class id> <super-class>_final/<product id>_<number>.JPG",
         )

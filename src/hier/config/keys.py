@@ -1,0 +1,99 @@
+"""Which keys the schema knows, those included that the files in conf/ leave at their defaults."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from hier.config.dataset import Dataset
+from hier.config.run import Run
+
+Model = type[BaseModel]
+
+
+def knows(run: dict[str, Any], key: str) -> bool:
+    """Whether the schema has the dotted `key` for a composed run (with its dataset's settings).
+
+    Of a group that is null, such as the head of a pretrained network, it has none.
+    """
+    first, *rest = key.split(".")
+    if first == "dataset":
+        return bool(rest) and _knows(Dataset, run.get("dataset"), rest)
+    return first != "method" and _knows(Run, run, [first, *rest])
+
+
+def keys(run: dict[str, Any]) -> set[str]:
+    """Every key for which `knows` holds."""
+    own = {key for key in _keys(Run, run) if key.split(".")[0] not in ("dataset", "method")}
+    return own | {f"dataset.{key}" for key in _keys(Dataset, run.get("dataset"))}
+
+
+def siblings(model: Model, location: Iterable[Any]) -> list[str]:
+    """The keys that may stand where an error's location ends."""
+    kinds: list[Any] = [model]
+    for part in [*location][:-1]:
+        kinds = [member for kind in kinds for inner in _inside(kind, part) for member in _of(inner)]
+    return [name for kind in kinds if _is_model(kind) for name in kind.model_fields]
+
+
+def did_you_mean(name: str, known: Iterable[str], alike: float = 0.7) -> str:
+    """`; did you mean …?`, or nothing where no known name is near."""
+    near = [found for found in get_close_matches(name, [*known], 1, alike) if found != name]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _knows(kind: Any, value: Any, parts: list[str]) -> bool:
+    for model in _models(kind, value):
+        if parts[0] not in model.model_fields:
+            continue
+        inner = value.get(parts[0], {})
+        if not parts[1:] or _knows(model.model_fields[parts[0]].annotation, inner, parts[1:]):
+            return True
+    return False
+
+
+def _keys(kind: Any, value: Any) -> Iterator[str]:
+    for model in _models(kind, value):
+        for name, field in model.model_fields.items():
+            yield name
+            yield from (f"{name}.{key}" for key in _keys(field.annotation, value.get(name, {})))
+
+
+def _models(kind: Any, value: Any) -> Iterator[Model]:
+    """The models that a mapping can be of; its `name` says which, where each has its own."""
+    if not isinstance(value, dict):
+        return
+    for member in _of(kind):
+        if _is_model(member) and (not _tags(member) or value.get("name") in (*_tags(member), None)):
+            yield member
+
+
+def _inside(kind: Any, part: Any) -> list[Any]:
+    """What stands below `part` of a model, mapping or list; the name of a union's member is itself."""
+    if not _is_model(kind):
+        return [*get_args(kind)[-1:]] if get_origin(kind) in (dict, list) else []
+    if part in kind.model_fields:
+        return [kind.model_fields[part].annotation]
+    return [kind] if part in _tags(kind) else []
+
+
+def _tags(model: Model) -> tuple[Any, ...]:
+    annotation: Any = (
+        model.model_fields["name"].annotation if "name" in model.model_fields else None
+    )
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _of(kind: Any) -> list[Any]:
+    """The members of a union, annotated or not."""
+    if get_origin(kind) is Annotated:
+        return _of(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [member for part in get_args(kind) for member in _of(part)]
+    return [kind]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
