@@ -40,7 +40,7 @@ smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up 
 	@PYTHONPATH=tests python -m fakes.smoke .smoke
 
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
-	@pytest --cov --cov-report=term:skip-covered
+	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@ruff check . && ruff format --check --quiet . && mypy

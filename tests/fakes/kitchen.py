@@ -70,7 +70,9 @@ LARDER = {"b": b"beans", "sub/a": b"apples"}
 def furnish(folder, monkeypatch):
     """Go to `folder`, put the code there, and let the kitchen's stages be the only ones."""
     monkeypatch.chdir(folder)
-    for name in list(pipeline.STAGES):
+    for name in reversed(
+        list(pipeline.STAGES)
+    ):  # undone from the last to the first, so in their order
         monkeypatch.delitem(pipeline.STAGES, name)
     for stage in STAGES:
         monkeypatch.setitem(pipeline.STAGES, stage.name, stage)

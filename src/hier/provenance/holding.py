@@ -5,7 +5,6 @@ says who holds it and which engine called.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,10 +116,13 @@ def _lives(known: dict[str, Any]) -> bool:
 def _engine(process: psutil.Process) -> str | None:
     """The engine that a process is, or None."""
     try:
-        words = [os.path.basename(word) for word in process.cmdline()[:3]]  # noqa: PTH119
+        words = process.cmdline()
     except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
         return None
-    return next((name for name in ENGINES if name in words), None)
+    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -m`
+        words = words[2:] if words[1:2] == ["-m"] else words[1:]
+    name = Path(words[0]).name if words else ""
+    return name if name in ENGINES else None
 
 
 def _in_words(job: str) -> str:

@@ -71,9 +71,11 @@ class Ledger:
         """
         entry = self.entry(job)
         if entry is None:
-            return None
+            return self._taken_out(job, record, hasher)
         try:
-            named = _by_path(entry["outs"])[str(job.record)]
+            named = _by_path(entry["outs"]).get(str(job.record))
+            if named is None:  # of a time when records were no outputs, or edited
+                return self._not_committed(job, entry)
             if record is not None and named == _as_dvc(hasher(job.record).as_dict()):
                 return _difference(entry, job, record, named)
             if (cached := cache_file(named["md5"])).exists():
@@ -87,11 +89,12 @@ class Ledger:
             return f"{self.lock} has an entry {job.name} that is none"
         except TamperedError as error:
             return str(error)
-        if self.committed is not None and self.committed.get(job.name) != entry:
-            return (
-                f"{self.lock} has an entry {job.name} that no record proves and git does not have"
-            )
-        return None
+        return self._not_committed(job, entry)
+
+    def _not_committed(self, job: Job, entry: Entry) -> str | None:
+        if self.committed is None or self.committed.get(job.name) == entry:
+            return None
+        return f"{self.lock} has an entry {job.name} that no record proves and git does not have"
 
     def names(self, job: Job, hasher: Hasher) -> bool:
         """Whether the entry of a job is of the record in the workspace."""
@@ -99,6 +102,15 @@ class Ledger:
         if entry is None or not job.record.exists():
             return False
         return self.digest(job, str(job.record)) == _as_dvc(hasher(job.record).as_dict())
+
+    def _taken_out(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
+        """Whether git's last commit has an entry of this very record that the file lacks."""
+        if record is None or self.committed is None or job.name not in self.committed:
+            return None
+        was = _by_path(self.committed[job.name]["outs"]).get(str(job.record))
+        if was != _as_dvc(hasher(job.record).as_dict()):
+            return None
+        return f"{self.lock} lacks its entry {job.name}, which git's last commit has"
 
     @cached_property
     def committed(self) -> dict[str, Entry] | None:

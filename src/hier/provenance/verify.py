@@ -30,8 +30,7 @@ from hier.provenance.record import of_other_settings, read_record
 from hier.stages.inputs import read_metrics, reading
 
 GRADES = (
-    "identical", "within tolerance", "out of tolerance", "stale", "tampered", "not run",
-    "not pulled", "no data", "no reference",
+    "identical", "within tolerance", "out of tolerance", "not run", "no data", "no reference",
 )  # fmt: skip
 PAPER = Path(EXPECTED) / "paper.csv"
 PAPER_NAMES = {

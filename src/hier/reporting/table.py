@@ -110,8 +110,9 @@ def best_in_words(cells: pd.DataFrame) -> list[str]:
 def counts_in_words(cells: pd.DataFrame) -> str:
     """How many cells have which grade."""
     counts = cells["grade"].value_counts()
+    grades = [*GRADES, *sorted(set(counts.index) - set(GRADES))]  # those of the ledger come last
     return f"{len(cells)} cells: " + ", ".join(
-        f"{counts[grade]} {grade}" for grade in GRADES if grade in counts
+        f"{counts[grade]} {grade}" for grade in grades if grade in counts
     )
 
 
