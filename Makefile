@@ -50,6 +50,8 @@ format: $(INSTALLED) ## format the code
 
 expected: reproduce ## rebuild a suite and record its results as the expected ones
 	@hier verify --update-expected
+	@snakemake --cores $(CORES) --quiet rules host reason
+	@hier verify
 
 install: $(INSTALLED) ## make .venv from requirements.lock
 
