@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from hashlib import sha256
-from itertools import cycle
 from pathlib import Path
 
 import psutil
@@ -23,7 +22,7 @@ KILLS = int(os.environ.get("HIER_KILLS", "3"))
 TERMS = int(os.environ.get("HIER_TERMS", "1"))
 SEED = int(os.environ.get("HIER_KILL_SEED", "0"))
 RUN = "smoke-hier-test_resnet-16-s0"
-OVERRIDES = "methods=[hier] runs.*.schedule.epochs=12"
+OVERRIDES = "methods=[hier] runs.*.schedule.epochs=30"
 STAGES = {
     "download": "smoke", "prepare": "smoke", "train": RUN, "embed": RUN, "evaluate": RUN,
 }  # fmt: skip
@@ -85,59 +84,65 @@ def started(project, command):
 
 def at_work(project, stage):
     """The process that runs a stage in the project, or None."""
+    command = ["hier", stage, STAGES[stage]]
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = [Path(word).name for word in process.info["cmdline"] or ()]
-        if process.info["cwd"] == str(project.folder) and words[1:4] == [
-            "hier",
-            stage,
-            STAGES[stage],
-        ]:
+        if process.info["cwd"] == str(project.folder) and words[1:4] == command:
             return process
     return None
 
 
-def kill_once(project, rng, stage, engine, target, number):
-    """Start an engine, and kill it or the stage that it runs after a random time; says when."""
+def kill(project, rng, stage, engine, target, number):
+    """Start an engine, and kill it or the stage that it runs after a random time.
+
+    Gives the seconds from the stage's start to the kill, or None where it had ended before.
+    """
     forget(project, stage)
     process = started(project, ENGINES[engine])
-    wanted = time.monotonic() + 60
-    inner = None
-    while inner is None and process.poll() is None and time.monotonic() < wanted:
+    inner, give_up = None, time.monotonic() + 90
+    while inner is None and process.poll() is None and time.monotonic() < give_up:
         inner = at_work(project, stage) if engine != "hier run" else psutil.Process(process.pid)
         time.sleep(0.02)
-    if inner is None:
-        process.wait()
-        return "ended before it could be killed"
-    delay = rng.uniform(0, 8 if stage == "train" else 2.5)
+    delay = rng.uniform(0, 9 if stage == "train" else 2.5)
     time.sleep(delay)
-    victim = psutil.Process(process.pid) if target == "engine" else inner
     try:
+        victim = inner if target == "stage" else psutil.Process(process.pid)
+        assert victim is not None
         victim.send_signal(number)
-    except psutil.NoSuchProcess:
-        process.wait()
-        return "had ended"
+    except (psutil.NoSuchProcess, AssertionError):
+        delay = None
     process.wait(120)
-    return f"{delay:.1f} s after its start"
+    return delay
+
+
+def seconds_lost(project):
+    """Seconds of training since the last checkpoint; 0 where there is none."""
+    written = [path.stat().st_mtime for path in project.path(".checkpoints").rglob("*.pt")]
+    return time.time() - max(written) if written else 0
 
 
 def test_every_kill_is_recovered_from_by_one_command(project):
-    """Some 25 s for each kill on two cores: the stage begins, is killed, and everything is made
-    whole again by `make reproduce`; that is what it has to prove."""
+    """Some 25 s for each kill on two cores: a stage begins, is killed or its engine is, and
+    everything is made whole again by `make reproduce`; that is what it has to prove."""
     rng = random.Random(SEED)
     undisturbed = artifacts(project)
     signals = [signal.SIGKILL] * KILLS + [signal.SIGTERM] * TERMS
     rng.shuffle(signals)
-    cases = cycle(
-        [(s, e, t) for t in ("engine", "stage") for e in ENGINES for s in ("train", *STAGES)]
-    )
-    chosen = [next(cases) for _ in range(10_000)][: len(STAGES) * 60]
-    rng.shuffle(chosen)
-    for number, (stage, engine, target) in zip(signals, chosen, strict=False):
-        when = kill_once(project, rng, stage, engine, target, number)
-        what = f"{number.name} of the {target} in {stage} under {engine}, {when}"
-        print(what, flush=True)
-        done = project.run(*RECOVER, check=False)
-        assert done.returncode == 0, f"{what}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-        assert artifacts(project) == undisturbed, what
-        assert not list(project.folder.rglob(".*.part")), what
-        assert all(at_work(project, s) is None for s in STAGES), what
+    cases = [(s, e, t) for t in ("engine", "stage") for e in ENGINES for s in ("train", *STAGES)]
+    while signals:
+        for stage, engine, target in rng.sample(cases, len(cases)):
+            number = signals[-1]
+            delay = kill(project, rng, stage, engine, target, number)
+            lost = seconds_lost(project) if target == "stage" else 0
+            done = project.run(*RECOVER, check=False)
+            what = f"{number.name} of the {target} in {stage} under {engine} after {delay} s"
+            assert done.returncode == 0, f"{what}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+            assert artifacts(project) == undisturbed, what
+            assert not list(project.folder.rglob(".*.part")), what
+            assert all(at_work(project, s) is None for s in STAGES), what
+            if delay is not None:
+                print(f"{len(signals)} left: {what}; {lost:.1f} s lost", flush=True)
+                assert lost < 5, what  # a checkpoint after each step, and the time to notice
+                signals.pop()
+            if not signals:
+                break
