@@ -231,7 +231,9 @@ def verify(deep: bool, rerun: int | None, seed: int, as_json: bool, update_expec
 
     suite = load()
     if update_expected:
-        click.echo(f"wrote {record_expected(suite)}; the table is made anew by: snakemake --cores all")
+        click.echo(
+            f"wrote {record_expected(suite)}; the table is made anew by: snakemake --cores all"
+        )
         return
     if rerun:
         rerun_runs(suite, rerun, seed, partial(click.echo, err=as_json))

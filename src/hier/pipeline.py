@@ -154,8 +154,8 @@ STAGES: dict[str, Stage] = {
             outputs=(TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX),
             params=("suite", "datasets", "runs"),
             code=(
-                "provenance/verify.py", "reporting/layout.py", "reporting/table.py",
-                "stages/inputs.py",
+                "provenance/figures.py", "provenance/verify.py", "reporting/layout.py",
+                "reporting/table.py", "stages/inputs.py",
             ),
             packages=("pandas",),
         ),
@@ -166,7 +166,9 @@ STAGES: dict[str, Stage] = {
             gathers=(HISTORY, METRICS),
             outputs=(PAGE,),
             params=("suite", "datasets", "runs"),
-            code=("provenance/verify.py", "reporting", "stages/inputs.py"),
+            code=(
+                "provenance/figures.py", "provenance/verify.py", "reporting", "stages/inputs.py",
+            ),
             packages=("jinja2", "matplotlib", "pandas"),
         ),
     )

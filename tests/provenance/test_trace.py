@@ -16,10 +16,8 @@ from safetensors.numpy import save_file
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
 from hier.config.params import raw
 from hier.pipeline import job
-from hier.provenance.figures import figures
 from hier.provenance.record import recorded, sealed
 from hier.provenance.trace import metadata_of, trace
-from hier.provenance.verify import figures as figures_of_verify
 from hier.reporting.trace import _quoted, dot
 
 pytestmark = [
@@ -264,11 +262,6 @@ def test_it_takes_less_than_a_second_and_loads_nothing_heavy(project):
         taken.append(time.perf_counter() - started)
     assert out.splitlines()[-1] == "[]"
     assert min(taken) < 1
-
-
-def test_figures_bear_the_names_of_the_table(project):
-    metrics = json.loads(project.path(f"runs/{HIER}/metrics.json").read_text())
-    assert figures(metrics) == figures_of_verify(metrics)
 
 
 # Below: archives that were fetched and weights, in a ledger that is made up.

@@ -23,7 +23,7 @@ def by_snakemake(new_project):
 @pytest.fixture(scope="module")
 def by_dvc(new_project):
     project = new_project("dvc")
-    project.run("hier", "compose", *SUITE)
+    project.run("hier", "compose", *SUITE, "runtime.workers=2")
     project.run("dvc", "repro")
     project.commit("results")
     return project
@@ -42,16 +42,18 @@ def artifacts(project):
 
 
 def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
-    """Runs both engines over the smoke suite, some 40 s each on two cores."""
+    """Runs both engines over the smoke suite, some 40 s each on two cores; Snakemake without
+    loader workers and DVC with two."""
     made = artifacts(by_snakemake)
     assert len(made) == 1 + 2 + 2 * 5 + 6
     assert made == artifacts(by_dvc)
 
 
 def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_snakemake):
-    """Runs the smoke suite once more, in one process for all stages: some 10 s."""
+    """Runs the smoke suite once more, in one process for all stages and with one loader
+    worker: some 10 s."""
     project = new_project("neither")
-    project.run("hier", "compose", *SUITE)
+    project.run("hier", "compose", *SUITE, "runtime.workers=1")
     project.run("hier", "run", "--jobs", "2")
     assert artifacts(project) == artifacts(by_snakemake)
     said = project.run("snakemake", "--cores", "2", "--dry-run")

@@ -28,6 +28,7 @@ def keep(job: Job, hasher: Hasher) -> None:
             shutil.rmtree(FOLDER / job.name, ignore_errors=True)
             return
         hasher.same_bytes(path)
+        hasher.same_bytes(kept, as_=path)
 
 
 def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:

@@ -25,6 +25,7 @@ from hier.config.suite import Suite
 from hier.errors import DamagedInputError, MissingInputError
 from hier.pipeline import EXPECTED, METRICS, STAGES, job, no_data
 from hier.provenance.atomic import atomic_file
+from hier.provenance.figures import figures
 from hier.provenance.hashing import hash_file
 from hier.provenance.record import of_other_settings, read_record
 from hier.stages.inputs import read_metrics, reading
@@ -109,14 +110,6 @@ def record_expected(suite: Suite) -> Path:
 def expected_path(suite: Suite) -> Path:
     """The committed table of what the reference run gave."""
     return Path(EXPECTED) / f"{suite.suite}.csv"
-
-
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """The figures of a metrics file, in percent, by the names of the table's columns."""
-    named = {f"R@{k}": share for k, share in metrics["recall"].items()}
-    named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
-    named["MAP@R"] = metrics["map_at_r"]
-    return {name: 100 * share for name, share in named.items()}
 
 
 def _best_on_test(metrics: dict[str, Any]) -> dict[str, float]:

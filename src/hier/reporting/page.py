@@ -11,6 +11,9 @@ from hier.provenance.verify import GRADES
 from hier.reporting.curves import training_curves
 from hier.reporting.table import best_in_words, counts_in_words, wide
 
+# Of a run's settings, what changes no figure: two machines give the same page.
+CHANGE_NOTHING = {"runtime": {"workers"}}
+
 
 def render(
     suite: Suite,
@@ -32,7 +35,7 @@ def render(
             "name": name,
             "metrics": metrics[name],
             "curves": training_curves(histories[name]) if len(histories[name]) else "",
-            "settings": yaml.safe_dump(run.model_dump(), sort_keys=False),
+            "settings": yaml.safe_dump(run.model_dump(exclude=CHANGE_NOTHING), sort_keys=False),
         }
         for name, run in suite.runs.items()
         if name in metrics

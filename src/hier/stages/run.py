@@ -128,6 +128,6 @@ def _run_chain(chain: list[tuple[str, str]]) -> tuple[int, str | None]:
             with held(work):
                 if not current(work, params):
                     _work(work, params)
-        except HierError as error:
+        except (HierError, OSError) as error:
             return done, f"{name} {key}: {error}"
     return len(chain), None
