@@ -1,6 +1,10 @@
 """Snakemake and DVC give the same bytes, and each accepts what the other made."""
 
 import json
+import os
+import random
+import shutil
+from copy import copy
 from hashlib import sha256
 
 import pytest
@@ -137,6 +141,44 @@ def test_dvc_accepts_what_snakemake_made_once_adopted(by_snakemake):
     assert "Running stage" not in said
     assert said.count("didn't change, skipping") == 10
     assert by_snakemake.path("dvc.lock").read_bytes() == lock
+
+
+def has_nothing_to_do(project):
+    said = project.run("snakemake", "--cores", "2", "--dry-run")
+    assert "Nothing to be done" in said.stdout + said.stderr
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path):
+    """Push, clone, pull and eight looks of the engines: some 25 s."""
+    by_dvc.run("dvc", "remote", "add", "--local", "--default", "shelf", str(tmp_path / "shelf"))
+    by_dvc.run("dvc", "push", "--quiet")
+    clone = copy(by_dvc)
+    clone.folder = tmp_path / "clone"
+    by_dvc.run("git", "clone", "--quiet", ".", str(clone.folder))
+
+    # From hashes alone: nothing is here, and every job is vouched for by dvc.lock.
+    known = json.loads(clone.run("hier", "verify", "--json").stdout)
+    assert known["jobs"] == []
+    assert {cell["grade"] for cell in known["cells"]} == {"not pulled"}
+
+    shutil.copy(by_dvc.path(".dvc/config.local"), clone.path(".dvc"))
+    clone.run("dvc", "pull", "--quiet")
+    assert "10 stages are current, 0 are stale" in clone.run("hier", "restore").stdout
+    has_nothing_to_do(clone)
+    assert artifacts(clone) == artifacts(by_dvc)
+
+    rng = random.Random(0)
+    for path in (p for p in clone.folder.rglob("*") if ".git" not in p.parts):
+        os.utime(path, (rng.randrange(10**9),) * 2)
+    has_nothing_to_do(clone)  # Snakemake restores by itself
+    for path in (p for p in clone.folder.rglob("*") if ".git" not in p.parts):
+        os.utime(path, (rng.randrange(10**9),) * 2)
+    assert "10 stages are current, 0 are stale" in clone.run("hier", "restore").stdout
+    has_nothing_to_do(clone)
+    said = clone.run("dvc", "repro").stdout
+    assert said.count("didn't change, skipping") == 10
+    assert json.loads(clone.run("hier", "verify", "--json").stdout)["jobs"] == []
 
 
 def test_a_sweep_with_dvc_exp_run(by_dvc):
