@@ -1,9 +1,9 @@
 """The suite table1 against the settings of the released scripts, copied here by hand."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -213,20 +213,17 @@ def test_the_authors_later_advice_is_taken_unless_the_protocol_is_official(table
 
 
 def test_hier_plan_shows_it_within_ten_seconds():
-    """The better of two tries: what else runs on this machine is no part of it."""
+    """Ten seconds on two cores, which it uses both: in seconds of CPU, since what else runs on this
+    machine is no part of it."""
     code = (
         "import sys; from hier.cli import main; sys.argv = ['hier', 'plan', 'suite=table1']; main()"
     )
-    seconds = []
-    for _ in range(2):
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        seconds.append(time.monotonic() - started)
-        assert done.returncode == 0, done.stderr
-        assert "124" in done.stdout
-        if seconds[-1] < 10:
-            break
-    assert min(seconds) < 10
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "124" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20

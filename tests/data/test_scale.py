@@ -18,13 +18,14 @@ from hier.generators import numpy_generator
 CONF = Path(__file__).parents[2] / "conf/dataset"
 
 PROGRAM = """
-    import json, resource, sys, time
+    import json, sys, time
     from pathlib import Path
 
     import numpy as np
     import pandas as pd
     import yaml
 
+    from hier.provenance.machine import peak_memory
     from hier.config.dataset import Dataset
     from hier.config.run import Sampler
     from hier.data.index import check_index, read_index, write_index
@@ -79,7 +80,7 @@ PROGRAM = """
         "kinds": int(kinds.max()) + 1,
         "classes": int((sizes > 0).sum()),
         "seconds": seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_memory()["process_bytes"] >> 20,
     }))
 """
 
