@@ -1,21 +1,27 @@
+"""Files of a dataset, from whichever place has them, verified before they are used."""
+
 import errno
 import hashlib
 import io
 import os
-import re
 import socket
-import socketserver
 import tarfile
-import threading
 import zipfile
-from contextlib import contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from hier.config.dataset import Counts, Dataset, File, Generate, Source
+from fakes.transfers import (
+    GOOD,
+    a_file,
+    fetched,
+    folder_with,
+    listing,
+    nothing_arrived,
+    nothing_left,
+    sha256,
+)
+from hier.config.dataset import File, Generate
 from hier.data.download import download
 from hier.data.fetch import contents_digest, fetch, mirrors_of_environment, places_of
 from hier.errors import (
@@ -28,196 +34,7 @@ from hier.errors import (
 )
 
 ROOT = Path(__file__).parents[2]
-GOOD = b"the real archive"
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-def a_file(name="data.tgz", content=GOOD, **values):
-    return File(name=name, **({"sha256": sha256(content)} | values))
-
-
-def fetched(*sources, mirrors=(), **values):
-    return Dataset(
-        name="tiny",
-        layout="cub",
-        sources=[Source(files=list(files)) for files in sources],
-        mirrors=list(mirrors),
-        superclass=False,
-        counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
-        store_size=8,
-        ks=[1],
-        **values,
-    )
-
-
-def folder_with(path, **files):
-    path.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (path / name.replace("_", ".")).write_bytes(content)
-    return path
-
-
-def listing(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture(autouse=True)
-def no_mirror_of_the_user_and_no_waiting(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hier.data.fetch.FIRST_WAIT", 0)
-    monkeypatch.delenv("HIER_MIRROR", raising=False)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out/archive"
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server of the folder `served`; yields the folder, its address and the requests."""
-    requests = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, form, *args):
-            requests.append(self.path)
-
-    served = folder_with(tmp_path / "served")
-    with serving(ThreadingHTTPServer, partial(Handler, directory=str(served))) as port:
-        yield served, f"http://127.0.0.1:{port}", requests
-
-
-@contextmanager
-def serving(kind, handler):
-    with kind(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class Script:
-    """What a server answers, request by request, and what it was asked.
-
-    A step is a status to answer with, or how many bytes to send before breaking off; after the
-    last step all goes well. `asked` holds the first byte of each request.
-    """
-
-    def __init__(self):
-        self.content, self.steps, self.asked = BIG, [], []
-        self.ranges, self.shift = True, 0  # can it begin in the middle; how far beside it does
-        self.url = ""
-
-    def next(self, start):
-        self.asked.append(start)
-        return self.steps.pop(0) if self.steps else len(self.content)
-
-
-BIG = bytes(i * i % 251 for i in range(300_000))
-PART = Path("downloads/tiny/data.tgz.part")
-STATUS = range(100, 600)
-
-
-@pytest.fixture
-def web():
-    script = Script()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, form, *args):
-            pass
-
-        def do_GET(self):
-            found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(found[1]) if found else 0
-            step = script.next(start)
-            if step in STATUS:
-                return self.answer(step, b"")
-            start -= script.shift
-            if start >= len(script.content) and script.ranges:
-                return self.answer(416, b"")
-            if not found or not script.ranges:
-                return self.answer(200, script.content, step)
-            extent = f"bytes {start}-{len(script.content) - 1}/{len(script.content)}"
-            return self.answer(206, script.content[start:], step, extent)
-
-        def answer(self, status, body, most=None, extent=None):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            if extent:
-                self.send_header("Content-Range", extent)
-            self.end_headers()
-            self.wfile.write(body[:most])
-
-    with serving(ThreadingHTTPServer, Handler) as port:
-        script.url = f"http://127.0.0.1:{port}/data.tgz"
-        yield script
-
-
-@pytest.fixture
-def ftp():
-    script = Script()
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self):
-            self.start, self.data = 0, None
-            self.say("220 hello")
-            while line := self.rfile.readline().decode().strip():
-                command, _, argument = line.partition(" ")
-                getattr(self, f"on_{command.lower()}", self.on_user)(argument)
-
-        def say(self, line):
-            self.wfile.write(f"{line}\r\n".encode())
-
-        def on_user(self, argument):
-            self.say("200 yes")
-
-        def on_size(self, argument):
-            self.say(f"213 {len(script.content)}")
-
-        def on_rest(self, argument):
-            if script.ranges:
-                self.start = int(argument)
-                self.say("350 go on")
-            else:
-                self.data.close()
-                self.say("502 not implemented")
-
-        def on_pasv(self, argument):
-            self.data = socket.create_server(("127.0.0.1", 0))
-            port = self.data.getsockname()[1]
-            self.say(f"227 here (127,0,0,1,{port // 256},{port % 256})")
-
-        def on_retr(self, argument):
-            step = script.next(self.start)
-            with self.data, self.data.accept()[0] as connection:
-                if step in STATUS:
-                    return self.say(f"{step} no")
-                self.say("150 comes")
-                connection.sendall(script.content[self.start :][:step])
-            return self.say("226 done" if step else "426 cut")
-
-    with serving(socketserver.ThreadingTCPServer, Handler) as port:
-        script.url = f"ftp://127.0.0.1:{port}/data.tgz"
-        yield script
-
-
-def nothing_left(out):
-    """Neither the destination nor anything beside it but the word that there is no data."""
-    beside = {path.name for path in out.parent.iterdir()} if out.parent.exists() else set()
-    return beside <= {"no-data.txt"}
-
-
-def nothing_arrived(folder):
-    """No file but parts, which are never taken for whole."""
-    return all(path.suffix == ".part" for path in folder.rglob("*") if path.is_file())
+pytestmark = pytest.mark.usefixtures("from_here_alone")
 
 
 class TestFolders:
@@ -489,205 +306,6 @@ class TestAddresses:
             download(fetched([a_file(url="ftp://127.0.0.1:9/a.tgz")]), out)
 
 
-def big(url, **values):
-    return fetched([a_file(content=BIG, url=url, **values)])
-
-
-@pytest.fixture(params=["web", "ftp"])
-def either(request):
-    return request.getfixturevalue(request.param)
-
-
-class TestBrokenTransfers:
-    def test_goes_on_where_it_broke_off(self, either, out):
-        either.steps = [100_000, 50_000]
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert either.asked == [0, 100_000, 150_000]
-        assert not PART.exists()
-
-    def test_an_end_before_the_promised_length_is_no_end(self, either, out):
-        """Of a file without a checksum nothing else would tell."""
-        either.steps = [100_000] + [0] * 5
-        with pytest.raises(NoDataError, match=r"data\.tgz: the transfer broke off \(5 tries\)"):
-            download(fetched([File(name="data.tgz", url=either.url, unproved="none")]), out)
-        assert either.asked == [0] + [100_000] * 5
-        assert nothing_left(out)
-
-    def test_tries_that_bring_something_do_not_count(self, either, out):
-        either.steps = [10_000, 0, 0, 0, 0] * 3
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert len(either.asked) == 16
-
-    def test_a_part_of_an_earlier_run_is_gone_on_with(self, either, out):
-        either.steps = [100_000] + [0] * 5
-        with pytest.raises(NoDataError):
-            download(big(either.url), out)
-        assert nothing_left(out)
-        assert PART.read_bytes() == BIG[:100_000]
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert either.asked[-1] == 100_000
-        assert not PART.exists()
-
-    def test_a_part_of_one_address_is_gone_on_with_at_another(self, web, ftp, out):
-        web.steps = [100_000, 404]
-        download(big(web.url, alternates=[ftp.url]), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert (web.asked, ftp.asked) == ([0, 100_000], [100_000])
-
-    def test_without_a_checksum_two_addresses_are_not_mixed(self, web, ftp, out):
-        folder_with(PART.parent)
-        PART.with_name("data.bin.part").write_bytes(b"of an earlier run")
-        web.steps, ftp.content = [100_000, 404], BIG[::-1]
-        file = File(name="data.bin", url=web.url, alternates=[ftp.url], unproved="none")
-        download(fetched([file]), out)
-        assert listing(out) == {"data.bin": BIG[::-1]}
-        assert (web.asked, ftp.asked) == ([0, 100_000], [0])
-
-    def test_a_part_goes_when_a_folder_has_the_whole(self, either, out, tmp_path):
-        either.steps = [100_000] + [0] * 5
-        with pytest.raises(NoDataError):
-            download(big(either.url), out)
-        assert PART.exists()
-        mirror = folder_with(tmp_path / "mirror", data_tgz=BIG)
-        download(fetched([a_file(content=BIG)], mirrors=[str(mirror)]), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert not PART.exists()
-
-    def test_a_part_with_other_content_fails_and_goes(self, either, out):
-        folder_with(PART.parent)
-        PART.write_bytes(b"x" * 100_000)
-        with pytest.raises(ChecksumError):
-            download(big(either.url), out)
-        assert either.asked == [100_000]
-        assert not PART.exists()
-        assert nothing_left(out)
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-
-    def test_wrong_content_fails_and_goes(self, either, out):
-        either.content = BIG[:-1] + b"x"
-        with pytest.raises(ChecksumError, match=rf"found {sha256(either.content)}"):
-            download(big(either.url), out)
-        assert not PART.exists()
-        assert nothing_left(out)
-
-    @pytest.mark.parametrize("size", [len(BIG), len(BIG) + 9])
-    def test_a_part_that_is_too_long_is_begun_anew(self, either, out, size):
-        folder_with(PART.parent)
-        PART.write_bytes(b"x" * size)
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-
-    def test_a_server_that_cannot_begin_in_the_middle(self, either, out):
-        either.ranges = False
-        either.steps = [100_000, 50_000]
-        download(big(either.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert not PART.exists()
-
-    def test_a_server_without_ranges_that_breaks_off_at_will_is_given_up(self, web, out):
-        """Less than has been there before is no progress."""
-        web.ranges = False
-        web.steps = [100_000, 70_000, 90_000, 70_000, 90_000, 70_000, 1]
-        with pytest.raises(NoDataError, match="5 tries"):
-            download(big(web.url), out)
-        assert len(web.asked) == 6
-
-    def test_another_part_than_was_asked_for_is_not_appended(self, web, out):
-        folder_with(PART.parent)
-        PART.write_bytes(BIG[:100_000])
-        web.shift = 10
-        download(big(web.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        assert web.asked == [100_000, 0]
-
-    @pytest.mark.parametrize("status", [429, 500, 503])
-    def test_a_busy_server_is_asked_again(self, web, out, status):
-        web.steps = [status] * 4
-        download(big(web.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        web.steps = [status] * 5
-        with pytest.raises(NoDataError, match=rf"HTTP {status} \(5 tries\)"):
-            download(big(web.url), out)
-
-    @pytest.mark.parametrize("status", [403, 404, 410])
-    def test_a_refusal_is_final_and_leaves_the_part(self, web, out, status):
-        folder_with(PART.parent)
-        PART.write_bytes(BIG[:5])
-        web.steps = [status]
-        with pytest.raises(NoDataError, match=rf"HTTP {status}\."):
-            download(big(web.url), out)
-        assert web.asked == [5]
-        assert PART.read_bytes() == BIG[:5]
-
-    def test_ftp_refusals_and_pauses(self, ftp, out):
-        ftp.steps = [450]
-        download(big(ftp.url), out)
-        assert listing(out) == {"data.tgz": BIG}
-        ftp.steps = [550]
-        with pytest.raises(NoDataError, match=r"data\.tgz: FTP 550 no\."):
-            download(big(ftp.url), out)
-
-    def test_waits_double(self, web, out, monkeypatch):
-        waits = []
-        monkeypatch.setattr("hier.data.fetch.FIRST_WAIT", 1.0)
-        monkeypatch.setattr("hier.data.fetch.time.sleep", waits.append)
-        web.steps = [503] * 5
-        with pytest.raises(NoDataError):
-            download(big(web.url), out)
-        assert waits == [1, 2, 4, 8]
-
-    def test_interrupted_transfers_keep_the_part(self, either, out, monkeypatch):
-        def stop(seconds):
-            raise KeyboardInterrupt
-
-        either.steps = [100_000]
-        with monkeypatch.context() as patch:
-            patch.setattr("hier.data.fetch.time.sleep", stop)
-            with pytest.raises(KeyboardInterrupt, match=f"is kept in {PART}: start again to go on"):
-                download(big(either.url), out)
-        assert PART.read_bytes() == BIG[:100_000]
-        assert nothing_left(out)
-        assert nothing_arrived(PART.parent)
-
-    def test_interrupted_without_a_checksum_nothing_is_kept(self, either, out, monkeypatch):
-        def stop(seconds):
-            raise KeyboardInterrupt
-
-        either.steps = [100_000]
-        monkeypatch.setattr("hier.data.fetch.time.sleep", stop)
-        with pytest.raises(KeyboardInterrupt, match=r"^$"):
-            download(fetched([File(name="data.tgz", url=either.url, unproved="none")]), out)
-        assert not Path("downloads").exists()
-
-    @pytest.mark.parametrize("made", [False, True])
-    def test_an_empty_folder_of_parts_goes_where_it_came(self, web, out, made):
-        if made:
-            folder_with(PART.parent)
-        download(big(web.url), out)
-        assert PART.parent.exists() == made
-        web.steps = [404]
-        with pytest.raises(NoDataError):
-            download(big(web.url), out)
-        assert Path("downloads").exists() == made
-
-    @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
-    def test_a_failure_while_writing_is_not_the_servers(self, either, out, monkeypatch, failure):
-        def stop(*args):
-            raise failure
-
-        either.steps = [0]
-        monkeypatch.setattr("hier.data.fetch._write", stop)
-        expected = DiskFullError if isinstance(failure, OSError) else KeyboardInterrupt
-        with pytest.raises(expected) as caught:
-            download(big(either.url), out)
-        assert either.asked == [0]
-        assert expected is KeyboardInterrupt or str(PART) in str(caught.value)
-
-
 class TestContents:
     def archive(self, path, mode, top, files):
         with tarfile.open(path, mode) as tar:
@@ -818,14 +436,3 @@ def test_folders_that_look_like_addresses_are_folders(monkeypatch, tmp_path):
 def test_an_address_that_is_none(out, url):
     with pytest.raises(NoDataError, match="no valid address"):
         download(fetched([a_file(url=url)]), out)
-
-
-def test_no_answer_is_said_in_words(web, out, monkeypatch):
-    import requests
-
-    def silent(*args, **kwargs):
-        raise requests.ConnectTimeout("HTTPConnectionPool")
-
-    monkeypatch.setattr(requests, "get", silent)
-    with pytest.raises(NoDataError, match=r": no answer within 30 s \(5 tries\)"):
-        download(big(web.url), out)
