@@ -3,92 +3,25 @@
 The crate is a folder, or a zip file, with one ro-crate-metadata.json that says of every job what it
 read, what it wrote, with which settings, code and packages, and when. Whoever opens it needs nothing
 of this project. The same results give the same bytes.
-
-The profile is one of RO-Crate 1.1. What was left out for its size stands in the metadata with its
-hash and its address, under a name that begins with `#`.
 """
 
-import json
-import mimetypes
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
 
-import yaml
-
-from hier import __version__
 from hier.errors import ConfigError, StaleError, UnknownNameError
-from hier.pipeline import (
-    ARCHIVE,
-    EMBEDDINGS,
-    METRICS,
-    MODEL,
-    PROXIES,
-    STAGES,
-    STORE,
-    Job,
-    Stage,
-)
+from hier.pipeline import Job
 from hier.provenance.atomic import atomic_file, atomic_folder
 from hier.provenance.audit import Audit
-from hier.provenance.hashing import IGNORED
+from hier.provenance.crate import MODELS, NEVER, Crate, outputs_of
 from hier.provenance.record import Record, read_record
-from hier.provenance.trace import Origin, leaves, origins_of, without_names
+from hier.provenance.rerun import refuted_by_rerun
 
 OUT = Path("results/crate")
 METADATA = "ro-crate-metadata.json"
-PROFILES = {
-    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
-    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
-    "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
-}
-WFRUN = "https://w3id.org/ro/terms/workflow-run#"
-# Terms that the context of RO-Crate 1.1 lacks, spelled out so that no second context is fetched.
-TERMS = {
-    name: WFRUN + name
-    for name in (
-        "ParameterConnection", "connection", "environment", "resourceUsage", "sourceParameter",
-        "targetParameter",
-    )
-} | {"sha256": "http://schema.org/sha256"}  # fmt: skip
-BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
-WORKFLOW = ("Snakefile", "dvc.yaml", "params.yaml", "requirements.lock", "LICENSE", "CITATION.cff")
-NEVER = {ARCHIVE, STORE}
-MODELS = {MODEL, PROXIES, EMBEDDINGS}
-KINDS = {
-    ".smk": "text/x-python", ".py": "text/x-python", ".md": "text/markdown", ".j2": "text/plain",
-    ".yaml": "application/yaml", ".parquet": "application/vnd.apache.parquet",
-    ".tex": "application/x-tex", ".lock": "text/plain", ".cff": "application/yaml",
-}  # fmt: skip
-README = """# {name}
-
-This folder is an RO-Crate (https://w3id.org/ro/crate): results, and where they come from. All that is
-known stands in `ro-crate-metadata.json` (JSON-LD); `ro-crate-preview.html` shows it in a browser.
-It follows the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/provenance/0.5).
-
-| here | what it is |
-|---|---|
-| `runs/<run>/metrics.json` | the figures of a run, as shares of 1 |
-| `runs/<run>/history.csv` | its losses, epoch by epoch |
-| `results/` | the table and the page of all runs (only where all runs were exported) |
-| `data/<dataset>/index.parquet` | the images: path, class, side |
-| `*.record.json` | what each job read and wrote (SHA-256, MD5, size), settings, packages, machine, times |
-| `params.yaml` | every setting of every run |
-| `Snakefile`, `workflow/`, `dvc.yaml`, `src/` | the workflow and the code that ran |
-
-Each job is a `CreateAction`: `instrument` is its code, `object` what it read, `result` what it wrote.
-Files whose name in the metadata begins with `#` are too large and not here: {left_out}
-They have `sha256`, `contentSize` and, where one is known, `url`.
-
-To check a file: `sha256sum FILE`, and compare with its `sha256` in the metadata. A record is itself
-proved by its `seal`, the SHA-256 of its text with 64 zeros in place of the seal.
-`environment` of a job holds the machine's facts (processor, Python, threads), not only variables.
-"""
 
 
 def export(
@@ -107,9 +40,9 @@ def export(
     _refuse_to_replace(out)
     away = NEVER if with_models else NEVER | MODELS
     records = _records(work, audit, away)
-    writer = _Writer(params, audit, work, records, away)
+    writer = Crate(params, audit, work, records, away)
     audit.hasher.save()
-    if out.suffix == ".zip":
+    if _is_zip(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=".crate.") as folder:
             writer.write(Path(folder))
@@ -146,6 +79,13 @@ def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]
     findings = [audit.finding(job) for job in work]
     wrong = [f for f in findings if f.standing not in ("current", "unpulled")]
     wrong += [f for f in findings if f.standing == "unpulled" and not _enough(f.job, away)]
+    refuted = [
+        job.key for job in work if job.stage.name == "evaluate" and refuted_by_rerun(job.key)
+    ]
+    if refuted:
+        raise StaleError(
+            f"nothing was exported: a rerun gave other bytes for {', '.join(refuted)} (hier verify)"
+        )
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise StaleError(
@@ -158,21 +98,20 @@ def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]
 
 def _enough(job: Job, away: set[str]) -> bool:
     """Whether what a crate takes of a job is here, though large files of it were not pulled."""
-    small = [path for path, template in _outputs(job) if template not in away]
+    small = [path for path, template in outputs_of(job) if template not in away]
     return all(path.exists() for path in [job.record, *map(Path, small)])
-
-
-def _outputs(job: Job) -> Iterator[tuple[str, str]]:
-    """Each output and its path in hier.pipeline."""
-    return zip(job.outputs, job.stage.outputs, strict=True)
 
 
 def _refuse_to_replace(out: Path) -> None:
     """Raises ConfigError where `out` is there and is no crate."""
-    crate = (out / METADATA).exists() or (out.suffix == ".zip" and zipfile.is_zipfile(out))
-    empty = out.is_dir() and not any(out.iterdir())
+    crate = (out / METADATA).exists() or (_is_zip(out) and zipfile.is_zipfile(out))
+    empty = out.is_dir() and not any(out.iterdir()) and not _is_zip(out)
     if out.exists() and not crate and not empty:
         raise ConfigError(f"{out} exists and is no crate; choose another --out")
+
+
+def _is_zip(out: Path) -> bool:
+    return out.suffix.lower() == ".zip"
 
 
 def _zip(folder: Path, target: Path) -> None:
@@ -184,366 +123,3 @@ def _zip(folder: Path, target: Path) -> None:
             info.external_attr, info.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as part:
                 shutil.copyfileobj(source, part)
-
-
-def _ref(identifier: str) -> dict[str, str]:
-    return {"@id": identifier}
-
-
-class _Writer:
-    """Makes the entities of one crate."""
-
-    def __init__(
-        self, params: dict[str, Any], audit: Audit, work: list[Job], records: dict[str, Record],
-        away: set[str],
-    ) -> None:  # fmt: skip
-        self.params, self.audit, self.work, self.records = params, audit, work, records
-        self.away = away
-        self.stages = list(dict.fromkeys(job.stage.name for job in work))
-        self.templates = {p: t for job in audit.jobs for p, t in _outputs(job)}
-        self.makers = {t: stage.name for stage in STAGES.values() for t in stage.outputs}
-        self.origins = {j.name: origins_of(j, records[j.name], audit) for j in work}
-        self.examples: dict[str, list[str]] = {}
-        self.done: set[str] = set()
-
-    def write(self, folder: Path) -> None:
-        """Write the crate into an empty folder."""
-        from rocrate.rocrate import ROCrate
-
-        self.crate = ROCrate(version="1.1", gen_preview=True)
-        self.crate.metadata.extra_terms.update(TERMS)
-        self.examples, self.done = {}, set()
-        self._root()
-        self._workflow()
-        self._data()
-        self._code()
-        actions = [self._action(job) for job in self.work]
-        self._run_of_workflow(actions)
-        for identifier, parameters in self.examples.items():
-            refs = [_ref(p) for p in sorted(set(parameters))]
-            self.crate.get(identifier)["exampleOfWork"] = refs
-        readme = folder / "README.md"
-        readme.write_text(README.format(name=self._name(), left_out=self._left_out()))
-        about = {"name": "README", "about": _ref("./")}
-        self._file(readme, "README.md", about)
-        self._single_values()
-        self.crate.write(folder)
-
-    def _single_values(self) -> None:
-        """RO-Crate 1.1 wants a single value to stand alone, not in a list."""
-        for entity in self.crate.get_entities():
-            for name, value in list(entity.properties().items()):
-                if isinstance(value, list) and len(value) == 1 and name[0] != "@":
-                    entity[name] = value[0]
-
-    def _name(self) -> str:
-        runs = sum(job.stage.name == "evaluate" for job in self.work)
-        return f"HIER: suite {self.params['suite']}, {runs} runs"
-
-    def _left_out(self) -> str:
-        return ", ".join(sorted(template.rpartition("/")[2] for template in self.away)) + "."
-
-    def _add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> str:
-        """Enter an entity that is no file here; its identifier."""
-        from rocrate.model.contextentity import ContextEntity
-
-        if identifier not in self.done:
-            self.done.add(identifier)
-            kept = {name: value for name, value in properties.items() if value not in (None, [])}
-            self.crate.add(ContextEntity(self.crate, identifier, {"@type": kind, **kept}))
-        return identifier
-
-    def _file(
-        self, source: Path, name: str, properties: dict[str, Any] | None = None,
-        kind: str | list[str] = "File",
-    ) -> str:  # fmt: skip
-        """Enter a file that is copied, with its size and hash."""
-        if name not in self.done:
-            self.done.add(name)
-            digest = self.audit.hasher.file(source)
-            mime = KINDS.get(source.suffix) or mimetypes.guess_type(source.name)[0]
-            known = {
-                "@type": kind,
-                "contentSize": str(digest.size),
-                "sha256": digest.sha256,
-                "encodingFormat": mime or "text/plain",
-                **(properties or {}),
-            }
-            self.crate.add_file(source, name, properties=known)
-        return name
-
-    def _root(self) -> None:
-        root = self.crate.root_dataset
-        root["name"] = self._name()
-        root["description"] = (
-            "Results of a reproduction of HIER (CVPR 2023), with what each of them follows from: "
-            "data, settings, code, packages and machine, job by job."
-        )
-        license_ = self._add("https://spdx.org/licenses/MIT", "CreativeWork", name="MIT License")
-        root["license"] = _ref(license_)
-        root["datePublished"] = max(record["ended"] for record in self.records.values())
-        for identifier, (name, version) in PROFILES.items():
-            self._add(identifier, "CreativeWork", name=name, version=version)
-        root["conformsTo"] = [_ref(identifier) for identifier in PROFILES]
-        if Path("CITATION.cff").exists():
-            authors = yaml.safe_load(Path("CITATION.cff").read_text())["authors"]
-            names = [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in authors]
-            who = self._add("#authors", "Organization", name=", ".join(names))
-            root["author"] = root["publisher"] = _ref(who)
-
-    def _workflow(self) -> None:
-        """The workflow, its steps, the tools that they use, and how their parameters connect."""
-        workflow = self.crate.add_workflow(
-            "Snakefile", "Snakefile", main=True, lang="snakemake",
-            properties={
-                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
-                "name": "HIER: from archives to the table of results",
-                "conformsTo": _ref(BIOSCHEMAS),
-                "description": "Stages are the same for Snakemake, DVC and `hier run`.",
-                "version": __version__,
-                "sha256": self.audit.hasher.file(Path("Snakefile")).sha256,
-                "contentSize": str(Path("Snakefile").stat().st_size),
-                "encodingFormat": "text/x-python",
-            },
-        )  # fmt: skip
-        workflow["hasPart"] = [_ref(self._tool(STAGES[name])) for name in self.stages]
-        workflow["step"] = [_ref(self._step(i, n)) for i, n in enumerate(self.stages)]
-        settings = "#workflow/input/params.yaml"
-        self._add(settings, "FormalParameter", name="params.yaml", additionalType="File")
-        workflow["input"] = [_ref(settings)]
-        self.examples["params.yaml"] = [settings]
-        results = [t for t in self.makers if self._is_result(t) and self.makers[t] in self.stages]
-        workflow["output"] = [_ref(self._parameter("workflow", "output", t)) for t in results]
-        workflow["connection"] = [_ref(self._connection(t, "workflow", "output")) for t in results]
-
-    def _is_result(self, template: str) -> bool:
-        return template == METRICS or STAGES[self.makers[template]].each == "suite"
-
-    def _tool(self, stage: Stage) -> str:
-        """A stage's own module, with the packages that it computes with."""
-        name = stage.versioned()[0]
-        packages = {
-            (package, version)
-            for job in self.work
-            if job.stage is stage
-            for package, version in self.records[job.name]["packages"].items()
-        }
-        properties = {
-            "name": stage.command(stage.each.upper() if stage.each != "suite" else ""),
-            "description": Path(name).read_text().split('"""')[1].strip(),
-            "version": __version__,
-            "programmingLanguage": "Python",
-            "softwareRequirements": [_ref(self._package(*p)) for p in sorted(packages, key=str)],
-            "input": [
-                *(_ref(self._parameter(stage.name, "input", t)) for t in self._read(stage)),
-                *(_ref(self._setting(stage, key)) for key in self._settings(stage)),
-            ],
-            "output": [_ref(self._parameter(stage.name, "output", t)) for t in stage.outputs],
-        }
-        return self._file(Path(name), name, properties, ["File", "SoftwareSourceCode"])
-
-    def _read(self, stage: Stage) -> list[str]:
-        return [*stage.inputs, *stage.gathers]
-
-    def _settings(self, stage: Stage) -> list[str]:
-        """The parameters of a stage, by their names within the run or dataset."""
-        return [] if stage.each == "suite" else list(without_names(dict.fromkeys(stage.params)))
-
-    def _package(self, name: str, version: str | None) -> str:
-        address = f"https://pypi.org/project/{name}/" + (f"{version}/" if version else "")
-        return self._add(
-            address, "SoftwareApplication", name=name, softwareVersion=version, url=address
-        )
-
-    def _step(self, position: int, name: str) -> str:
-        stage = STAGES[name]
-        connections = [
-            _ref(self._connection(template, name, "input"))
-            for template in self._read(stage)
-            if self.makers[template] in self.stages
-        ]
-        return self._add(
-            f"Snakefile#{name}", "HowToStep", name=name, position=str(position),
-            workExample=_ref(stage.versioned()[0]), connection=connections,
-        )  # fmt: skip
-
-    def _parameter(self, owner: str, side: str, template: str) -> str:
-        """The formal parameter for the files of one path in hier.pipeline."""
-        name = template.rpartition("/")[2]
-        return self._add(
-            f"#{owner}/{side}/{name}", "FormalParameter", name=name, description=template,
-            additionalType="Dataset" if template == ARCHIVE else "File",
-        )  # fmt: skip
-
-    def _setting(self, stage: Stage, key: str) -> str:
-        return self._add(
-            f"#{stage.name}/setting/{key}", "FormalParameter", name=key, additionalType="Text"
-        )
-
-    def _connection(self, template: str, owner: str, side: str) -> str:
-        source = self._parameter(self.makers[template], "output", template)
-        target = self._parameter(owner, side, template)
-        return self._add(
-            f"#connection{source[1:].replace('/output/', '-')}-to-{owner}-{side}",
-            "ParameterConnection", sourceParameter=_ref(source), targetParameter=_ref(target),
-        )  # fmt: skip
-
-    def _data(self) -> None:
-        """What belongs to the workflow but is code of no stage."""
-        for path in map(Path, WORKFLOW[1:]):
-            if path.exists():
-                self._file(path, str(path), {"name": path.name})
-        for path in sorted(Path("workflow").rglob("*.smk")):
-            self._file(path, path.as_posix(), {"name": path.name})
-
-    def _code(self) -> None:
-        """Everything under version control that the stages depend on."""
-        for path in dict.fromkeys(p for name in self.stages for p in STAGES[name].versioned()):
-            members = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
-            for file in members:
-                if file.is_file() and not IGNORED.intersection(file.parts):
-                    self._file(file, file.as_posix(), {"name": file.name})
-
-    def _artifact(self, path: str, digest: dict[str, Any]) -> str:
-        """An input or output of a job: the file itself, or what is known of it."""
-        template = self.templates[path]
-        if template not in self.away:
-            return self._file(Path(path), path, {"name": path})
-        if template == ARCHIVE:
-            return self._archive(path, digest)
-        return self._absent(path, digest["sha256"], digest["size"])
-
-    def _absent(self, name: str, sha256: str | None, size: int | None, **more: Any) -> str:
-        """A file that is not in the crate."""
-        new = f"#{name}" not in self.done
-        identifier = self._add(
-            f"#{name}", "File", name=name, sha256=sha256,
-            contentSize=None if size is None else str(size),
-            encodingFormat=mimetypes.guess_type(name)[0] or "application/octet-stream",
-            description="Not in this crate; sha256 says which bytes are meant.", **more,
-        )  # fmt: skip
-        if new:
-            self.crate.root_dataset.append_to("hasPart", _ref(identifier))
-        return identifier
-
-    def _archive(self, path: str, digest: dict[str, Any]) -> str:
-        """An archive's folder, and each of its files with the address that it came from."""
-        dataset = path.split("/")[1]
-        if f"#{path}/" not in self.done:
-            members = [self._origin(f"{path}/", o) for o in self.origins[f"download@{dataset}"]]
-            self.crate.root_dataset.append_to("hasPart", _ref(f"#{path}/"))
-            self._add(
-                f"#{path}/", "Dataset", name=path, hasPart=[_ref(member) for member in members],
-                identifier=f"sha256:{digest['sha256']}",
-                description="Not in this crate. Its identifier is the SHA-256 of the sorted lines "
-                "`<sha256>  <file>` of its files.",
-            )  # fmt: skip
-        return f"#{path}/"
-
-    def _origin(self, folder: str, origin: Origin) -> str:
-        told = [f"drawn from seed {origin.seed}"] if origin.seed is not None else []
-        told += [f"from the package {origin.package}"] if origin.package else []
-        told += [f"promised {kind}: {value}" for kind, value in origin.promised.items()]
-        return self._absent(
-            folder + origin.name, origin.sha256, origin.size, url=origin.addresses,
-            disambiguatingDescription="; ".join(told) or None,
-        )  # fmt: skip
-
-    def _action(self, job: Job) -> str:
-        """A job that was done."""
-        record = self.records[job.name]
-        read = [self._used(job, "input", p, d) for p, d in record["inputs"].items()]
-        made = [self._used(job, "output", p, d) for p, d in record["outputs"].items()]
-        settings = [self._value(job, key, value) for key, value in self._given(job, record)]
-        if job.stage.name == "train":
-            read += [self._origin("weights/", origin) for origin in self.origins[job.name]]
-        if job.stage.each == "suite":
-            read.append("params.yaml")
-        kept = self._file(job.record, str(job.record), {"name": f"record of {job.name}"})
-        identifier = self._add(
-            f"#action/{job.name}", "CreateAction", name=job.name, description=job.command,
-            instrument=_ref(job.stage.versioned()[0]), startTime=record["started"],
-            endTime=record["ended"], actionStatus="http://schema.org/CompletedActionStatus",
-            object=[_ref(i) for i in [*read, *settings]], result=[_ref(i) for i in made],
-            subjectOf=_ref(kept), resourceUsage=[_ref(i) for i in self._usage(job, record)],
-            environment=[_ref(i) for i in self._environment(record)],
-        )  # fmt: skip
-        return self._add(
-            f"#control/{job.name}", "ControlAction", name=f"orchestrate {job.name}",
-            instrument=_ref(f"Snakefile#{job.stage.name}"), object=_ref(identifier),
-        )  # fmt: skip
-
-    def _used(self, job: Job, side: str, path: str, digest: dict[str, Any]) -> str:
-        identifier = self._artifact(path, digest)
-        template = self.templates[path]
-        parameters = [self._parameter(job.stage.name, side, template)]
-        if side == "output" and self._is_result(template):
-            parameters.append(self._parameter("workflow", "output", template))
-        self.examples.setdefault(identifier, []).extend(parameters)
-        return identifier
-
-    def _given(self, job: Job, record: Record) -> Iterator[tuple[str, Any]]:
-        if job.stage.each != "suite":
-            yield from record["params"].items()
-
-    def _value(self, job: Job, key: str, value: Any) -> str:
-        """A setting with its value; mappings and lists as JSON."""
-        short = next(iter(without_names({key: None})))
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        identifier = self._add(f"#setting/{key}", "PropertyValue", name=short, value=text)
-        parameter = self._setting(job.stage, short)
-        self.examples.setdefault(identifier, []).append(parameter)
-        return identifier
-
-    def _usage(self, job: Job, record: Record) -> Iterator[str]:
-        """Seconds and memory that a job took."""
-        amounts = {"seconds": (record["seconds"], "SEC")} | {
-            f"peak memory ({name.removesuffix('_bytes')})": (value, "AD")
-            for name, value in record.get("peak_memory", {}).items()
-        }
-        for name, (value, unit) in amounts.items():
-            yield self._add(
-                f"#usage/{job.name}/{name.replace(' ', '-')}", "PropertyValue", name=name,
-                propertyID=f"hier:{name.split(' ')[0]}", value=str(value),
-                unitCode=f"https://vocab.unece.org/rec20#{unit}",
-            )  # fmt: skip
-
-    def _environment(self, record: Record) -> Iterator[str]:
-        """The machine's facts, each value once for all jobs."""
-        for name, value in leaves(record.get("environment", {})).items():
-            if value is not None:
-                identifier = f"#environment/{name}/{quote(str(value), safe='')}"
-                yield self._add(identifier, "PropertyValue", name=name, value=str(value))
-
-    def _run_of_workflow(self, controls: list[str]) -> None:
-        """The whole: from settings and archives to metrics and tables."""
-        records = [self.records[job.name] for job in self.work]
-        results = [
-            path
-            for job in self.work
-            for path, template in _outputs(job)
-            if self._is_result(template)
-        ]
-        archives = [f"#{path}/" for job in self.work for path, t in _outputs(job) if t == ARCHIVE]
-        when = {
-            "startTime": min(record["started"] for record in records),
-            "endTime": max(record["ended"] for record in records),
-        }
-        run = self._add(
-            "#action/workflow", "CreateAction", name=f"suite {self.params['suite']}",
-            description=self._name(), instrument=_ref("Snakefile"),
-            object=[_ref(i) for i in ["params.yaml", *archives]],
-            result=[_ref(i) for i in results], **when,
-            actionStatus="http://schema.org/CompletedActionStatus",
-        )  # fmt: skip
-        engine = self._add(
-            "#hier", "SoftwareApplication", name="hier", softwareVersion=__version__,
-            description="Ran each job as its command, called by Snakemake, by DVC, by `hier run` or "
-            "by hand; records do not say by which.",
-        )  # fmt: skip
-        self._add(
-            "#organize", "OrganizeAction", name="the jobs, one after the other", **when,
-            instrument=_ref(engine), object=[_ref(i) for i in controls], result=_ref(run),
-        )  # fmt: skip
-        actions = [f"#action/{job.name}" for job in self.work]
-        self.crate.root_dataset["mentions"] = [_ref(i) for i in [run, "#organize", *actions]]
