@@ -218,9 +218,10 @@ def verify(deep: bool, rerun: int | None, seed: int, as_json: bool, update_expec
     compares each artifact; what is the same is marked "proved by rerun".
 
     \b
-    Exit code 0: every cell that has a reference is reproduced and every byte is accounted for.
-    1: a cell is not run, stale or out of tolerance. 3: something was tampered with. 5: a rerun
-    gave other bytes. 2: wrong usage or settings.
+    Exit code 0: every cell that has a reference is reproduced, and every byte is as its record and
+    dvc.lock say. 1: a cell is not run, stale or out of tolerance. 3: something was tampered with.
+    5: a rerun gave other bytes. 2: wrong usage or settings. (Of stages: 4 where another process
+    works on it, 130 after Ctrl-C, 143 after SIGTERM.)
     """
     from hier.config.suite import load
     from hier.provenance.proof import prove
@@ -254,7 +255,7 @@ def adopt() -> None:
     """
     from hier.provenance.adopt import adopt as adopt_all
 
-    click.echo(f"adopted {adopt_all(click.echo)} stages; `dvc status` agrees")
+    click.echo(adopt_all(click.echo))
 
 
 @cli.command()

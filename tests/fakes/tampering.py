@@ -5,6 +5,7 @@ the pipeline's own lists of inputs, parameters and code.
 """
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from hier.errors import ConfigError
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import KNOWN
 from hier.provenance.ledger import LOCK, Loader, cache_folder
-from hier.provenance.record import read_record
+from hier.provenance.record import read_record, sealed
 
 KEPT = Path(".hier/kept")
 Reports = dict[str, tuple[str, str]]  # by job: its standing, and what the reason must name
@@ -93,8 +94,10 @@ class Tree:
             "edited metric": self.metric,
             "swapped outputs of two runs": self.swapped_outputs,
             "swapped records": self.swapped_records,
+            "output with a record sealed to fit": self.forged,
             "file more in an archive": self.more_in_archive,
             "edited dvc.lock": self.lock,
+            "entry taken out of dvc.lock": self.taken_out,
             "byte of dvc.lock that is no text": self.no_text,
             "edited parameter": self.parameter,
             "number of workers": self.workers,
@@ -122,6 +125,18 @@ class Tree:
         job = random.choice(self.jobs)
         contents = {job.record: flipped(job.record, random)}
         return Change(str(job.record), contents, {job.name: ("tampered", str(job.record))})
+
+    def forged(self, random: Random) -> Change:
+        """Other bytes of an output, and a record that vouches for them, in all copies but DVC's."""
+        job = random.choice([job for job in self.jobs if not job.stage.directory])
+        path = random.choice(job.outputs)
+        content = flipped(Path(path), random)
+        record = read_record(job)
+        hashes = {name: hashlib.new(name, content).hexdigest() for name in ("sha256", "md5")}
+        record["outputs"][path] |= hashes
+        kept = KEPT / job.name / Path(path).name
+        contents = {Path(path): content, kept: content, job.record: sealed(record).encode()}
+        return Change(f"forged {path}", contents, self.altered(job, path))
 
     def checkpoint(self, random: Random) -> Change:
         path = random.choice(files(Path(".checkpoints")))
@@ -206,6 +221,14 @@ class Tree:
             if what in ("md5 of the record", "path of the record") else
             {job.name: ("tampered", "dvc.lock")},
         )  # fmt: skip
+
+    def taken_out(self, random: Random) -> Change:
+        lock = yaml.load(LOCK.read_text(), Loader)
+        job = random.choice(self.jobs)
+        del lock["stages"][job.name]
+        text = yaml.safe_dump(lock, sort_keys=False).encode()
+        reports = {job.name: ("tampered", "dvc.lock lacks its entry")}
+        return Change(f"without {job.name}", {LOCK: text}, reports)
 
     def no_text(self, random: Random) -> Change:
         content = bytearray(LOCK.read_bytes())

@@ -161,8 +161,15 @@ def test_a_changed_output_with_a_record_forged_to_fit_contradicts_the_ledger(don
     with done.forged(NAME) as record:
         record["outputs"][str(DISH)] = hash_file(DISH).as_dict()
     shutil.rmtree(".hier/kept")
-    assert find().standing == "current"  # by itself it is sound …
-    assert not find().adopted  # … but it is not the result that was adopted
+    accused = f"{DISH} is other bytes than dvc.lock has for the same inputs, settings and code"
+    assert find().standing == "tampered"
+    assert find().reason.startswith(accused)
+    assert not find().adopted
+    assert find("cook@stew").standing == "current"
+
+    # Where the record that dvc.lock names is not here, another machine may have made it: a notice.
+    shutil.rmtree(".dvc/cache")
+    assert (find().standing, find().notice) == ("current", accused)
     entries = yaml.safe_load(LOCK.read_text())
     for out in entries["stages"][NAME]["outs"]:
         if out["path"] == str(DISH):
@@ -170,6 +177,63 @@ def test_a_changed_output_with_a_record_forged_to_fit_contradicts_the_ledger(don
             out["size"] = 6
     LOCK.write_text(yaml.safe_dump(entries, sort_keys=False))
     assert find().standing == "tampered"
+
+
+def forge_dish(kitchen, **machine):
+    DISH.write_bytes(b"better")
+    with kitchen.forged(NAME) as record:
+        record["outputs"][str(DISH)] = hash_file(DISH).as_dict()
+        record["environment"] |= machine
+    shutil.rmtree(".hier/kept")
+
+
+def test_a_forgery_that_was_entered_contradicts_what_git_has(done, find, kitchen):
+    kitchen.adopt()
+    kitchen.commit("dvc.lock")
+    forge_dish(kitchen)
+    kitchen.adopt()
+    assert find().standing == "tampered"
+    assert find().reason.startswith(f"{DISH} is other bytes than git's last commit of dvc.lock has")
+    assert find().adopted
+
+
+def test_another_machines_bytes_are_a_notice(done, find, kitchen):
+    kitchen.adopt()
+    forge_dish(kitchen, processor="another one")
+    assert find().standing == "current"
+    assert find().notice.startswith(f"{DISH} is other bytes than dvc.lock has")
+
+
+def test_other_bytes_of_other_work_are_nothing(done, find, kitchen):
+    kitchen.adopt()
+    done.make(NAME, done.other(seed=7))
+    found = find(params=done.other(seed=7))
+    assert (found.standing, found.notice) == ("current", "")
+
+
+def test_one_file_that_cannot_be_read_hides_no_other(done, find):
+    RECORD.unlink()
+    RECORD.mkdir()
+    assert find().standing == "tampered"
+    assert find().reason == f"{RECORD} cannot be read: Is a directory"
+    assert find("cook@stew").standing == "current"
+
+
+def test_a_ledger_that_is_a_folder(done):
+    LOCK.mkdir()
+    found = list(Audit(done.PARAMS).findings())
+    assert {f.reason for f in found} == {"dvc.lock cannot be read: Is a directory"}
+    assert {f.mend for f in found} == {"git checkout dvc.lock"}
+
+
+def test_an_entry_that_git_has_and_the_file_lacks(done, find, kitchen):
+    kitchen.adopt()
+    kitchen.commit("dvc.lock")
+    kitchen.write_lock({name: kitchen.entry(name) for name in kitchen.NAMES if name != NAME})
+    assert find().standing == "tampered"
+    assert find().reason == f"dvc.lock lacks its entry {NAME}, which git's last commit has"
+    assert find().mend == "git checkout dvc.lock"
+    assert find("cook@stew").standing == "current"
 
 
 def test_an_entry_that_contradicts_the_record(done, find, kitchen):

@@ -1,7 +1,6 @@
 """Two files that should be the same bytes: what is said of the first thing that differs."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,22 @@ import torch
 from safetensors.torch import save_file
 
 from hier.provenance.difference import difference
+
+
+def save_array(array, path):
+    np.save(path, array)
+
+
+def save_csv(frame, path):
+    frame.to_csv(path, index=False)
+
+
+def save_json(value, path):
+    path.write_text(json.dumps(value))
+
+
+def save_bytes(content, path):
+    path.write_bytes(content)
 
 
 @pytest.fixture
@@ -57,31 +72,33 @@ def test_tensors_of_other_names_or_shapes(pair, other, said):
 def test_images(pair):
     one, other = np.arange(10, dtype=np.uint8), np.arange(10, dtype=np.uint8)
     other[3], other[7] = 255, 6
-    write = lambda array, path: np.save(path, array)  # noqa: E731
-    assert pair("images.npy", write, one, other) == "it differs by up to 252 in 2 of 10 numbers"
     assert (
-        pair("images.npy", write, one, one[:4]) == "it is uint8 (10,) recorded, uint8 (4,) rebuilt"
+        pair("images.npy", save_array, one, other) == "it differs by up to 252 in 2 of 10 numbers"
+    )
+    assert (
+        pair("images.npy", save_array, one, one[:4])
+        == "it is uint8 (10,) recorded, uint8 (4,) rebuilt"
     )
 
 
 def test_the_first_row_and_column_that_differ(pair):
     one = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})
     other = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.125]})
-    csv = lambda frame, path: frame.to_csv(path, index=False)  # noqa: E731
-    assert pair("history.csv", csv, one, other) == "row 2, loss: 0.25 recorded, 0.125 rebuilt"
-    assert pair("history.csv", csv, one, other[:1]) == "it has 2 rows recorded, 1 rebuilt"
+    assert pair("history.csv", save_csv, one, other) == "row 2, loss: 0.25 recorded, 0.125 rebuilt"
+    assert pair("history.csv", save_csv, one, other[:1]) == "it has 2 rows recorded, 1 rebuilt"
     said = "its columns are epoch, loss recorded, epoch rebuilt"
-    assert pair("history.csv", csv, one, other[["epoch"]]) == said
+    assert pair("history.csv", save_csv, one, other[["epoch"]]) == said
     said = pair("index.parquet", pd.DataFrame.to_parquet, one, other)
     assert said == "row 2, loss: 0.25 recorded, 0.125 rebuilt"
 
 
 def test_the_first_value_that_differs(pair):
-    write = lambda value, path: path.write_text(json.dumps(value))  # noqa: E731
     one = {"recall": {"1": 0.5, "2": 0.75}, "map_at_r": 0.25}
-    said = pair("metrics.json", write, one, one | {"recall": {"1": 0.5, "2": 0.5}})
+    said = pair("metrics.json", save_json, one, one | {"recall": {"1": 0.5, "2": 0.5}})
     assert said == "recall.2: 0.75 recorded, 0.5 rebuilt"
-    assert pair("metrics.json", write, one, one | {"x": 1}) == "x is rebuilt, but was not recorded"
+    assert (
+        pair("metrics.json", save_json, one, one | {"x": 1}) == "x is rebuilt, but was not recorded"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +110,5 @@ def test_the_first_value_that_differs(pair):
     ],
 )
 def test_the_first_byte_where_nothing_else_can_be_said(pair, name, one, other, first):
-    write = lambda content, path: Path(path).write_bytes(content)  # noqa: E731
     sizes = f"{len(one)} bytes recorded, {len(other)} rebuilt"
-    assert pair(name, write, one, other) == f"byte {first} is another ({sizes})"
+    assert pair(name, save_bytes, one, other) == f"byte {first} is another ({sizes})"

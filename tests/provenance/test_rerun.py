@@ -141,7 +141,19 @@ def test_a_forged_chain_of_records_is_unmasked(project):
         f"error: 1 of 1 rebuilt runs are not what was recorded: {PA}: {model} differs: tensor "
     )
     assert re.search(r"tensor [\w.]+ differs by up to [\d.e+-]+ in \d+ of \d+ numbers", error)
-    assert not project.path(f"runs/{PA}/rerun.json").exists()
+
+    # It is remembered as long as the records are those.
+    said = project.run("hier", "verify", check=False)
+    assert said.returncode == 5
+    assert f"{PA} is refuted: a rerun gave other bytes on " in said.stdout
+    known = json.loads(project.run("hier", "verify", "--json", check=False).stdout)
+    assert {c["run"] for c in known["cells"] if c["grade"] == "refuted"} == {PA}
+    refused = project.run("hier", "export", "--out", "crate", check=False)
+    assert refused.returncode == 1
+    assert f"a rerun gave other bytes for {PA}" in refused.stderr
+    project.run("hier", "train", PA, "--force")
+    project.run("hier", "run")
+    assert project.run("hier", "verify").returncode == 0
 
 
 def test_a_stage_that_fails_is_named_with_its_last_line(project, monkeypatch):

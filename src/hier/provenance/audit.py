@@ -19,25 +19,45 @@ from hier.config.params import select
 from hier.errors import TamperedError
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
-from hier.provenance.keep import kept_files
-from hier.provenance.ledger import Ledger, cache_file
+from hier.provenance.keep import FOLDER, kept_files
+from hier.provenance.ledger import LOCK, Ledger, cache_file
 from hier.provenance.machine import versions
 from hier.provenance.record import GoingIn, Record, changed_output, moved_on, read_record
 
+WORDS = {"unpulled": "not pulled"}
 STANDINGS = ("current", "unpulled", "not run", "stale", "tampered")  # from best to worst
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one job. `reason` says what is wrong, or is empty."""
+    """What was found about one job.
+
+    Attributes:
+        reason: what is wrong, or empty.
+        adopted: whether dvc.lock has this very result.
+        notice: what one should know of a result that is in order, or empty.
+    """
 
     job: Job
     standing: str
     reason: str = ""
-    adopted: bool = False  # whether dvc.lock has this very result
+    adopted: bool = False
+    notice: str = ""
 
     def in_words(self) -> str:
-        return f"{self.job.name} is {self.standing}: {self.reason}"
+        return f"{self.job.name} is {WORDS.get(self.standing, self.standing)}: {self.reason}"
+
+    @property
+    def mend(self) -> str:
+        """The command that brings the job in order."""
+        if self.reason.startswith(str(LOCK)):
+            return f"git checkout {LOCK}"
+        if self.standing == "unpulled":
+            return "dvc pull"
+        if self.standing == "not run":
+            return "snakemake --cores all"
+        made = " ".join([*self.job.outputs, str(self.job.record)])
+        return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
 
 class Audit:
@@ -71,13 +91,15 @@ class Audit:
             return Finding(job, "tampered", self.unreadable)
         try:
             record = read_record(job)
+            if conflict := self.ledger.conflict(job, record, self.hasher):
+                return Finding(job, "tampered", conflict)
+            if record is None:
+                return self._without_record(job)
+            return self._with_record(job, record)
         except TamperedError as error:
             return Finding(job, "tampered", str(error))
-        if conflict := self.ledger.conflict(job, record, self.hasher):
-            return Finding(job, "tampered", conflict)
-        if record is None:
-            return self._without_record(job)
-        return self._with_record(job, record)
+        except OSError as error:  # one file that cannot be read must not hide the rest
+            return Finding(job, "tampered", f"{error.filename} cannot be read: {error.strerror}")
 
     def _with_record(self, job: Job, record: Record) -> Finding:
         adopted = self.ledger.names(job, self.hasher)
@@ -90,11 +112,15 @@ class Audit:
             return Finding(job, "tampered", reason, adopted)
         if damaged := self._damaged_copy(job, record):
             return Finding(job, "tampered", damaged, adopted)
+        other, alike = self.ledger.other_bytes(job, record) or ("", False)
+        if alike:
+            reason = f"{other}, made by the same packages on the same kind of machine"
+            return Finding(job, "tampered", reason, adopted)
         if moved := moved_on(record, self.what_goes_in(job)):
-            return Finding(job, "stale", moved, adopted)
+            return Finding(job, "stale", moved, adopted, other)
         if missing:
-            return Finding(job, "unpulled", f"{missing[0]} is not here", adopted)
-        return Finding(job, "current", "", adopted)
+            return Finding(job, "unpulled", f"{missing[0]} is not here", adopted, other)
+        return Finding(job, "current", "", adopted, other)
 
     def _without_record(self, job: Job) -> Finding:
         if there := [path for path in job.outputs if Path(path).exists()]:
@@ -111,7 +137,7 @@ class Audit:
         for key, value in now["params"].items():
             if params.get(key) != value:
                 return Finding(job, "stale", f"parameter {key} is not what dvc.lock says")
-        return Finding(job, "unpulled", "", adopted=True)
+        return Finding(job, "unpulled", f"{job.outputs[0]} is not here", adopted=True)
 
     def what_goes_in(self, job: Job) -> GoingIn:
         """What a job would use now; inputs that are not here as their own records or dvc.lock say."""

@@ -58,7 +58,7 @@ def holders() -> dict[str, dict[str, Any]]:
 
 def orphaned(holder: dict[str, Any]) -> bool:
     """Whether the engine that called the holder is gone."""
-    return holder["engine"] is not None and not _lives(holder["engine"])
+    return _is_identity(holder["engine"]) and not _lives(holder["engine"])
 
 
 def stop(holder: dict[str, Any], patience: float = 60.0) -> None:
@@ -136,9 +136,17 @@ def _in_words(job: str) -> str:
 def _read(note: Path) -> dict[str, Any] | None:
     try:
         holder = dict(json.loads(note.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
-    return holder if holder.keys() >= NOTED else None
+    return holder if holder.keys() >= NOTED and _is_identity(holder["process"]) else None
+
+
+def _is_identity(known: Any) -> bool:
+    """Whether it is what `_identify` gives."""
+    kinds = {"pid": int, "created": float}
+    return isinstance(known, dict) and all(
+        isinstance(known.get(name), kind) for name, kind in kinds.items()
+    )
 
 
 def _lock(job: str) -> Path:

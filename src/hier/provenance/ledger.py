@@ -4,6 +4,10 @@ A record is one of its stage's outputs for DVC, so an entry of dvc.lock names th
 that it belongs to. An entry can be of an earlier result than the one in the workspace (Snakemake ran
 after the last `hier adopt`); then the record that it names lies in DVC's cache. Where that was not
 pulled either, the entry must be the one that git has committed.
+
+An entry of another result of the *same* work (command, inputs, settings, code) accuses the workspace:
+whoever forges an output can seal its record anew, but not the entry that was committed. Only where
+another machine or other packages made the one of the two are other bytes to be expected.
 """
 
 import configparser
@@ -91,6 +95,39 @@ class Ledger:
             return str(error)
         return self._not_committed(job, entry)
 
+    def other_bytes(self, job: Job, record: Record) -> tuple[str, bool] | None:
+        """Whether dvc.lock, or git's last commit of it, has other bytes for the same work.
+
+        Returns:
+            what it says, and whether the record that it names shows that the same kind of machine
+            and the same packages made them, so that they should be the workspace's; None where
+            there is no such entry.
+        """
+        held = {str(self.lock): self.entry(job), "git": (self.committed or {}).get(job.name)}
+        for where, entry in held.items():
+            if entry is None or not _of_the_same_work(entry, record):
+                continue
+            said = _by_path(entry["outs"])
+            own = {path: _as_dvc(digest) for path, digest in record["outputs"].items()}
+            path = next((p for p in own if p in said and said[p] != own[p]), None)
+            if path is None:
+                continue
+            there = "git's last commit of dvc.lock" if where == "git" else where
+            text = f"{path} is other bytes than {there} has for the same inputs, settings and code"
+            return text, self._made_alike(said.get(str(job.record)), record)
+        return None
+
+    def _made_alike(self, named: dict[str, Any] | None, record: Record) -> bool:
+        """Whether the record that an entry names can be read and is of the same kind of machine."""
+        cached = cache_file(named["md5"]) if named else None
+        if cached is None or not cached.exists():
+            return False
+        try:
+            other = parse_record(cached.read_bytes(), cached)
+        except TamperedError:
+            return False
+        return kind_of_machine(other) == kind_of_machine(record)
+
     def _not_committed(self, job: Job, entry: Entry) -> str | None:
         if self.committed is None or self.committed.get(job.name) == entry:
             return None
@@ -150,6 +187,8 @@ def _text(lock: Path) -> str:
         return lock.read_text(encoding="utf-8") if lock.exists() else ""
     except UnicodeDecodeError as error:
         raise TamperedError(f"{lock} cannot be read: it is no text ({error.reason})") from error
+    except OSError as error:
+        raise TamperedError(f"{lock} cannot be read: {error.strerror}") from error
 
 
 def _entries(text: str, where: str) -> dict[str, Entry]:
@@ -160,23 +199,29 @@ def _entries(text: str, where: str) -> dict[str, Entry]:
         raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
 
 
+def kind_of_machine(record: Record) -> tuple[Any, ...]:
+    """Of a record, what can change a bit of a result although nothing that goes in has changed."""
+    environment = record.get("environment") or {}
+    torch = environment.get("torch") or {}
+    names = ("build", "cuda", "gpu", "threads", "deterministic", "tf32", "cudnn_benchmark")
+    facts = tuple(torch.get(name) for name in names)
+    return (environment.get("processor"), environment.get("system"), record["packages"], *facts)
+
+
+def _of_the_same_work(entry: Entry, record: Record) -> bool:
+    """Whether an entry has the command, inputs, code and parameters of a record."""
+    try:
+        said, proved = _said(entry), _proved(record)
+    except (KeyError, TypeError, AttributeError):
+        return False  # what is wrong with it is told by `conflict`
+    return all(said[kind] == proved[kind] for kind in ("cmd", "deps", "params"))
+
+
 def _difference(entry: Entry, job: Job, record: Record, named: dict[str, Any]) -> str | None:
     """The first thing that an entry says otherwise than the record."""
-    said = {
-        "cmd": entry["cmd"],
-        "deps": _by_path(entry.get("deps", [])),
-        "params": entry.get("params", {}).get("params.yaml", {}),
-        "outs": _by_path(entry["outs"]),
-    }
-    proved = {
-        "cmd": record["command"],
-        "deps": {
-            p: _as_dvc(d) for kind in ("inputs", "versioned") for p, d in record[kind].items()
-        },
-        "params": record["params"],
-        "outs": {path: _as_dvc(d) for path, d in record["outputs"].items()}
-        | {str(job.record): named},
-    }
+    said = _said(entry)
+    proved = _proved(record)
+    proved["outs"] |= {str(job.record): named}
     if said["cmd"] != proved["cmd"]:
         return f"{LOCK} has another command for {job.name} than its record"
     for kind in ("params", "deps", "outs"):
@@ -184,6 +229,27 @@ def _difference(entry: Entry, job: Job, record: Record, named: dict[str, Any]) -
             if said[kind].get(name) != proved[kind].get(name):
                 return f"{LOCK} says otherwise of {name} in {job.name} than its record"
     return None
+
+
+def _said(entry: Entry) -> dict[str, Any]:
+    """An entry, by paths and keys."""
+    return {
+        "cmd": entry["cmd"],
+        "deps": _by_path(entry.get("deps", [])),
+        "params": entry.get("params", {}).get("params.yaml", {}),
+        "outs": _by_path(entry["outs"]),
+    }
+
+
+def _proved(record: Record) -> dict[str, Any]:
+    """What an entry should say, but for the record itself."""
+    went_in = record["inputs"] | record["versioned"]
+    return {
+        "cmd": record["command"],
+        "deps": {path: _as_dvc(digest) for path, digest in went_in.items()},
+        "params": record["params"],
+        "outs": {path: _as_dvc(digest) for path, digest in record["outputs"].items()},
+    }
 
 
 def _by_path(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

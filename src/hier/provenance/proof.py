@@ -15,7 +15,7 @@ from hier.provenance.audit import STANDINGS, Audit, Finding
 from hier.provenance.checkpoints import FOLDER as CHECKPOINTS
 from hier.provenance.checkpoints import damaged_checkpoints
 from hier.provenance.record import read_record
-from hier.provenance.rerun import proved_by_rerun, tampered_proof
+from hier.provenance.rerun import proved_by_rerun, refuted_by_rerun, tampered_proof
 from hier.provenance.verify import environment_of, read_expected, settings_hash, verify_suite
 
 
@@ -28,11 +28,15 @@ class Proof:
             `proved` (the date on which a rerun gave the same bytes) and `promise`.
         findings: one per job that is not as it should be.
         damaged: checkpoints that are not what their names say.
+        notices: by job, what one should know of results that are in order.
+        refuted: by run, which bytes a rerun gave otherwise, and when.
     """
 
     cells: pd.DataFrame
     findings: list[Finding] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    notices: dict[str, str] = field(default_factory=dict)
+    refuted: dict[str, str] = field(default_factory=dict)
 
     @property
     def tampered(self) -> bool:
@@ -61,7 +65,9 @@ def prove(suite: Suite, deep: bool = False) -> Proof:
         for cell in group.to_dict("records"):
             rows.append(cell | _overlaid(cell, worst, run, suite, audit, reference) | common)
     wrong = [f for f in found.values() if _is_wrong(f)] + list(_tampered_proofs(suite, audit))
-    return Proof(pd.DataFrame(rows), wrong, damaged_checkpoints(CHECKPOINTS))
+    notices = {f.job.name: f.notice for f in found.values() if f.notice}
+    refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
+    return Proof(pd.DataFrame(rows), wrong, damaged_checkpoints(CHECKPOINTS), notices, refuted)
 
 
 def _is_wrong(finding: Finding | None) -> bool:
@@ -82,6 +88,8 @@ def _overlaid(
     """What the ledger has to say of a cell: a grade of its own, or a figure known by its hash."""
     if worst and _is_wrong(worst):
         return {"grade": worst.standing, "reason": f"{worst.job.name}: {worst.reason}"}
+    if how := refuted_by_rerun(run.name):
+        return {"grade": "refuted", "reason": f"a rerun gave other bytes {how}"}
     if worst and worst.standing == "unpulled" and pd.isna(cell["value"]):
         return {"reason": "not pulled; known by its hash"} | _by_hash(
             cell, run, suite, audit, reference

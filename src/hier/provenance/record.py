@@ -76,11 +76,13 @@ def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) 
 
     Raises:
         MissingInputError: an input is not there.
+        TamperedError: a folder stands where a file belongs.
         StaleError: an input changed while the stage ran.
     """
     if going_in is None:
         with hashing() as hasher:
             going_in = what_goes_in(job, params, hasher)
+    _see_that_it_can_be_written(job)
     job.record.unlink(missing_ok=True)
     started, start = time.monotonic(), datetime.now(UTC)
     yield content_key(going_in)
@@ -145,6 +147,8 @@ def read_record(job: Job) -> Record | None:
         record = parse_record(job.record.read_bytes(), job.record)
     except FileNotFoundError:
         return None
+    except OSError as error:  # a folder, or not ours to read
+        raise TamperedError(f"{job.record} cannot be read: {error.strerror}") from error
     if record.get("stage") != job.name:
         raise TamperedError(f"{job.record} is the record of {record.get('stage')}")
     if not record.keys() >= SAYS or record["key"] != content_key(record):
@@ -212,6 +216,19 @@ def changed_output(paths: Iterable[str], record: Record, hasher: Hasher) -> str 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     """The first name that has not the same value in both."""
     return next((n for n in sorted(one.keys() | other.keys()) if one.get(n) != other.get(n)), None)
+
+
+def _see_that_it_can_be_written(job: Job) -> None:
+    """Before the old record goes, since what cannot be replaced should stay vouched for."""
+    try:
+        record = read_record(job)
+    except TamperedError:
+        record = None
+    was = record["outputs"] if record else {}
+    files = [path for path, digest in was.items() if "nfiles" not in digest]
+    for path in map(Path, [*files, job.record]):
+        if path.is_dir():
+            raise TamperedError(f"{path} is a folder, where a file belongs; remove it: rm -r {path}")
 
 
 def _seed(job: Job, params: dict[str, Any]) -> int | None:

@@ -1,15 +1,14 @@
 """After a kill: end orphans, free stale locks, remove what was half written, set times right."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hier.errors import BusyError, HierError
+from hier.errors import BusyError
 from hier.provenance.holding import engines_at_work, holders, orphaned, stop
 from hier.provenance.restore import restore
+from hier.provenance.tools import call
 
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")
@@ -30,7 +29,7 @@ def recover(params: dict[str, Any], say: Callable[[str], None] = print) -> None:
         raise BusyError(f"still at work here: {', '.join(at_work)}; wait for it or end it")
     if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
         say("removing the lock that a killed Snakemake left behind")
-        _unlock()
+        call("snakemake", "--unlock")
     for leftover in half_written():
         say(f"removing {leftover}, half written")
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -41,14 +40,3 @@ def half_written() -> list[Path]:
     """Temporary neighbours of outputs that a killed process left behind."""
     found = {path for folder in MADE for path in Path(folder).glob("**/.*.part")}
     return sorted(path for path in found if found.isdisjoint(path.parents))
-
-
-def _unlock() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise HierError(f"snakemake --unlock failed: {' '.join(done.stderr.split())}")

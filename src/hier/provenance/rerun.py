@@ -1,8 +1,9 @@
 """`hier verify --rerun`: rebuild runs elsewhere, from their archives, and compare every artifact.
 
 A record can be forged together with the bytes that it vouches for; the numbers that the recorded
-code gives cannot. A run whose artifacts all come out as the same bytes is noted as proved in
-runs/<run>/rerun.json, which holds as long as the records are those that it was written beside.
+code gives cannot. What came out is noted in runs/<run>/rerun.json: that every artifact is the same
+bytes (the run is proved), or which one is not (it is refuted). The note holds as long as the records
+are those that it was written beside.
 """
 
 import os
@@ -37,15 +38,27 @@ Say = Callable[[str], None]
 
 def proved_by_rerun(run: str) -> str | None:
     """The date on which a rerun gave the bytes of the present records, or None."""
+    note = _note_that_holds(run)
+    return None if note is None or note.get("differs") else str(note["date"])
+
+
+def refuted_by_rerun(run: str) -> str | None:
+    """When a rerun gave other bytes than the present records have, and which; or None."""
+    note = _note_that_holds(run)
+    return f"on {note['date']}: {note['differs']}" if note and note.get("differs") else None
+
+
+def _note_that_holds(run: str) -> Record | None:
+    """The note of a run's last rerun, where the records are still those of then."""
     try:
-        proof = _read(Path(PROOF.format(run=run)))
+        note = _read(Path(PROOF.format(run=run)))
         own = {stage.record.format(run=run) for stage in STAGES.values() if stage.each == "run"}
-        if proof is None or proof["run"] != run or not own <= proof["records"].keys():
+        if note is None or note["run"] != run or not own <= note["records"].keys():
             return None
-        present = {path: _vouched(_read(Path(path))) for path in proof["records"]}
+        present = {path: _vouched(_read(Path(path))) for path in note["records"]}
     except (TamperedError, KeyError):
         return None
-    return str(proof["date"]) if present == proof["records"] else None
+    return note if present == note["records"] else None
 
 
 def tampered_proof(run: str) -> str | None:
@@ -110,33 +123,38 @@ class Elsewhere:
                 self._take_archive(job("download", dataset, self.params))
 
     def prove(self, run: str) -> None:
-        """Rebuild a run and note it as proved.
+        """Rebuild a run, and note that it is proved or refuted.
 
         Raises:
-            RerunError: an artifact is not the same bytes; any older proof is removed.
+            RerunError: an artifact is not the same bytes.
             HierError: a stage failed.
         """
-        proof = Path(PROOF.format(run=run))
-        records = {}
-        for work in _chain(run, self.params)[1:]:
-            record = records[str(work.record)] = _recorded(work)
+        chain = _chain(run, self.params)[1:]
+        records = {str(work.record): _recorded(work) for work in chain}
+        for work in chain:
+            record = records[str(work.record)]
             if not (self.folder / work.record).exists():
                 self.say(f"rebuilding {run}: {work.stage.name} …")
                 self._make(work)
             for path in work.outputs:
                 if hash_file(self.folder / path).sha256 != record["outputs"][path]["sha256"]:
-                    proof.unlink(missing_ok=True)
-                    raise RerunError(f"{path} differs: {self._how(path)}")
+                    differs = f"{path} differs: {self._how(path)}"
+                    self._note(run, records, differs)
+                    raise RerunError(differs)
+        self._note(run, records, None)
+        self.say(f"{run}: every artifact came out as the same bytes")
+
+    def _note(self, run: str, records: dict[str, Record], differs: str | None) -> None:
         made_on = _read(self.folder / STAGES["train"].record.format(run=run)) or {}
         content = {
             "format": FORMAT,
             "run": run,
             "date": datetime.now(UTC).date().isoformat(),
+            "differs": differs,
             "records": {path: _vouched(record) for path, record in records.items()},
             "machine": made_on.get("environment"),
         }
-        write_text(proof, sealed(content))
-        self.say(f"{run}: every artifact came out as the same bytes")
+        write_text(Path(PROOF.format(run=run)), sealed(content))
 
     def _take_archive(self, work: Job) -> None:
         """Link or copy a dataset's archive, and hold what is here now against the record."""

@@ -8,6 +8,7 @@ what is stale older, so that Snakemake runs just what has to be run.
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def _why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
         return why_stale(job, params, hasher)
     except MissingInputError as error:
         return str(error)
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
 
 
 def _youngest_input(job: Job) -> int:
@@ -72,7 +75,8 @@ def _time(path: Path) -> int:
 
 def _set_times(paths: list[Path], nanoseconds: int, hasher: Hasher) -> None:
     for path in paths:
-        hasher(path)
+        with suppress(PermissionError):  # what cannot be read can have a time all the same
+            hasher(path)
         for file in [path, *path.rglob("*")]:
             os.utime(file, ns=(nanoseconds, nanoseconds))
         hasher.same_bytes(path)

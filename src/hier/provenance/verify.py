@@ -194,7 +194,8 @@ def read_expected(suite: Suite) -> pd.DataFrame:
     else:  # digits alone are no number
         with reading(path):
             table = pd.read_csv(path, dtype=dict.fromkeys(text, str)).reindex(columns=columns)
-    return table.astype({"expected": float, "tolerance": float})
+            table = table.astype({"expected": float, "tolerance": float})
+    return table
 
 
 def _theirs(column: str) -> str:
@@ -216,12 +217,12 @@ def _paper(cells: pd.DataFrame) -> pd.Series:
     """The paper's figure for each cell that Table 1 has."""
     if not PAPER.exists():
         raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
+    keys = ["method", "backbone", "dim", "dataset", "measure"]
+    ours = cells.assign(method=cells["method"].map(PAPER_NAMES))
     with reading(PAPER):
         published = pd.read_csv(PAPER)
-    keys = ["method", "backbone", "dim", "dataset", "measure"]
-    published["measure"] = "R@" + published["k"].astype(str)
-    ours = cells.assign(method=cells["method"].map(PAPER_NAMES))
-    return ours.merge(published, on=keys, how="left")["recall_percent"]
+        published["measure"] = "R@" + published["k"].astype(str)
+        return ours.merge(published, on=keys, how="left")["recall_percent"]
 
 
 def _environment(run: Run, params: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 from rich.console import Console
 
 from hier.config.suite import Suite
-from hier.errors import ReproductionError, TamperedError
+from hier.errors import ReproductionError, RerunError, TamperedError
+from hier.provenance.ledger import LOCK
 from hier.provenance.proof import Proof
 from hier.reporting.table import print_grades
 
@@ -26,6 +27,10 @@ def print_proof(proof: Proof) -> None:
         say(finding.in_words())
     for path in proof.damaged:
         say(f"{path} is tampered: a checkpoint that is not what its name says")
+    for name, notice in proof.notices.items():
+        say(f"note: {name}: {notice}")
+    for run, how in proof.refuted.items():
+        say(f"{run} is refuted: a rerun gave other bytes {how}")
     runs = proof.cells.drop_duplicates("run")
     for promise, group in runs[runs["promise"] != ""].groupby("promise", sort=False):
         say(f"promise of {len(group)} runs against the reference: {promise}")
@@ -41,6 +46,8 @@ def as_json(suite: Suite, proof: Proof) -> str:
         "jobs": [
             {"job": f.job.name, "standing": f.standing, "reason": f.reason} for f in proof.findings
         ],
+        "notices": proof.notices,
+        "refuted": proof.refuted,
         "damaged_checkpoints": [str(path) for path in proof.damaged],
         "counts": {str(k): int(v) for k, v in proof.cells["grade"].value_counts().items()},
     }
@@ -52,20 +59,31 @@ def verdict(proof: Proof) -> None:
 
     Raises:
         TamperedError: something is not what a record or dvc.lock says.
+        RerunError: a rerun gave other bytes than the present ones.
         ReproductionError: a cell is not run, stale or out of tolerance, or another job is stale.
     """
     if proof.tampered:
-        names = [f.job.name for f in proof.findings if f.standing == "tampered"]
-        names += [str(path) for path in proof.damaged]
-        raise TamperedError(
-            f"tampered: {', '.join(names)}. Remove what is named above and make it anew with: "
-            "snakemake --cores all"
+        wrong = [f for f in proof.findings if f.standing == "tampered"]
+        names = [f.job.name for f in wrong] + [str(path) for path in proof.damaged]
+        mends = {f.mend for f in wrong}
+        mend = (
+            f"Bring the committed one back: {mends.pop()}"
+            if mends == {f"git checkout {LOCK}"} and not proof.damaged
+            else "Put back what is named above (dvc checkout), or remove it and its record and make "
+            "it anew: snakemake --cores all"
+        )
+        raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
+    if proof.refuted:
+        raise RerunError(
+            f"refuted by a rerun: {', '.join(proof.refuted)}. Make it anew: hier train RUN --force, "
+            "then snakemake --cores all"
         )
     failed = int(proof.cells["grade"].isin(FAILS).sum())
     if failed or proof.findings:
         raise ReproductionError(
             f"{failed} of {len(proof.cells)} cells are not reproduced and {len(proof.findings)} "
-            "stages are stale; run what is missing with: snakemake --cores all"
+            f"{'stage is' if len(proof.findings) == 1 else 'stages are'} stale; run what is missing "
+            "with: snakemake --cores all"
         )
 
 

@@ -1,0 +1,26 @@
+"""Call DVC or Snakemake as the programs that they are."""
+
+import subprocess
+import sys
+
+from hier.errors import HierError
+
+
+def call(*command: str) -> None:
+    """Run `python -m <command>`, silently.
+
+    Raises:
+        HierError: it failed; the message holds the line in which it says why.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise HierError(f"{' '.join(command)} failed: {_why(done.stderr or done.stdout)}")
+
+
+def _why(said: str) -> str:
+    """The first line that calls itself an error, else the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")]
+    return [*errors, *reversed(lines), "it says nothing"][0]
