@@ -228,7 +228,9 @@ def _see_that_it_can_be_written(job: Job) -> None:
     files = [path for path, digest in was.items() if "nfiles" not in digest]
     for path in map(Path, [*files, job.record]):
         if path.is_dir():
-            raise TamperedError(f"{path} is a folder, where a file belongs; remove it: rm -r {path}")
+            raise TamperedError(
+                f"{path} is a folder, where a file belongs; remove it: rm -r {path}"
+            )
 
 
 def _seed(job: Job, params: dict[str, Any]) -> int | None:
