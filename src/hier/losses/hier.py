@@ -6,7 +6,6 @@ the sphere.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -14,150 +13,13 @@ from torch import Tensor, nn
 
 from hier.geometry.flat import clip_norm, euclidean_distance_matrix, spherical_distance_matrix
 from hier.geometry.poincare import distance_matrix, exp0
+from hier.losses.ancestors import gumbel, lca_triplet_loss
+from hier.losses.triplets import reciprocal_neighbours, sample_triplets
 
 Geometry = Literal["poincare", "euclidean", "spherical"]
 
-Triplets = tuple[Tensor, Tensor, Tensor]
-"""Anchor i, related point j, unrelated point k of each triplet: int64 vectors of length T."""
-
 INITIAL_NORM = 0.9
 """Hierarchical proxies start at about this share of the clip radius."""
-
-
-def reciprocal_neighbours(similarity: Tensor, k: int) -> Tensor:
-    """Pairs of points that are each among the other's k most similar.
-
-    Source: ``get_reciprocal_triplets`` of the HIER code.
-
-    Args:
-        similarity: N×N, larger is nearer; a point is most similar to itself.
-        k: neighbours looked at, the point itself among them; more than N means N.
-
-    Returns:
-        N×N boolean, symmetric, False on the diagonal.
-
-    Raises:
-        ValueError: k is not ≥ 1.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    nearest = similarity.topk(min(k, len(similarity)), dim=1).indices
-    listed = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, nearest, True)
-    return (listed & listed.T).fill_diagonal_(False)
-
-
-def sample_triplets(
-    related: Tensor,
-    per_anchor: int,
-    generator: torch.Generator,
-    k_may_equal_i: bool = False,
-) -> Triplets:
-    """Draw triplets (i, j, k) with j related to i and k ≠ i not related to it.
-
-    j and k are uniform and drawn with replacement. Anchors with fewer than 2 related points or
-    with no point to draw k from are skipped.
-
-    Args:
-        related: N×N boolean with a False diagonal.
-        per_anchor: triplets for each anchor.
-        generator: source of the draws. They are made on its device and then moved, so that a CPU
-            generator gives the same triplets everywhere.
-        k_may_equal_i: draw k from all that is not related, i included, as the HIER code
-            (``get_reciprocal_triplets``) does.
-
-    Returns:
-        Three int64 vectors of length (anchors kept)·per_anchor on the device of ``related``.
-    """
-    unrelated = (~related).fill_diagonal_(k_may_equal_i)
-    anchors = torch.nonzero((related.sum(1) >= 2) & unrelated.any(1)).squeeze(1)
-    j = _draw_columns(related[anchors], per_anchor, generator)
-    k = _draw_columns(unrelated[anchors], per_anchor, generator)
-    return anchors.repeat_interleave(per_anchor), j, k
-
-
-def _draw_columns(mask: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    """For each row of a boolean mask, ``draws`` uniform columns where it is True, flattened."""
-    uniform = torch.rand(
-        (len(mask), draws), generator=generator, dtype=torch.float64, device=generator.device
-    ).to(mask.device)
-    place = (uniform * mask.sum(1, keepdim=True)).long()
-    columns = mask.int().argsort(dim=1, descending=True, stable=True)
-    return columns.gather(1, place).flatten()
-
-
-def gumbel(
-    shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Standard Gumbel noise −log(−log U), drawn on the generator's device and then moved.
-
-    Args:
-        shape: of the result.
-        generator: source of the draws.
-        dtype: float32 or float64.
-        device: of the result.
-
-    Returns:
-        Finite noise of that shape.
-    """
-    uniform = torch.rand(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
-    noise = uniform.clamp_min_(torch.finfo(dtype).tiny).log_().neg_().log_().neg_()
-    return noise.to(device)
-
-
-def lca_triplet_loss(
-    distances: Tensor,
-    triplets: Triplets,
-    pair_noise: Tensor,
-    triplet_noise: Tensor,
-    temperature: float,
-    margin: float,
-) -> Tensor:
-    """Triplet loss on distances to the lowest common ancestors (``compute_gHHC``, HIER code).
-
-    The ancestor ρ_ij of a pair is drawn by the Gumbel-max trick: the candidate ρ with the largest
-    −max(d(i, ρ), d(j, ρ))/temperature + noise; ρ_ijk of the triplet likewise with the maximum over
-    its three points. The choice is hard in the forward pass and differentiated as a softmax. Per
-    triplet,
-
-        [d(i, ρ_ij) − d(i, ρ_ijk) + margin]₊ + [d(j, ρ_ij) − d(j, ρ_ijk) + margin]₊
-        + [d(k, ρ_ijk) − d(k, ρ_ij) + margin]₊,
-
-    and 0 where ρ_ij = ρ_ijk; the mean is over all triplets. Without any triplet the loss is a zero
-    that can be differentiated.
-
-    Args:
-        distances: N×P distances of the points to the candidate ancestors, float32 or float64.
-        triplets: (i, j, k), int64 vectors of length T with values in 0…N−1.
-        pair_noise: T×P Gumbel noise for ρ_ij.
-        triplet_noise: T×P Gumbel noise for ρ_ijk.
-        temperature: τ > 0 of the choice.
-        margin: δ, in units of distance.
-
-    Returns:
-        Scalar.
-    """
-    if len(triplets[0]) == 0:
-        return distances.sum() * 0.0
-    d_i, d_j, d_k = (distances.index_select(0, index) for index in triplets)
-    reach_ij = torch.maximum(d_i, d_j)
-    pair = _straight_through_choice(pair_noise - reach_ij / temperature)
-    reach_ijk = torch.maximum(reach_ij, d_k)
-    triplet = _straight_through_choice(triplet_noise - reach_ijk / temperature)
-    nearer = pair - triplet
-    loss = (
-        torch.relu((d_i * nearer).sum(1) + margin)
-        + torch.relu((d_j * nearer).sum(1) + margin)
-        + torch.relu(margin - (d_k * nearer).sum(1))
-    )
-    distinct = pair.argmax(1) != triplet.argmax(1)
-    return (loss * distinct).mean()
-
-
-def _straight_through_choice(logits: Tensor) -> Tensor:
-    """One-hot rows at the largest logit, with the gradient of the softmax."""
-    soft = torch.softmax(logits, dim=1)
-    hard = torch.zeros_like(soft).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-    return hard + (soft - soft.detach())
 
 
 class HierRegularizer(nn.Module):
@@ -261,13 +123,8 @@ class HierRegularizer(nn.Module):
         """Loss of triplets drawn by similarity (N×N), with distances to the proxies (N×P)."""
         related = reciprocal_neighbours(similarity, self.neighbours)
         triplets = sample_triplets(related, self.triplets_per_anchor, generator, self.k_may_equal_i)
-        shape = (len(triplets[0]), distances.shape[1])
-        pair_noise, triplet_noise = (
-            gumbel(shape, generator, distances.dtype, distances.device) for _ in range(2)
-        )
-        return lca_triplet_loss(
-            distances, triplets, pair_noise, triplet_noise, self.temperature, self.margin
-        )
+        noise = gumbel(distances.shape[1], generator, distances.dtype, distances.device)
+        return lca_triplet_loss(distances, triplets, noise, self.temperature, self.margin)
 
 
 def _check(geometry: str, curvature: float, clip_radius: float) -> None:

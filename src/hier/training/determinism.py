@@ -15,7 +15,8 @@ def make_deterministic(runtime: Runtime) -> torch.device:
         ConfigError: a GPU is asked for and there is none.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which first loads torch's compiler for 1.6 s.
+    torch.set_deterministic_debug_mode("error")
     # Filling memory that nothing reads costs a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = runtime.cudnn_benchmark

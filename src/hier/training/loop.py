@@ -99,7 +99,9 @@ def train(
             state.end_epoch(
                 {"epoch": epoch + 1} | means | {"rate": rate} | watch.look(network, epoch)
             )
-            interruption.leave(state.save(checkpoints))
+            # The model follows the last one at once: that need not outlive more than this process.
+            last = state.epoch == run.schedule.epochs
+            interruption.leave(state.save(checkpoints, fsync=not last))
     watch.choose(network)
     return network, objective, state.history
 

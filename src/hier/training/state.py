@@ -106,7 +106,7 @@ class State:
         self.history = checkpoint["history"]
         return True
 
-    def save(self, checkpoints: Checkpoints) -> Path:
+    def save(self, checkpoints: Checkpoints, fsync: bool = True) -> Path:
         """Write a checkpoint of the present moment, which lies between two steps."""
         parts = {name: part.state_dict() for name, part in self.parts.items()}
-        return checkpoints.save(self.epoch, self.step, {**parts, "history": self.history})
+        return checkpoints.save(self.epoch, self.step, {**parts, "history": self.history}, fsync)
