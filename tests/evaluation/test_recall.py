@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hier.evaluation import recall
+from hier.evaluation import ranks, recall
 from hier.evaluation.diagnostics import clip_share
 from hier.evaluation.recall import map_at_r, recall_at_k
 from hier.geometry.poincare import exp0
@@ -110,6 +110,13 @@ def check(case, metric, exclude_self):
     assert map_at_r(*inputs, metric, c, exclude_self) == pytest.approx(expected, nan_ok=True)
 
 
+def chunks(monkeypatch, rows, items):
+    """Look at `rows` queries in one go, in a gallery of `items`."""
+    monkeypatch.setattr(recall, "CHUNK_ELEMENTS", rows * items)
+    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", rows * items)
+    monkeypatch.setitem(ranks.TILE, "cpu", (rows, 3 * rows))
+
+
 METRICS = pytest.mark.parametrize("metric", ["poincare", "cosine"])
 
 
@@ -151,7 +158,7 @@ def test_hiding_does_not_depend_on_chunks_and_needs_no_equal_labels(monkeypatch,
     sides = (x[:queries], y[:queries], x[-items:], y[-items:])
     expected = recall_at_k(*sides, [1, 4], "cosine", mask_gallery_of_query=True)
     for rows in (1, 7, 64):
-        monkeypatch.setattr(recall, "CHUNK_ELEMENTS", rows * items)
+        chunks(monkeypatch, rows, items)
         assert recall_at_k(*sides, [1, 4], "cosine", mask_gallery_of_query=True) == expected
 
 
@@ -184,7 +191,7 @@ def test_order_and_chunks_do_not_matter(metric, monkeypatch):
     ]
     expected = [measure(x, y) for measure in measures]
     for rows in (1, 7, 64):
-        monkeypatch.setattr(recall, "CHUNK_ELEMENTS", rows * len(x))
+        chunks(monkeypatch, rows, len(x))
         assert [measure(x, y) for measure in measures] == expected
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
     assert measures[0](x[order], y[order]) == expected[0]

@@ -1,8 +1,8 @@
 """Recall@K and MAP@R of an embedding, exact, by Poincaré or cosine distance.
 
 Both distances rank like an inner product of two rows (the Lorentz inner product of
-:func:`hier.geometry.poincare.lorentz`, or the cosine), which is computed in float64 by chunks of
-queries and never sorted in full.
+:func:`hier.geometry.poincare.lorentz`, or the cosine). Every result is that of float64 products;
+:mod:`hier.evaluation.ranks` finds Recall@K without computing most of them in float64.
 
 Ties count against the embedding: a gallery item of the query's class ranks behind every item of
 another class that is not strictly farther. The result then does not depend on the order of the
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hier.evaluation.ranks import nearest_own_ranks, tie_width
 from hier.geometry.poincare import lorentz
 
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
 
 CHUNK_ELEMENTS = 2**21
-"""Query-gallery pairs looked at in one go; memory is about 100 bytes for each."""
+"""Query-gallery pairs that MAP@R looks at in one go; memory is about 100 bytes for each."""
 
 
 def recall_at_k(
@@ -67,15 +68,11 @@ def recall_at_k(
     """
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
-    ranks = []
     pairs = _Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
-    pairs.masks_own_number = exclude_self or mask_gallery_of_query
-    for own, others, tolerance in pairs.chunks():
-        nearest_own = own.amax(1, keepdim=True)
-        rank = 1 + (others >= nearest_own - tolerance).sum(1)
-        found = nearest_own.squeeze(1) > -math.inf
-        ranks.append(torch.where(found, rank, torch.iinfo(rank.dtype).max))
-    rank = torch.cat(ranks)
+    rank = nearest_own_ranks(
+        pairs.query, pairs.query_labels, pairs.gallery, pairs.gallery_labels,
+        ks, exclude_self or mask_gallery_of_query,
+    )  # fmt: skip
     return {k: int((rank <= k).sum()) / len(rank) for k in ks}
 
 
@@ -138,7 +135,7 @@ class _Pairs:
         self.gallery = _rows(gallery, metric, c)
         self.query_labels = _labels(query_labels, self.query)
         self.gallery_labels = _labels(gallery_labels, self.gallery)
-        self.masks_own_number = exclude_self
+        self.hides_own_number = exclude_self
         if self.query.shape[1] != self.gallery.shape[1]:
             raise ValueError("query and gallery embeddings differ in dimension")
         if exclude_self and not torch.equal(self.query_labels, self.gallery_labels):
@@ -150,9 +147,7 @@ class _Pairs:
         """For each chunk of queries: inner products with items of their class and with the others,
         −∞ elsewhere, and the differences (one for each query) below which two of them are tied.
         """
-        dim = self.query.shape[1]
-        rounding = 4 * dim * torch.finfo(torch.float64).eps
-        longest = torch.linalg.vector_norm(self.gallery, dim=1).max()
+        tolerance = tie_width(self.query, self.gallery)[:, None]
         size = max(1, CHUNK_ELEMENTS // len(self.gallery))
         for start in range(0, len(self.query), size):
             query = self.query[start : start + size]
@@ -161,11 +156,10 @@ class _Pairs:
             same_class = labels[:, None] == self.gallery_labels[None, :]
             others = product.masked_fill(same_class, -math.inf)
             own = product.masked_fill_(~same_class, -math.inf)
-            if self.masks_own_number and start < len(self.gallery):
+            if self.hides_own_number and start < len(self.gallery):
                 own.diagonal(start).fill_(-math.inf)
                 others.diagonal(start).fill_(-math.inf)
-            length = torch.linalg.vector_norm(query, dim=1, keepdim=True)
-            yield own, others, rounding * length * longest
+            yield own, others, tolerance[start : start + size]
 
 
 def to_tensor(values: Array) -> Tensor:
