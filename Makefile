@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 EXTRA_grocery := grocery
 INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
 
-.PHONY: help install reproduce smoke test lint format expected lock clean
+.PHONY: help install reproduce smoke bench bench-quick test lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,18 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=tests python -m fakes.smoke .smoke
+
+bench: $(INSTALLED) $(VENV)/.installed-bench ## time loss and search beside plain ones, on a quiet machine; 1 where a bound is missed
+	@$(call bench)
+
+bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound
+	@$(call bench,--quick)
+
+define bench
+status=0; for each in regularizer retrieval; do \
+	printf '\n## %s\n\n' $$each; python benchmarks/$$each.py $(1) || status=1; \
+done; exit $$status
+endef
 
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
 	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered

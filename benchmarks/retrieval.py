@@ -14,13 +14,9 @@ scaled to all queries.
 """
 
 import argparse
-import os
-import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -29,6 +25,7 @@ from torch import Tensor
 from hier.evaluation.ranks import TILE
 from hier.evaluation.recall import Metric, recall_at_k
 from hier.geometry.poincare import distance_matrix, exp0
+from turns import Table, Turns, peak_memory
 
 C, CLIP_RADIUS, DIM = 0.1, 2.3, 128
 ROWS, LISTED = 50, 2000
@@ -72,24 +69,6 @@ class Sides:
     gallery_labels: Tensor
 
 
-@dataclass
-class Times:
-    """Seconds of each round, by what was timed."""
-
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    def note(self, name: str, work: Callable[[], object], share: float = 1.0) -> None:
-        """Time `work`, which does a share of what is asked for."""
-        started = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds.setdefault(name, []).append((time.perf_counter() - started) / share)
-
-    def ratios(self, name: str, to: str) -> list[float]:
-        return [a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True)]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the rounds, print the table."""
     options = parse(arguments)
@@ -98,13 +77,10 @@ def main(arguments: list[str] | None = None) -> None:
         classes = max(1, options.queries * 11_316 // 60_502)
         settings = [Setting("custom", options.queries, options.gallery, classes, QUICK.ks)]
     ease = 2.0 if options.quick else 1.0
-    print(
-        "| setting | compared | median | spread | bound | seconds |\n|---|---|---:|---:|---:|---:|"
-    )
-    missed = [compare(setting, options.rounds, ease) for setting in settings]
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    print(f"\n{torch.get_num_threads()} threads, torch {torch.__version__}, load {load}")
-    sys.exit(1 if any(missed) else 0)
+    table = Table()
+    for setting in settings:
+        compare(table, setting, options.rounds, ease)
+    table.end()
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -119,40 +95,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def compare(setting: Setting, rounds: int, ease: float) -> bool:
-    """Print the setting's rows; whether a bound is missed."""
-    sides, times, memory = made_up(setting), Times(), 0
+def compare(table: Table, setting: Setting, rounds: int, ease: float) -> None:
+    """Run the rounds of a setting, print its rows."""
+    sides, turns, memory = made_up(setting), Turns(), 0
     calculator = accuracy_calculator(setting)
     rows, listed = min(ROWS, setting.queries), min(LISTED, setting.queries)
     for _ in range(rounds):
         for metric in METRICS:
-            times.note(metric, partial(ours, sides, setting, metric))
+            turns.note(metric, partial(ours, sides, setting, metric))
         memory = memory or peak_memory(sides.query.device)  # before the others have taken any
-        times.note("product", partial(products, sides))
-        times.note("row by row", partial(row_by_row, sides, rows), rows / setting.queries)
+        turns.note("product", partial(products, sides))
+        turns.note("row by row", partial(row_by_row, sides, rows), rows / setting.queries)
         if calculator:
-            times.note("faiss", partial(calculator, sides, listed), listed / setting.queries)
-    missed = False
+            turns.note("faiss", partial(calculator, sides, listed), listed / setting.queries)
     for metric in METRICS:
-        missed |= row(setting, times, metric, "product", 1.5 * ease, least=False)
-        missed |= row(setting, times, "row by row", metric, 20 / ease, least=True)
+        table.ratio(setting, turns, metric, "product", at_most=1.5 * ease)
+        table.ratio(setting, turns, "row by row", metric, at_least=20 / ease)
         if calculator and metric == "cosine":
-            missed |= row(setting, times, "faiss", metric, 3 / ease, least=True)
-    print(f"| {setting} | peak memory, GB | {memory / 1e9:.2f} | | ≤ 2 | |", flush=True)
-    return missed or memory > 2e9
-
-
-def row(setting: Setting, times: Times, name: str, to: str, bound: float, least: bool) -> bool:
-    """Print one ratio; whether it misses its bound."""
-    ratios = times.ratios(name, to)
-    median = statistics.median(ratios)
-    seconds = " / ".join(f"{statistics.median(times.seconds[which]):.2f}" for which in (name, to))
-    print(
-        f"| {setting} | {name} / {to} | {median:.2f} | {min(ratios):.2f}–{max(ratios):.2f} "
-        f"| {'≥' if least else '≤'} {bound:g} | {seconds} |",
-        flush=True,
-    )
-    return median < bound if least else median > bound
+            table.ratio(setting, turns, "faiss", metric, at_least=3 / ease)
+    table.figure(setting, "peak memory, GB", memory / 1e9, at_most=2)
 
 
 def made_up(setting: Setting) -> Sides:
@@ -217,14 +178,6 @@ def accuracy_calculator(setting: Setting) -> Callable[[Sides, int], object] | No
         )
 
     return search
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes allocated on the GPU, or resident in this process, at the most so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

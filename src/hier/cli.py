@@ -312,6 +312,8 @@ def trace(asked: str, full: bool, as_json: bool, as_dot: bool) -> None:
     from hier.provenance.trace import trace as trace_back
     from hier.reporting.trace import dot, print_trace
 
+    if as_json and as_dot:
+        raise click.UsageError("--json and --dot exclude each other; give one")
     found = trace_back(asked, _params())
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))

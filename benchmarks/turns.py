@@ -1,0 +1,98 @@
+"""Comparisons within one process: all sides take turns, and the ratios of the rounds are judged."""
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass
+class Turns:
+    """Seconds of each round, by what was timed."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, name: str, work: Callable[[], object], share: float = 1.0) -> None:
+        """Time `work`, which does a share of what is asked for."""
+        started = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds.setdefault(name, []).append((time.perf_counter() - started) / share)
+
+    def ratios(self, name: str, to: str) -> list[float]:
+        return [a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True)]
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+
+class Table:
+    """A Markdown table, printed row by row; `missed` says whether some figure missed its bound."""
+
+    def __init__(self) -> None:
+        self.missed = False
+        print("| setting | compared | median | spread | bound | seconds |")
+        print("|---|---|---:|---:|---:|---:|", flush=True)
+
+    def ratio(
+        self,
+        setting: object,
+        turns: Turns,
+        name: str,
+        to: str,
+        at_least: float | None = None,
+        at_most: float | None = None,
+    ) -> None:
+        """Print the ratio of the times of `name` to those of `to`."""
+        ratios = turns.ratios(name, to)
+        self._row(
+            f"{setting} | {name} / {to}",
+            statistics.median(ratios),
+            f"{min(ratios):.2f}–{max(ratios):.2f}",
+            at_least,
+            at_most,
+            f"{turns.median(name):.2f} / {turns.median(to):.2f}",
+        )
+
+    def figure(
+        self, setting: object, name: str, value: float, at_most: float | None = None
+    ) -> None:
+        """Print a figure that is no ratio of times."""
+        self._row(f"{setting} | {name}", value, "", None, at_most, "")
+
+    def _row(
+        self,
+        head: str,
+        value: float,
+        spread: str,
+        at_least: float | None,
+        at_most: float | None,
+        seconds: str,
+    ) -> None:
+        bound = f"≥ {at_least:g}" if at_least else f"≤ {at_most:g}" if at_most else ""
+        print(f"| {head} | {value:.2f} | {spread} | {bound} | {seconds} |", flush=True)
+        self.missed |= at_least is not None and not value >= at_least
+        self.missed |= at_most is not None and not value <= at_most
+
+    def end(self) -> None:
+        """Say what it was measured on; exit with 1 where a bound was missed."""
+        load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+        gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+        print(f"\n{gpu}{torch.get_num_threads()} threads, torch {torch.__version__}, load {load}")
+        if self.missed:
+            print("a bound was missed", file=sys.stderr)
+        sys.exit(self.missed)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes allocated on the GPU, or resident in this process, at the most so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
