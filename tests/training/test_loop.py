@@ -83,10 +83,10 @@ def test_loader_workers_change_nothing(runs, store, tmp_path, undisturbed):
 def test_a_crash_while_saving_is_made_good(runs, store, tmp_path, undisturbed, monkeypatch):
     save = Checkpoints.save
 
-    def crash(self, epoch, step, state):
+    def crash(self, epoch, step, *rest):
         if epoch == 3:
             raise KeyboardInterrupt
-        return save(self, epoch, step, state)
+        return save(self, epoch, step, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", crash)

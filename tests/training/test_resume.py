@@ -338,9 +338,9 @@ def test_damaged_checkpoints_are_passed_over(
 def saved_positions(monkeypatch):
     saved, save = [], Checkpoints.save
 
-    def watched(self, epoch, step, state):
+    def watched(self, epoch, step, *rest):
         saved.append((epoch, step))
-        return save(self, epoch, step, state)
+        return save(self, epoch, step, *rest)
 
     monkeypatch.setattr(Checkpoints, "save", watched)
     return saved
@@ -381,17 +381,34 @@ def test_a_checkpoint_of_another_identity_is_not_used(runs, store, tmp_path, und
     assert "going on" not in capsys.readouterr().out
 
 
+def test_only_the_last_one_is_not_forced_to_the_disk(runs, store, tmp_path, monkeypatch):
+    """Two calls of fsync for each checkpoint, for the file and for its folder."""
+    seen, save, fsync = [], Checkpoints.save, os.fsync
+
+    def watched(self, epoch, step, *rest):
+        calls = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda number: calls.append(number) or fsync(number))
+            path = save(self, epoch, step, *rest)
+        seen.append(((epoch, step), len(calls)))
+        return path
+
+    monkeypatch.setattr(Checkpoints, "save", watched)
+    trained_bytes(runs["softtriple"], store, tmp_path)
+    assert seen == [((1, 0), 2), ((2, 0), 0)]
+
+
 def test_a_full_disk_within_an_epoch(runs, store, tmp_path, undisturbed, monkeypatch):
     import errno
 
     write, seen = checkpoint_module._write, []
 
-    def full(content, path):
+    def full(content, path, *rest):
         seen.append(path)
         if len(seen) == 5:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(content, path)
+        return write(content, path, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint_module, "_write", full)

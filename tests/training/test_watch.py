@@ -260,8 +260,8 @@ def test_the_choice_outlives_a_crash(plain, data, tmp_path, monkeypatch, capsys,
     assert {"test R@1", "held-out R@1"} <= set(whole[2][0])
     save = Checkpoints.save
 
-    def crash(self, epoch, step, state):
-        path = save(self, epoch, step, state)
+    def crash(self, epoch, step, *rest):
+        path = save(self, epoch, step, *rest)
         if (epoch, step) == when:
             raise KeyboardInterrupt
         return path
