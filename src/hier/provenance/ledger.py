@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from hier.config.params import load_yaml
 from hier.errors import TamperedError
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
@@ -193,7 +194,7 @@ def _text(lock: Path) -> str:
 
 def _entries(text: str, where: str) -> dict[str, Entry]:
     try:
-        found = (yaml.load(text, Loader) or {}).get("stages", {})
+        found = (load_yaml(text, Loader) or {}).get("stages", {})
         return dict(found)
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error

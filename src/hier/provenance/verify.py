@@ -66,7 +66,8 @@ def verify_suite(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     Raises:
         DamagedInputError: a metrics file cannot be read.
     """
-    rows = [row for run in suite.runs.values() for row in _cells(suite, run, damaged_too)]
+    params = suite.model_dump()
+    rows = [row for run in suite.runs.values() for row in _cells(suite, params, run, damaged_too)]
     cells = pd.DataFrame(rows).merge(_expected(suite), on=KEYS, how="left")
     cells["grade"] = [_grade(row) for row in cells.to_dict("records")]
     cells["paper"] = _paper(cells)
@@ -83,7 +84,7 @@ def record_expected(suite: Suite) -> Path:
     """
     rows, params = [], suite.model_dump()
     for run in suite.runs.values():
-        for cell in _cells(suite, run):
+        for cell in _cells(suite, params, run):
             if pd.notna(cell["value"]):
                 rows.append(
                     {
@@ -118,10 +119,12 @@ def _best_on_test(metrics: dict[str, Any]) -> dict[str, float]:
     return {f"R@{k}": 100 * share for k, share in recall.items()}
 
 
-def _cells(suite: Suite, run: Run, damaged_too: bool = False) -> list[dict[str, Any]]:
+def _cells(
+    suite: Suite, params: dict[str, Any], run: Run, damaged_too: bool = False
+) -> list[dict[str, Any]]:
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
-    done = path.exists() and not _of_other_settings(suite, run)
+    done = path.exists() and not _of_other_settings(params, run)
     done = done and not (damaged_too and _is_damaged(path))
     common = {
         "run": run.name,
@@ -155,9 +158,8 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _of_other_settings(suite: Suite, run: Run) -> bool:
+def _of_other_settings(params: dict[str, Any], run: Run) -> bool:
     """Whether a record says that a step towards the run's figures was made with other settings."""
-    params = suite.model_dump()
     keys = {"dataset": run.dataset, "run": run.name}
     return any(
         of_other_settings(job(stage.name, keys[stage.each], params), params)
