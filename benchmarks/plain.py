@@ -30,11 +30,13 @@ def regularizer(
     with torch.no_grad():
         between_data = torch.exp(-distances(z, z, module.curvature)) + same_class
         between_proxies = torch.exp(-distances(proxies, proxies, module.curvature))
-    total = z.new_zeros(())
+    total = 0.0 * (z.sum() + proxies.sum())
     cases = ((z, between_data), (proxies, between_proxies))
     for term, (points, similarity) in enumerate(cases):
         to_proxies = distances(points, proxies, module.curvature)
         triplets, noise = given[term] if given else draw(module, similarity, generator)
+        if len(triplets[0]) == 0:
+            continue
         drawn = noise(len(triplets[0]))
         total = total + loss(to_proxies, triplets, drawn, module.temperature, module.margin)
     return total
@@ -67,7 +69,8 @@ def draw(module: HierRegularizer, similarity: Tensor, generator: torch.Generator
             for count in (module.triplets_per_anchor,)
         )
         found.append(torch.stack([torch.full_like(j, i), j, k]))
-    i, j, k = torch.cat(found, dim=1).to(similarity.device)
+    none = torch.empty(3, 0, dtype=torch.int64)
+    i, j, k = torch.cat([none, *found], dim=1).to(similarity.device)
 
     def noise(n: int) -> Tensor:
         uniform = torch.rand(n, 2, len(module.proxies), generator=generator).clamp_min(1e-38)

@@ -92,3 +92,10 @@ def test_a_missed_bound_is_the_exit_status(monkeypatch, capsys, seconds, share, 
 
 def batch_of_24():
     return batch(0)
+
+
+def test_without_any_triplet_the_plain_one_is_a_differentiable_zero():
+    hier, (z, labels) = module(0, neighbours=40), batch(0)
+    loss = plain.regularizer(hier, z, labels * 0, torch.Generator())
+    assert loss.item() == hier(z, labels * 0, torch.Generator()).item() == 0.0
+    assert (torch.autograd.grad(loss, z)[0] == 0).all()
