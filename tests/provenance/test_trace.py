@@ -219,6 +219,12 @@ def test_a_bad_name_lists_the_nearest(project, asked, near):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_one_form_at_a_time(project):
+    done = project.run("hier", "trace", HIER, "--json", "--dot", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json and --dot exclude each other" in done.stderr
+
+
 def test_the_graph_has_every_file_and_step(project):
     data = as_json(project, HIER)
     [graph] = pydot.graph_from_dot_data(traced(project, HIER, "--dot"))
