@@ -148,10 +148,12 @@ def _load_npz(network: nn.Module, path: Path) -> None:
             "name the right file in weights.file of conf/backbone/"
         )
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            for name in arrays.files:
-                arrays[name]  # an object array, which is a pickle, is refused here
-        load(str(path))
+        with path.open("rb") as stream:
+            with np.load(stream, allow_pickle=False) as arrays:
+                for name in arrays.files:
+                    arrays[name]  # an object array, which is a pickle, is refused here
+            stream.seek(0)
+            load(stream)  # not the path: timm leaves a file that it opened itself to chance
     except Exception as error:  # as above
         raise WeightsError(
             f"{path} is damaged or not of this network ({_first_line(error)}); "
