@@ -114,7 +114,7 @@ STAGES: dict[str, Stage] = {
             outputs=(MODEL, PROXIES, HISTORY),
             params=_of_run(
                 "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
-                "sampler", "augmentation", "embed", "evaluate", "protocol", *NUMERICS,
+                "sampler", "augmentation", "embed", "evaluate", "protocol", *NUMERICS, "runtime.compile",
             )
             + _of_dataset("ks"),
             code=(

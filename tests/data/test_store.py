@@ -60,6 +60,13 @@ def test_large_images_shrink_bicubically_to_the_short_side(tmp_path):
     assert store[1].shape == (25, 8, 3)
 
 
+def test_exact_keeps_every_pixel(tmp_path):
+    Image.fromarray(noise(33, 50)).save(tmp_path / "a.png")
+    exact = DATASET.model_copy(update={"store_size": "exact"})
+    index = write_store(tmp_path, index_of("a.png"), exact, tmp_path / "images.npy")
+    np.testing.assert_array_equal(ImageStore(tmp_path / "images.npy", index)[0], noise(33, 50))
+
+
 def test_small_images_are_not_enlarged(tmp_path):
     Image.fromarray(noise(5, 40)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(store_of(tmp_path, "a.png")[0][0], noise(5, 40))
@@ -161,11 +168,18 @@ def test_the_store_survives_pickling_and_the_index_parquet(tmp_path):
         np.testing.assert_array_equal(copy[1], noise(9, 8))
 
 
-def test_what_it_returns_is_the_callers_own(tmp_path):
+def test_the_file_cannot_be_changed_through_what_it_returns(tmp_path):
     Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
     store, _ = store_of(tmp_path, "a.png")
-    store[0][:] = 0
-    np.testing.assert_array_equal(store[0], noise(8, 8))
+    with pytest.raises(ValueError, match="read-only"):
+        store[0][:] = 0
+
+
+def test_pixels_are_read_only_where_they_are_looked_at(tmp_path):
+    """An image is a view of the memory-mapped file: what is cropped away is never read."""
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+    store, _ = store_of(tmp_path, "a.png")
+    assert np.shares_memory(store[0], store[0])
 
 
 def test_a_store_that_is_missing_or_is_of_another_index_is_clear(tmp_path):

@@ -17,7 +17,7 @@ from fakes.weights import drawn, hash_of, make_augreg_npz, make_weights
 from hier.config.compose import compose
 from hier.config.run import Backbone, Head, Schedule, Weights
 from hier.errors import WeightsError
-from hier.models.network import build_network
+from hier.models.network import EmbeddingHead, _Undrawn, build_network
 from hier.models.weights import load_weights, read_weights
 from hier.training.objective import Objective
 from hier.training.optimisation import build_optimizer, start_epoch
@@ -230,6 +230,34 @@ def test_at_224_px_taking_any_size_changes_nothing(name):
     batch = images(1)
     with torch.inference_mode():
         torch.testing.assert_close(built(name).eval()(batch), plain(batch))
+
+
+@pytest.mark.parametrize("file", [*NAMES, "augreg"])
+def test_no_weights_are_drawn_where_a_file_has_them(monkeypatch, file):
+    """Every tensor comes from the file, and the head's draws are the first of the seed."""
+    from fakes.weights import AUGREG
+
+    name = file if file in NAMES else "vit_small"
+    head = Head(dim=8, curvature=0.1, clip_radius=2.3)
+    made = _Undrawn.__torch_function__
+
+    def spoilt(self, func, types, args=(), kwargs=None):
+        """What is not drawn holds NaN."""
+        found = made(self, func, types, args, kwargs)
+        if func in (*self.STARTS, *self.FILLING):
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                found.fill_(torch.nan)
+        return found
+
+    monkeypatch.setattr(_Undrawn, "__torch_function__", spoilt)
+    undrawn = build_network(config(name), None, pretrained=False, drawn=False)
+    assert any(p.isnan().any() for p in undrawn.parameters())
+    torch.manual_seed(3)
+    network = build_network(config(name, None if file in NAMES else AUGREG), head)
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+    torch.manual_seed(3)
+    alone = EmbeddingHead(FEATURES[name], 8, 0.1, 2.3)
+    assert torch.equal(network.head.linear.weight, alone.linear.weight)
 
 
 # --- what is trained ------------------------------------------------------------------------------

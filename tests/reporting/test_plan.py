@@ -347,6 +347,8 @@ def test_sizes_of_a_download():
         suite.dataset("cars")
     )  # its first source states no sizes, its second does
     assert "unknown size" in sizes(suite.dataset("inshop"))
+    exact = suite.dataset("cub").model_copy(update={"store_size": "exact"})
+    assert sizes(exact).endswith("1.15 GB to download, three bytes a pixel prepared")
 
 
 def test_some_of_a_suites_runs(suite):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hier.generators import numpy_generator, seed_for, torch_generator
+from hier.training.state import Generators
 
 SEEDS = st.integers(0, 2**32 - 1)
 POSITIONS = st.lists(st.integers(0, 2**20), max_size=2)
@@ -103,3 +104,16 @@ def test_two_generators_of_one_purpose_do_not_share_their_state():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="non-negative"):
         seed_for(-1, "sampling")
+
+
+def test_the_regularizer_draws_on_the_device(monkeypatch):
+    """A card that waited for the CPU's draws at each step would stand still."""
+    asked = []
+
+    def generator(*position, device):
+        asked.append(device)
+        return torch.Generator()
+
+    monkeypatch.setattr("hier.training.state.torch_generator", generator)
+    Generators(0, torch.device("cuda"))
+    assert asked == [torch.device("cuda")]

@@ -197,7 +197,7 @@ def test_learning_draws_the_classes_together(runs, store, tmp_path):
     pictures, classes = store
 
     def share_of_right_neighbours(network):
-        pixels = torch.stack([torch.from_numpy(pictures[i]).permute(2, 0, 1) for i in range(48)])
+        pixels = torch.stack([torch.from_numpy(pictures[i].copy()) for i in range(48)])
         batch = Normalise(run.backbone.mean, run.backbone.std, torch.device("cpu"))(pixels)
         with torch.no_grad():
             z = torch.nn.functional.normalize(network.eval()(batch))
@@ -331,7 +331,7 @@ def test_batches_are_normalised_images_and_their_classes(runs, store):
         # The colour tells which class an image is of: 255 (0.5 x + 0.5) is the pixel.
         means = (batch * 0.5 + 0.5).mean(dim=(2, 3)) * 255
         colours = torch.stack(
-            [torch.from_numpy(store[0][int(c) * PER_CLASS]).double().mean((0, 1)) for c in classes]
+            [torch.from_numpy(store[0][int(c) * PER_CLASS] / 1.0).mean((0, 1)) for c in classes]
         )
         assert (means - colours).abs().max() < 25
     again = list(images.epoch(0, torch.device("cpu")))
@@ -367,11 +367,29 @@ def test_the_global_generator_ends_where_it_would_without_workers(runs, store, w
     assert torch.equal(*states)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_network_is_compiled_where_the_run_says_so_and_its_model_is_the_same(
+    runs, store, tmp_path, monkeypatch, asked
+):
+    given = []
+
+    def compiled(network):
+        given.append(network)
+        return lambda batch: network(batch)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    run = changed(runs["pa"], runtime={"compile": asked})
+    checkpoints = Checkpoints(run.name, "", tmp_path)
+    network, _, _ = train(run, images_of(store, run), CLASSES, checkpoints)
+    assert given == ([network] if asked else [])
+    assert not any(name.startswith("_orig_mod") for name in network.state_dict())
+
+
 def test_normalise_is_its_formula():
-    pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 16, 16, 3)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     actual = Normalise(mean, std, torch.device("cpu"))(pixels)
-    scaled = pixels.double().numpy() / 255
-    expected = (scaled - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))
-    np.testing.assert_allclose(actual.double().numpy(), expected, atol=2e-6)
+    expected = (pixels.double().numpy() / 255 - mean) / std
+    np.testing.assert_allclose(actual.double().numpy(), expected.transpose(0, 3, 1, 2), atol=2e-6)
+    assert actual.is_contiguous(memory_format=torch.channels_last)
     assert pixels.dtype == torch.uint8

@@ -107,6 +107,7 @@ def test_rates_are_lr_times_the_multipliers(runs):
 def test_it_is_adamw_with_weight_decay_on_everything(runs):
     _, _, optimizer = parts(runs["hier"], weight_decay=0.03, eps=1e-4)
     assert type(optimizer) is torch.optim.AdamW
+    assert optimizer.defaults["fused"]
     for group in optimizer.param_groups:
         assert (group["weight_decay"], group["eps"]) == (0.03, 1e-4)
         assert group["betas"] == (0.9, 0.999)

@@ -101,7 +101,8 @@ class Dataset(Strict):
     counts: Counts
     exclude: list[str] = []
     subset: Subset | None = None  # taken after the facts of the whole have been checked
-    store_size: Annotated[int, Field(ge=8)]  # short side of the stored image, pixels
+    # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.
+    store_size: Annotated[int, Field(ge=8)] | Literal["exact"]
     ks: Annotated[list[PositiveInt], Field(min_length=1)]
 
     @model_validator(mode="after")

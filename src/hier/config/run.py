@@ -296,6 +296,8 @@ class Runtime(Strict):
 
     On a GPU `tf32` lets float32 products keep 10 bits of their mantissa, and `cudnn_benchmark` lets
     cuDNN choose among its deterministic algorithms by their time, which may differ from call to call.
+    `compile` has PyTorch's compiler fuse the network's operations while training: the rounding is
+    another, and the first steps take a minute or more.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -304,6 +306,7 @@ class Runtime(Strict):
     workers: NonNegativeInt
     tf32: bool = False
     cudnn_benchmark: bool = False
+    compile: bool = False
 
 
 class Run(Strict):

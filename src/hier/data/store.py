@@ -1,12 +1,13 @@
-"""The image store: every image decoded once, at the size that training needs, in one file.
+"""The image store: every image decoded once, at the size that training needs or as it is, in one file.
 
 `images.npy` is a flat uint8 array (NumPy's format, so that it can be memory-mapped) with the
 images back to back as height × width × 3. Where each begins and how large it is stands in the
-index. Reading an image costs one copy, and no decoder runs while training.
+index. Reading an image costs nothing before its pixels are looked at, and no decoder runs while
+training.
 """
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
@@ -80,13 +81,12 @@ class ImageStore:
         return len(self._offsets)
 
     def __getitem__(self, row: int) -> Pixels:
-        """A fresh uint8 array of shape (height, width, 3), RGB."""
+        """The image's pixels in the file, uint8 (height×width×3), RGB, read-only."""
         if self._bytes is None:
             self._bytes = self._open()
         height, width = self._shapes[row]
         start = self._offsets[row]
-        flat = self._bytes[start : start + height * width * 3]
-        return np.array(flat).reshape(height, width, 3)
+        return self._bytes[start : start + height * width * 3].reshape(height, width, 3)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_bytes": None}
@@ -94,7 +94,7 @@ class ImageStore:
     def _open(self) -> Pixels:
         if not self.path.exists():
             raise MissingInputError(self.path, "hier prepare")
-        opened: Pixels = np.load(self.path, mmap_mode="r")
+        opened: Pixels = np.load(self.path, mmap_mode="r").view(np.ndarray)  # cheaper to slice
         expected = int(self._shapes.prod(axis=1).sum() * 3)
         if opened.size != expected:
             raise StaleError(
@@ -126,10 +126,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _shrink(image: Image.Image, short: int) -> Image.Image:
+def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
     """The short side becomes `short` pixels (bicubic, aspect kept); smaller images stay."""
     smaller, larger = sorted(image.size)
-    if smaller <= short:
+    if short == "exact" or smaller <= short:
         return image
     long = int(short * larger / smaller)
     size = (short, long) if image.width <= image.height else (long, short)

@@ -15,7 +15,7 @@ from hier.progress import progress
 
 
 class CentreCrops(Dataset[Tensor]):
-    """Images of a store, resized and cropped as in evaluation, uint8 (3×S×S)."""
+    """Images of a store, resized and cropped as in evaluation, uint8 (S×S×3)."""
 
     def __init__(self, store: ImageStore, rows: NDArray[np.int64], config: Embed) -> None:
         self.store, self.rows, self.config = store, rows, config
@@ -24,8 +24,7 @@ class CentreCrops(Dataset[Tensor]):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> Tensor:
-        image = centre_crop(self.store[int(self.rows[position])], self.config)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return centre_crop(self.store[int(self.rows[position])], self.config)
 
 
 @torch.inference_mode()

@@ -105,7 +105,7 @@ def build_network(
     """The network at its start; random weights come from torch's global generator.
 
     Args:
-        pretrained: whether to load the backbone's weights, where it has any.
+        pretrained: whether to load the backbone's weights, where it has any; none are drawn then.
         drawn: whether to draw the backbone's random weights; false (they hold anything then) for a
             network that gets a whole trained state at once.
 
@@ -114,9 +114,10 @@ def build_network(
             something that it does not have.
         WeightsError: see `load_weights`.
     """
-    with nullcontext() if drawn else _Undrawn():
+    weights = config.weights if pretrained else None
+    with nullcontext() if drawn and not weights else _Undrawn():
         backbone = _timm_model(config)
-    found = load_weights(backbone, config.weights) if pretrained and config.weights else None
+    found = load_weights(backbone, weights) if weights else None
     for prefix in config.freeze:
         _freeze(backbone, prefix, config)
     top = (

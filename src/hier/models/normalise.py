@@ -12,7 +12,6 @@ class Normalise:
         self.std = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (B×3×H×W) → float32 of the same shape, channels last in memory (faster convolutions)."""
-        images = images.to(self.mean.device, non_blocking=True)
-        images = images.to(torch.float32, memory_format=torch.channels_last)
-        return (images - self.mean) / self.std
+        """uint8 (B×H×W×3) → float32 (B×3×H×W), channels last in memory still (faster convolutions)."""
+        images = images.to(self.mean.device, non_blocking=True).permute(0, 3, 1, 2)
+        return (images.float() - self.mean) / self.std

@@ -135,8 +135,6 @@ class Hours:
 def sizes(dataset: Dataset) -> str:
     """What the dataset takes: to download, and on disk once prepared."""
     images = sum(dataset.counts.images.values())
-    # Most photos are 4:3 or squarer; three bytes a pixel.
-    store = images * dataset.store_size**2 * 4 / 3 * 3
     if dataset.subset:
         return f"{images:,} images, of which a subset is taken"
     fetched = "drawn on the spot"
@@ -144,6 +142,10 @@ def sizes(dataset: Dataset) -> str:
         known = [[file.bytes for file in source.files] for source in dataset.sources]
         whole = next((sum(b) for b in known if all(b)), None)  # type: ignore[arg-type]
         fetched = f"{whole / 1e9:.2f} GB to download" if whole else "download of unknown size"
+    if dataset.store_size == "exact":
+        return f"{images:,} images, {fetched}, three bytes a pixel prepared"
+    # Most photos are 4:3 or squarer; three bytes a pixel.
+    store = images * dataset.store_size**2 * 4 / 3 * 3
     return f"{images:,} images, {fetched}, at most {store / 1e9:.1f} GB prepared"
 
 

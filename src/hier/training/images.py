@@ -30,10 +30,9 @@ class AugmentedImages(Dataset[Tensor]):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> Tensor:
-        """The augmented image at `position` of the epoch, uint8 (3×S×S)."""
+        """The augmented image at `position` of the epoch, uint8 (S×S×3)."""
         rng = numpy_generator(self.run.seed, "augmentation", self.epoch, position)
-        image = augment(self.store[int(self.rows[position])], self.run.augmentation, rng)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return augment(self.store[int(self.rows[position])], self.run.augmentation, rng)
 
 
 class TrainingImages:

@@ -52,6 +52,7 @@ def train(
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
     optimizer = build_optimizer(network, objective, run.optimizer)
+    forward = torch.compile(network) if run.runtime.compile else network
     precision = getattr(torch, run.runtime.precision)
     mixed = device.type == "cuda" and precision != torch.float32
     scaler = torch.amp.GradScaler(device.type, enabled=mixed and precision == torch.float16)
@@ -80,7 +81,7 @@ def train(
             network.train()
             for batch, classes in images.epoch(epoch, device, start=state.step):
                 with torch.autocast(device.type, dtype=precision, enabled=mixed):
-                    z = network(batch)
+                    z = forward(batch)
                 terms = objective(z, classes, generators.regularizer)
                 loss = torch.stack(list(terms.values())).sum()
                 if not loss.isfinite():

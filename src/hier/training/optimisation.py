@@ -28,7 +28,9 @@ def build_optimizer(
         parameters = [p for p in module.parameters() if p.requires_grad] if module else []
         if parameters:
             groups.append({"name": name, "params": parameters, "base_lr": config.lr * multiplier})
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, eps=config.eps)
+    return torch.optim.AdamW(
+        groups, lr=config.lr, weight_decay=config.weight_decay, eps=config.eps, fused=True
+    )
 
 
 def clip_gradients(parameters: list[nn.Parameter], config: Optimizer) -> None:

@@ -22,13 +22,13 @@ class Part(Protocol):
 class Generators:
     """The generators that a step draws from, seeded by name at each epoch's start.
 
-    `regularizer` draws HIER's triplets and noise. torch's own, of the CPU and of the GPU where that
-    is the device, draw dropout.
+    `regularizer`, on the device, draws HIER's triplets and noise. torch's own, of the CPU and of the
+    GPU where that is the device, draw dropout.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed, self.device = seed, device
-        self.regularizer = torch_generator(seed, "regularizer", 0)
+        self.regularizer = torch_generator(seed, "regularizer", 0, device=device)
 
     def start_epoch(self, epoch: int) -> None:
         torch.manual_seed(seed_for(self.seed, "dropout", epoch))
