@@ -169,8 +169,7 @@ def test_a_run_that_is_not_trained_needs_no_rate_of_training(suite, capsys, monk
     def never(*_):
         raise AssertionError("a training step was timed")
 
-    monkeypatch.setattr("hier.reporting.throughput._step_alone", never)
-    monkeypatch.setattr("hier.reporting.throughput._whole_step", never)
+    monkeypatch.setattr("hier.reporting.throughput.Step.__call__", never)
     show(only(suite, method=("untrained",)), measured=True)
     assert re.search(
         r" hours on this machine, as measured on \S+ on the CPU run them", said(capsys)

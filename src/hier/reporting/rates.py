@@ -94,8 +94,9 @@ def key_of(run: Run, gpu: bool, here: str) -> str:
     if is_whole(run, gpu):
         step = f"loss {run.loss.name}, regulariser {run.regularizer.name}"
     runtime = run.runtime
+    network = f"{run.backbone.timm}{', compiled' * runtime.compile}"
     return (
-        f"{here}, {runtime.threads} threads, device {runtime.device}: {run.backbone.timm}, "
+        f"{here}, {runtime.threads} threads, device {runtime.device}: {network}, "
         f"{run.augmentation.size} px, {runtime.precision}, {step}, batch {batch_of(run, gpu)}"
     )
 

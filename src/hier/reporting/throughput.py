@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hier.config.run import Run
 from hier.errors import ConfigError
-from hier.models.network import EmbeddingNetwork, build_network
+from hier.models.network import build_network
 from hier.training.determinism import make_deterministic
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, clip_gradients
+from hier.training.step import Step
 
 CPU = (1, 2)
 """Steps that are run first and steps that are timed, on a CPU."""
@@ -61,76 +62,37 @@ def name_of(device: torch.device) -> str:
 
 def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Throughput:
     network = build_network(run.backbone, run.head, pretrained=False).to(device)
-    edge = run.augmentation.size
+    each, edge = run.sampler.images_per_class, run.augmentation.size
+    objective = Objective(run, batch // each).to(device) if whole else _NoObjective()
+    step = Step(run, network, objective, device)
     images = torch.randn(batch, 3, edge, edge, device=device)
-    precision = getattr(torch, run.runtime.precision)
-    mixed = device.type == "cuda" and precision != torch.float32
-
-    def forward() -> Tensor:
-        with torch.autocast(device.type, dtype=precision, enabled=mixed):
-            z: Tensor = network(images)
-        return z
+    classes = torch.arange(batch, device=device) // each  # the batch's classes are all
+    generator = torch.Generator(device).manual_seed(0)
 
     def look() -> None:
         with torch.inference_mode():
-            forward()
+            step.embed(images)
 
     training = None
     if run.schedule.epochs:
         network.train()
-        step = _whole_step if whole else _step_alone
-        training = _images_per_second(step(run, network, forward, batch, device), batch, device)
+        training = _images_per_second(partial(step, images, classes, generator), batch, device)
     network.eval()
     return Throughput(training, _images_per_second(look, batch, device), name_of(device))
 
 
-def _whole_step(
-    run: Run,
-    network: EmbeddingNetwork,
-    forward: Callable[[], Tensor],
-    batch: int,
-    device: torch.device,
-) -> Callable[[], None]:
-    """Forward, objective, backward and optimiser, as in training; the batch's classes are all."""
-    each = run.sampler.images_per_class
-    classes = torch.arange(batch, device=device) // each
-    objective = Objective(run, batch // each).to(device)
-    optimizer = build_optimizer(network, objective, run.optimizer)
-    half = device.type == "cuda" and run.runtime.precision == "float16"
-    scaler = torch.amp.GradScaler(device.type, enabled=half)
-    generator = torch.Generator().manual_seed(0)
+class _NoObjective(Objective):
+    """Some gradient for the network where its batch is too small for the run's own objective."""
 
-    def step() -> None:
-        loss = torch.stack(list(objective(forward(), classes, generator).values())).sum()
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        clip_gradients([*network.parameters(), *objective.parameters()], run.optimizer)
-        scaler.step(optimizer)
-        scaler.update()
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.metric, self.regularizer = nn.Identity(), None
 
-    return step
+    def forward(self, z: Tensor, classes: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"square": z.float().square().mean()}
 
 
-def _step_alone(
-    run: Run,
-    network: EmbeddingNetwork,
-    forward: Callable[[], Tensor],
-    batch: int,
-    device: torch.device,
-) -> Callable[[], None]:
-    """Forward, backward and optimiser of the network, without an objective."""
-    optimizer = torch.optim.AdamW(p for p in network.parameters() if p.requires_grad)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        forward().float().square().mean().backward()
-        optimizer.step()
-
-    return step
-
-
-def _images_per_second(work: Callable[[], None], images: int, device: torch.device) -> float:
+def _images_per_second(work: Callable[[], object], images: int, device: torch.device) -> float:
     warm_up, steps = GPU if device.type == "cuda" else CPU
     for _ in range(warm_up):
         work()

@@ -15,8 +15,9 @@ from hier.training.determinism import make_deterministic
 from hier.training.images import TrainingImages
 from hier.training.interruption import interruptible
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, clip_gradients, start_epoch
+from hier.training.optimisation import start_epoch
 from hier.training.state import Generators, History, State
+from hier.training.step import Step
 from hier.training.watch import Recalls, Watch
 
 
@@ -51,18 +52,14 @@ def train(
     device = make_deterministic(run.runtime)
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
-    optimizer = build_optimizer(network, objective, run.optimizer)
-    forward = torch.compile(network) if run.runtime.compile else network
-    precision = getattr(torch, run.runtime.precision)
-    mixed = device.type == "cuda" and precision != torch.float32
-    scaler = torch.amp.GradScaler(device.type, enabled=mixed and precision == torch.float16)
+    step = Step(run, network, objective, device)
     watch = Watch(run, recalls)
     generators = Generators(run.seed, device)
     state = State(
         network=network,
         objective=objective,
-        optimizer=optimizer,
-        scaler=scaler,
+        optimizer=step.optimizer,
+        scaler=step.scaler,
         watch=watch,
         generators=generators,
     )
@@ -75,23 +72,14 @@ def train(
     ):
         shown = Shown(run, bar, state, images.steps)
         for epoch in range(state.epoch, run.schedule.epochs):
-            rate = start_epoch(optimizer, run.schedule_in_force, epoch)
+            rate = start_epoch(step.optimizer, run.schedule_in_force, epoch)
             if not state.step:  # within an epoch the generators go on as the checkpoint has them
                 generators.start_epoch(epoch)
             network.train()
             for batch, classes in images.epoch(epoch, device, start=state.step):
-                with torch.autocast(device.type, dtype=precision, enabled=mixed):
-                    z = forward(batch)
-                terms = objective(z, classes, generators.regularizer)
-                loss = torch.stack(list(terms.values())).sum()
-                if not loss.isfinite():
+                loss, terms = step(batch, classes, generators.regularizer)
+                if not loss.isfinite():  # nothing is saved of what that step has made
                     raise diverged(run, state, terms, checkpoints)
-                optimizer.zero_grad()
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimizer)
-                clip_gradients([*network.parameters(), *objective.parameters()], run.optimizer)
-                scaler.step(optimizer)
-                scaler.update()
                 state.meter.update(loss, terms)
                 shown.update()
                 if interruption.asked or checkpoints.due():
