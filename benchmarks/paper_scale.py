@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from hier.cards import own_card
 from hier.config.dataset import Counts, Dataset
 from hier.config.run import Run
 from hier.config.suite import Suite, load
@@ -145,7 +146,10 @@ def main(arguments: list[str] | None = None) -> None:
         run, dataset = chosen(suite, options)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="paper-scale-", dir=options.out) as folder:
+        with (
+            own_card(run.runtime, "benchmarks/paper_scale.py"),
+            tempfile.TemporaryDirectory(prefix="paper-scale-", dir=options.out) as folder,
+        ):
             print(table(measure(run, dataset, Path(folder)), run, dataset, suite))
     except HierError as error:
         sys.exit(f"error: {error}")

@@ -104,6 +104,16 @@ class WeightsError(HierError):
     """Pretrained weights are missing, or are not the ones that the configuration names."""
 
 
+class CardError(HierError):
+    """The folder in which processes say which GPU they hold cannot be used."""
+
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(
+            f"cannot keep the locks of GPUs in {folder}: {reason}; remove it, or set TMPDIR to "
+            "another folder, the same for all your jobs on this machine"
+        )
+
+
 class DivergedError(HierError):
     """The loss became NaN or infinite."""
 

@@ -60,6 +60,7 @@ class Stage:
     gathers: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     directory: bool = field(default=False)  # whether the one output is a folder
+    gpu: bool = field(default=False)  # whether it works on a GPU, where there is one
 
     def command(self, key: str = "") -> str:
         return f"hier {self.name} {key}".strip()
@@ -110,6 +111,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "train",
             each="run",
+            gpu=True,
             inputs=(INDEX, STORE),
             outputs=(MODEL, PROXIES, HISTORY),
             params=_of_run(
@@ -127,6 +129,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "embed",
             each="run",
+            gpu=True,
             inputs=(INDEX, STORE, MODEL),
             outputs=(EMBEDDINGS,),
             params=_of_run("backbone", "head", "embed", *NUMERICS),

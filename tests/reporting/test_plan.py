@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,27 @@ def test_a_whole_step_is_timed(suite, name, precision):
     assert found.training > 0
     assert found.embedding > 0
     assert found.device == "the CPU"
+
+
+def test_what_is_timed_has_a_card_to_itself(suite, monkeypatch):
+    """Beside another job the rates would be wrong, and kept."""
+    from hier.reporting import throughput
+
+    took = []
+
+    @contextmanager
+    def own_card(runtime, name):
+        took.append((runtime, name))
+        yield
+        took.append("gave back")
+
+    run = suite.run("smoke-pa-test_resnet-16-s0")
+    monkeypatch.setattr(throughput, "own_card", own_card)
+    monkeypatch.setattr(throughput, "_measure", lambda *_: took.append("measured"))
+    throughput.measure(run, 2, whole=False)
+    assert took == [
+        (run.runtime, f"hier plan --measure, {run.name}"), "measured", "gave back"
+    ]  # fmt: skip
 
 
 def test_a_gpu_that_is_asked_for_and_not_there(suite, monkeypatch):

@@ -13,13 +13,9 @@ import pytest
 
 import hier
 from hier.config import suite as suite_module
-from hier.config.compose import compose, render
 from hier.errors import BusyError, HierError, MissingInputError, UnknownNameError
-from hier.pipeline import job as real_job
-from hier.provenance.hashing import hashing
 from hier.provenance.holding import held, holders
-from hier.provenance.keep import keep
-from hier.provenance.record import read_record, recorded
+from hier.provenance.record import read_record
 from hier.stages.run import _phases, _run_chain, current, run_stage
 
 ROOT = Path(__file__).parents[2]
@@ -252,34 +248,6 @@ from hier.cli import main
 with contextlib.suppress(SystemExit): main()
 print("LOADED", *{m.partition(".")[0] for m in sys.modules}, *(m for m in sys.modules if "hier." in m))
 """
-
-
-@pytest.fixture
-def real(tmp_path, monkeypatch):
-    """A function that fills a folder with the real pipeline's code and params, and a record of made-up
-    outputs for the whole way to one run's model."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(SOURCE / "hier", "src/hier", ignore=shutil.ignore_patterns("__pycache__"))
-    Path("expected").mkdir()
-
-    def made(seeds=1):
-        suite = compose(
-            ["suite=smoke", "methods=[hier]", f"seeds={list(range(seeds))}"], ROOT / "conf"
-        )
-        Path("params.yaml").write_text(render(suite))
-        params = suite.model_dump()
-        for name, key in (("download", "smoke"), ("prepare", "smoke"), ("train", RUN)):
-            job = real_job(name, key, params)
-            with recorded(job, params):
-                for path in job.outputs:
-                    (Path(path) if job.stage.directory else Path(path).parent).mkdir(
-                        parents=True, exist_ok=True
-                    )
-                    (Path(path, "a") if job.stage.directory else Path(path)).write_bytes(b"made up")
-            with hashing() as hasher:
-                keep(job, hasher)
-
-    return made
 
 
 def call(*arguments, code=None, **environment):

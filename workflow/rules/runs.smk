@@ -1,4 +1,10 @@
 # image store → model → embeddings → metrics, once per run
+from hier import cards
+
+# As many GPU jobs at once as there are cards, unless --resources or a profile says otherwise. Which
+# card is whose, each job sees to itself. Where there is none, a cluster's own scheduler decides.
+if cards.number():
+    workflow.global_resources.setdefault("gpu", cards.number())
 
 
 def threads_of(wildcards):
@@ -7,7 +13,7 @@ def threads_of(wildcards):
 
 def gpus_of(wildcards):
     wants = PARAMS["runs"][wildcards.run]["runtime"]["device"] != "cpu"
-    return int(wants and Path("/proc/driver/nvidia/gpus").exists())
+    return int(wants and cards.number() > 0)
 
 
 rule train:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from hier.cards import own_card
 from hier.config.run import Run
 from hier.errors import ConfigError
 from hier.models.network import build_network
@@ -32,7 +33,8 @@ class Throughput:
 def measure(run: Run, batch: int, whole: bool) -> Throughput:
     """Time a few steps of the run's network, with random weights, on `batch` random images.
 
-    Training is timed only where the run trains.
+    Training is timed only where the run trains. On a GPU, a card that no other job works on is
+    waited for.
     Precision, image size and threads are the run's. The reading of images is not in it.
 
     Args:
@@ -41,13 +43,15 @@ def measure(run: Run, batch: int, whole: bool) -> Throughput:
 
     Raises:
         ConfigError: the run asks for a GPU and there is none, or the batch does not fit on it.
+        CardError: see `own_card`.
     """
-    device = make_deterministic(run.runtime)
-    try:
-        return _measure(run, batch, whole, device)
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(f"{run.name}: a batch of {batch} images does not fit on {name_of(device)}; "
-                          "give --images-per-second N instead of --measure") from error  # fmt: skip
+    with own_card(run.runtime, f"hier plan --measure, {run.name}"):
+        device = make_deterministic(run.runtime)
+        try:
+            return _measure(run, batch, whole, device)
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(f"{run.name}: a batch of {batch} images does not fit on {name_of(device)}; "
+                              "give --images-per-second N instead of --measure") from error  # fmt: skip
 
 
 def on_gpu(run: Run) -> bool:

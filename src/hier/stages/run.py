@@ -3,8 +3,9 @@
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hier.config.params import raw
 from hier.errors import HierError, TamperedError, UnknownNameError
@@ -14,6 +15,9 @@ from hier.provenance.hashing import hashing
 from hier.provenance.holding import held
 from hier.provenance.keep import bring_back, keep
 from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
+
+if TYPE_CHECKING:
+    from hier.config.suite import Suite
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
@@ -70,12 +74,29 @@ def _work(work: Job, params: dict[str, Any]) -> None:
     from hier.config.suite import load
 
     suite = load()
-    with recorded(work, params) as content:
+    with _card(work, params, suite), recorded(work, params) as content:
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":
         clear_checkpoints(work.key)
     with hashing() as hasher:
         keep(work, hasher)
+
+
+@contextmanager
+def _card(work: Job, params: dict[str, Any], suite: "Suite") -> Iterator[None]:
+    """A card of its own for a job that works on a GPU.
+
+    It is waited for while the old record, and what it vouches for, still stand.
+    """
+    if not work.stage.gpu:
+        yield
+        return
+    from hier.cards import own_card
+
+    with hashing() as hasher:  # an input that is missing is told before the wait
+        what_goes_in(work, params, hasher)
+    with own_card(suite.run(work.key).runtime, work.name):
+        yield
 
 
 def run_suite(processes: int) -> None:

@@ -1,0 +1,161 @@
+"""A job that works on a GPU has the card to itself: it takes a free one, and waits where none is.
+
+A card is taken by locking a file of its name. The lock is the operating system's (it goes with the
+process, whatever kills it), and the files lie in the user's temporary folder, outside of any project,
+so that whatever started two of a user's jobs on a machine, they know of each other. Nothing here can
+change a result: which card it was is no part of one.
+"""
+
+import fcntl
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import takewhile
+from pathlib import Path
+from tempfile import gettempdir
+from traceback import clear_frames
+from typing import TextIO
+
+from hier.config.run import Runtime
+from hier.errors import CardError
+
+DRIVER = Path("/proc/driver/nvidia/gpus")
+PAUSE = 1.0
+"""Seconds between two looks for a free card."""
+
+
+def number() -> int:
+    """How many cards a job can be given here, found without torch; 0 without NVIDIA's driver.
+
+    CUDA_VISIBLE_DEVICES is read as the driver does: up to the first entry that is no card, and not
+    at all where one comes twice. A number that is too large does no harm: a job then waits.
+    """
+    present = len(list(DRIVER.glob("*")))
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not present or asked is None:
+        return present
+
+    def is_card(entry: str) -> bool:
+        is_index = entry.isdecimal() and int(entry) < present
+        return is_index or entry.startswith(("GPU-", "MIG-"))
+
+    entries = list(takewhile(is_card, map(str.strip, asked.split(","))))
+    return len(entries) if len(set(entries)) == len(entries) else 0
+
+
+@contextmanager
+def own_card(runtime: Runtime, name: str) -> Iterator[None]:
+    """Hold a card while the block runs, as torch's current device: the one that "cuda" means.
+
+    Waits, and says so once, while others hold all that this process sees. Without a GPU, or where
+    the runtime wants none, the block simply runs. Not to be nested: the inner one would wait for the
+    outer one's card.
+
+    Args:
+        name: what the card is for, told to those who wait.
+
+    Raises:
+        CardError: the folder of the locks cannot be used.
+    """
+    if runtime.device == "cpu":
+        yield
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    with _one_of(_visible(), name) as index:
+        torch.cuda.set_device(index)
+        try:
+            yield
+        except BaseException as error:
+            clear_frames(error.__traceback__)  # their variables hold memory of the card
+            raise
+        finally:
+            gc.collect()
+            torch.cuda.empty_cache()  # the process may live on, as a worker of `hier run` does
+
+
+def _visible() -> dict[int, str]:
+    """The names of the cards that torch sees, by its index; the current one, where the process may
+    have worked before, comes first.
+
+    An index says nothing to another process: CUDA_VISIBLE_DEVICES counts anew, and on a cluster each
+    job's only card can be its 0. A UUID does. Slices of one card (MIG) might share theirs, and are
+    told apart by the names by which one has to ask for them.
+    """
+    import torch
+
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    indices = range(torch.cuda.device_count())
+    current = torch.cuda.current_device()
+    names = {}
+    for index in sorted(indices, key=lambda index: index != current):
+        is_slice = index < len(asked) and asked[index].strip().startswith("MIG-")
+        uuid = torch.cuda.get_device_properties(index).uuid
+        names[index] = asked[index].strip() if is_slice else str(uuid)
+    return names
+
+
+@contextmanager
+def _one_of(cards: dict[int, str], name: str) -> Iterator[int]:
+    """Hold the first card that is free, by its index; wait for it if need be."""
+    with ExitStack() as opened:
+        locks = {i: opened.enter_context(_lock_of(card)) for i, card in cards.items()}
+        index = _wait_for_one(locks, name)
+        locks[index].truncate(0)
+        print(f"process {os.getpid()} ({name})", file=locks[index], flush=True)
+        try:
+            yield index
+        finally:
+            # To close it would not do: a loader's worker, if one was forked, has it open as well.
+            fcntl.flock(locks[index], fcntl.LOCK_UN)
+
+
+def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
+    index = _first_free(locks)
+    if index is None:
+        print(f"{name}: waiting for a GPU, held by {_holders(locks)}", flush=True)
+    while index is None:
+        time.sleep(PAUSE)
+        index = _first_free(locks)
+    return index
+
+
+def _first_free(locks: dict[int, TextIO]) -> int | None:
+    """The index of the first card that was free, and now is this process's."""
+    for index, lock in locks.items():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return index
+    return None
+
+
+def _holders(locks: dict[int, TextIO]) -> str:
+    """Who says in the files that the cards are theirs."""
+    said = []
+    for lock in locks.values():
+        lock.seek(0)
+        said.append(lock.read().strip() or "another process")
+    return " and ".join(said)
+
+
+def _lock_of(card: str) -> TextIO:
+    """The open file of a card, in a folder that is the user's own.
+
+    Raises:
+        CardError: the folder is another user's, or the file cannot be written.
+    """
+    folder = Path(gettempdir(), f"hier-cards-{os.geteuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid != os.geteuid():
+            raise CardError(folder, "it is another user's")
+        return (folder / card.replace("/", "_")).open("a+")
+    except OSError as error:
+        raise CardError(folder, str(error.strerror)) from error

@@ -1,0 +1,97 @@
+"""Snakemake starts as many GPU jobs at once as there are cards, or as it is told."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from hier.pipeline import STAGES
+
+pytestmark = pytest.mark.engines
+
+RULES = Path(__file__).parents[2] / "workflow/rules/runs.smk"
+
+# Snakemake on a machine whose driver has the cards in the folder `gpus`.
+SNAKEMAKE = """
+import sys
+from pathlib import Path
+from hier import cards
+from snakemake.cli import main
+cards.DRIVER = Path("gpus")
+main(sys.argv[1:])
+"""
+# In place of `hier`: makes what a stage would, and notes in a log when it trains.
+STUB = f"""#!{sys.executable}
+import sys, time
+from pathlib import Path
+from hier.config.params import raw
+from hier.pipeline import job
+work = job(sys.argv[1], sys.argv[2], raw())
+def note(step):
+    with open("log", "a") as log:
+        log.write(step)
+if work.stage.gpu:
+    note("+")
+    time.sleep(1)
+    note("-")
+for path in map(Path, work.outputs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=True) if work.stage.directory else path.touch()
+"""
+
+
+@pytest.fixture(scope="module")
+def project(new_project):
+    """Four runs, and the stub in place of `hier`."""
+    project = new_project("gpus")
+    project.run("hier", "compose", "suite=smoke", "methods=[pa]", "seeds=[0,1,2,3]")
+    project.path("bin").mkdir()
+    project.path("bin/hier").write_text(STUB)
+    project.path("bin/hier").chmod(0o755)
+    return project
+
+
+def most_at_once(project, number, *options):
+    """How many jobs train at the same time, at the most, on a machine with `number` cards."""
+    shutil.rmtree(project.path("gpus"), ignore_errors=True)
+    for card in range(number):
+        project.path(f"gpus/{card}").mkdir(parents=True)
+    shutil.rmtree(project.path("runs"), ignore_errors=True)
+    project.path("log").unlink(missing_ok=True)
+    runs = [f"runs/smoke-pa-test_resnet-16-s{seed}/model.safetensors" for seed in range(4)]
+    path = (
+        f"PATH={project.path('bin')}{os.pathsep}{Path(sys.executable).parent}:{os.environ['PATH']}"
+    )
+    project.run(
+        "env", "-u", "CUDA_VISIBLE_DEVICES", path, sys.executable, "-c", SNAKEMAKE, *runs,
+        "--cores", "4", *options,
+    )  # fmt: skip
+    now, most = 0, 0
+    for step in project.path("log").read_text():
+        now += 1 if step == "+" else -1
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "most"),
+    [
+        (1, [], 1),
+        (2, [], 2),
+        (2, ["--resources", "gpu=1"], 1),
+        (1, ["--resources", "gpu=3"], 3),
+        (0, [], 4),
+    ],
+)  # fmt: skip
+def test_a_gpu_job_for_each_card(project, number, options, most):
+    """Some 5 s each."""
+    assert most_at_once(project, number, *options) == most
+
+
+def test_the_rules_that_want_a_gpu_are_the_stages_that_work_on_one():
+    rules = re.split(r"^rule (\w+):$", RULES.read_text(), flags=re.MULTILINE)[1:]
+    wants = [name for name, body in zip(rules[::2], rules[1::2], strict=True) if "gpu=" in body]
+    assert wants == [name for name, stage in STAGES.items() if stage.gpu]
