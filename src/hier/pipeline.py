@@ -120,8 +120,9 @@ STAGES: dict[str, Stage] = {
             )
             + _of_dataset("ks"),
             code=(
-                "data/augmentation.py", "data/index.py", "data/sampling.py",
-                "data/store.py", "evaluation", "generators.py", "geometry", "losses", "models",
+                "data/augmentation.py", "data/index.py", "data/sampling.py", "data/store.py",
+                "evaluation/embedding.py", "evaluation/protocol.py", "evaluation/ranks.py",
+                "evaluation/recall.py", "generators.py", "geometry", "losses", "models",
                 "stages/images.py", "stages/inputs.py", "training",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
