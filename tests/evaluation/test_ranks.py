@@ -155,14 +155,14 @@ def test_near_ties_are_decided_in_float64(gap, counted):
 def test_float32_alone_gets_near_ties_wrong(gap, monkeypatch):
     """So the margin is what finds them: without it the very same ranks come out wrong."""
     sides = near_ties(gap)
-    thresholds = ranks._Tiles._thresholds
+    thresholds = ranks._Thresholds.of
 
-    def no_margin(self, rows, own, longest):
-        nearer, not_farther = thresholds(self, rows, own, longest)
+    def no_margin(self, longest, dtype):
+        nearer, not_farther = thresholds(self, longest, dtype)
         middle = (nearer.double() + not_farther.double()).div(2).float()
         return middle, middle
 
-    monkeypatch.setattr(ranks._Tiles, "_thresholds", no_margin)
+    monkeypatch.setattr(ranks._Thresholds, "of", no_margin)
     wrong = nearest_own_ranks(*sides, [1]) > 1
     assert int((wrong != (plain_ranks(*sides) > 1)).sum()) > 20
 

@@ -22,9 +22,9 @@ from torch import Tensor
 
 BLOCK_ELEMENTS = 2**23
 """Float64 products looked at in one go; memory is about 20 bytes for each."""
-BLOCK_QUERIES = 128
+BLOCK_QUERIES = 256
 """Queries whose classes are looked at in one go."""
-TILE = {"cpu": (1024, 4096), "cuda": (8192, 16384)}
+TILE = {"cpu": (2048, 2048), "cuda": (8192, 16384)}
 """Queries × gallery items whose float32 products are counted in one go; on a CPU they stay in the
 cache. Fewer than 2²⁴ items, so that float32 counts them exactly."""
 PART = 256
@@ -89,6 +89,23 @@ class _Own(NamedTuple):
     perhaps: Tensor  # items not to be counted whose product is > nearest
 
 
+class _Thresholds(NamedTuple):
+    """Products from which items are surely nearer than the nearest own item (and so none of the
+    class), and from which they are perhaps not farther; Q values each, float64.
+    """
+
+    nearer: Tensor
+    not_farther: Tensor
+    slope: Tensor  # what a margin grows by with the length of the items
+
+    def of(self, longest: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The two for items of at most that length, in `dtype`, rounded away from each other."""
+        nearer = torch.add(self.nearer, self.slope, alpha=longest).to(dtype)
+        not_farther = torch.sub(self.not_farther, self.slope, alpha=longest).to(dtype)
+        inf = nearer.new_tensor(torch.inf)
+        return torch.nextafter(nearer, inf), torch.nextafter(not_farther, -inf)
+
+
 class _Search:
     """Queries and gallery, both in the order of their labels, so that a class is one block."""
 
@@ -106,6 +123,7 @@ class _Search:
         self.width = tie_width(self.query, self.gallery)
         self.first = torch.searchsorted(self.gallery_labels, self.query_labels)
         self.last = torch.searchsorted(self.gallery_labels, self.query_labels, right=True)
+        self.hides = hides_own_number
         self.hidden = torch.full_like(self.query_number, -1)  # where the item not seen is, or −1
         if hides_own_number:
             place = torch.empty_like(self.gallery_number)
@@ -149,13 +167,17 @@ class _Search:
 
     def _own(self, product: Tensor, rows: Tensor, block: slice) -> Tensor:
         """`product` of `rows` with the gallery's `block`; −∞ but for the own items that are seen."""
-        place = torch.arange(block.start, block.stop, device=product.device)
-        not_own = self.query_labels[rows][:, None] != self.gallery_labels[block][None, :]
-        return product.masked_fill(not_own | (self.hidden[rows][:, None] == place), -torch.inf)
+        outside = self.query_labels[rows][:, None] != self.gallery_labels[block][None, :]
+        if self.hides:
+            place = torch.arange(block.start, block.stop, device=product.device)
+            outside |= self.hidden[rows][:, None] == place
+        return product.masked_fill(outside, -torch.inf)
 
     def _product_with_hidden(self, rows: Tensor) -> Tensor:
         """Product of each of `rows` with the item that it does not see; −∞ where it sees all."""
         hidden = self.hidden[rows]
+        if not self.hides:
+            return torch.full_like(self.width[rows], -torch.inf)
         product = (self.query[rows] * self.gallery[hidden]).sum(1)  # −1: any item
         return product.masked_fill(hidden < 0, -torch.inf)
 
@@ -181,8 +203,9 @@ class _Tiles:
         self.finfo = torch.finfo(dtype)
         some = gallery[:: 1 + len(gallery) // 1000]
         middle = some.sort(0).values[len(some) // 2]
-        length, order = torch.linalg.vector_norm(gallery - middle, dim=1).sort()
-        self.gallery = (gallery[order] - middle).to(dtype)
+        shifted = gallery - middle
+        length, order = torch.linalg.vector_norm(shifted, dim=1).sort()
+        self.gallery = shifted.to(dtype)[order]
         self.query = query.to(dtype)
         self.shift = query @ middle
         self.query_length = torch.linalg.vector_norm(query, dim=1)
@@ -204,11 +227,11 @@ class _Tiles:
 
     def _count(self, rows: Tensor, own: _Own, most: int, lowest: Tensor, highest: Tensor) -> None:
         """Enter the bounds for `rows`, except for those that pass `most` on the way."""
-        query = self.query[rows]
+        query, thresholds = self.query[rows], self._thresholds(rows, own)
         below, above = 1 - own.perhaps, 1 - own.surely
         for tile, longest in self.tiles:
             product = self._product(query, self.gallery[tile])
-            nearer, not_farther = self._thresholds(rows, own, longest)
+            nearer, not_farther = thresholds.of(longest, product.dtype)
             row, part = self._reaching(product, not_farther)
             if len(row) == 0:
                 continue
@@ -217,7 +240,7 @@ class _Tiles:
             going = below <= most
             if int(going.sum()) < 0.9 * len(rows):
                 rows, query, below, above = rows[going], query[going], below[going], above[going]
-                own = _Own(*(part[going] for part in own))
+                thresholds = _Thresholds(*(part[going] for part in thresholds))
                 if len(rows) == 0:
                     return
         lowest[rows], highest[rows] = below, above
@@ -240,20 +263,15 @@ class _Tiles:
         out = self.buffers[1, : len(found) * width].view(len(found), width)
         return row, torch.index_select(parts, 0, found, out=out)
 
-    def _thresholds(self, rows: Tensor, own: _Own, longest: float) -> tuple[Tensor, Tensor]:
-        """Products from which items are surely nearer than the nearest own item (and so none of
-        the class), and from which they are perhaps not farther; rounded away from each other.
-        """
-        dim = self.gallery.shape[1]
+    def _thresholds(self, rows: Tensor, own: _Own) -> "_Thresholds":
+        """The thresholds of `rows`, as far as they do not depend on the tile."""
+        dim, length = self.gallery.shape[1], self.query_length[rows]
         n_u = (dim + 2) * self.finfo.eps / 2
-        length = self.query_length[rows]
-        margin = n_u / (1 - n_u) * length * longest + 3 * own.width
-        margin += 4 * dim * self.finfo.tiny * (1 + length + longest)
-        middle, inf = own.nearest - self.shift[rows], torch.full_like(margin, torch.inf)
-        dtype = self.gallery.dtype
-        nearer = torch.nextafter((middle + margin).to(dtype), inf.to(dtype))
-        not_farther = torch.nextafter((middle - own.width - margin).to(dtype), -inf.to(dtype))
-        return nearer, not_farther
+        underflow = 4 * dim * self.finfo.tiny
+        margin = 3 * own.width + underflow * (1 + length)
+        middle = own.nearest - self.shift[rows]
+        slope = n_u / (1 - n_u) * length + underflow
+        return _Thresholds(middle + margin, middle - own.width - margin, slope)
 
     def _at_least(self, product: Tensor, threshold: Tensor) -> Tensor:
         """How many of each row of `product` reach its threshold; ones and zeros add up fastest as
