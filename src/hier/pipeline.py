@@ -4,7 +4,7 @@ dvc.yaml (written by `hier compose`) and the Snakefile are two views of `STAGES`
 `{dataset}` and `{run}`; parameters are dotted keys of params.yaml.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,14 @@ PROXIES = "runs/{run}/proxies.safetensors"
 HISTORY = "runs/{run}/history.csv"
 EMBEDDINGS = "runs/{run}/embeddings.safetensors"
 METRICS = "runs/{run}/metrics.json"
+VIEWS = "runs/{run}/views.json"
 TABLE_CSV = "results/table.csv"
 TABLE_MD = "results/table.md"
 LAYOUT_CSV = "results/paper_layout.csv"
 LAYOUT_MD = "results/paper_layout.md"
 LAYOUT_TEX = "results/paper_layout.tex"
-PAGE = "results/report/index.html"
+REPORT = "results/report"
+PAGE = f"{REPORT}/index.html"
 EXPECTED = "expected"
 DVC_YAML = Path("dvc.yaml")
 
@@ -44,7 +46,8 @@ NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
 class Stage:
     """One arrow of the data flow: one module in stages/, one Snakemake rule, one DVC stage.
 
-    `each` says what it runs once for. `gathers` are inputs taken from every run of the suite.
+    `each` says what it runs once for. `gathers` are inputs taken from every dataset or every run of
+    the suite, whichever their paths name.
     `code` lists the files and folders below src/hier/ whose change makes the outputs stale,
     `packages` the libraries whose versions do, and `tables` other folders under version control
     that it reads.
@@ -167,13 +170,15 @@ STAGES: dict[str, Stage] = {
             "report",
             each="suite",
             inputs=(TABLE_CSV,),
-            gathers=(HISTORY, METRICS),
-            outputs=(PAGE,),
+            gathers=(INDEX, STORE, HISTORY, METRICS, VIEWS),
+            outputs=(REPORT,),
+            directory=True,
             params=("suite", "datasets", "runs"),
             code=(
-                "provenance/figures.py", "provenance/verify.py", "reporting", "stages/inputs.py",
+                "data/index.py", "data/store.py", "provenance/figures.py", "provenance/verify.py",
+                "reporting", "stages/images.py", "stages/inputs.py",
             ),
-            packages=("jinja2", "matplotlib", "pandas"),
+            packages=("jinja2", "matplotlib", "numpy", "pillow", *TABLES),
         ),
     )
 }  # fmt: skip
@@ -231,12 +236,11 @@ def job(name: str, key: str, params: dict[str, Any]) -> Job:
     def fill(templates: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(template.format(**names) for template in templates)
 
-    gathered = tuple(
-        template.format(run=run)
-        for template in stage.gathers
-        for run, settings in params["runs"].items()
-        if not no_data(settings["dataset"]).exists()
-    )
+    gathered: tuple[str, ...] = ()
+    if stage.gathers:
+        had = [name for name in params["datasets"] if not no_data(name).exists()]
+        runs = [run for run, settings in params["runs"].items() if settings["dataset"] in had]
+        gathered = _gathered(stage, had, runs)
     return Job(
         stage,
         key,
@@ -244,6 +248,18 @@ def job(name: str, key: str, params: dict[str, Any]) -> Job:
         fill(stage.outputs),
         fill(stage.params),
         Path(stage.record.format(**names)),
+    )
+
+
+def _gathered(stage: Stage, datasets: Iterable[str], runs: Iterable[str]) -> tuple[str, ...]:
+    """What a stage takes from some datasets and runs."""
+    names = {"{dataset}": list(datasets), "{run}": list(runs)}
+    return tuple(
+        template.replace(of, name)
+        for template in stage.gathers
+        for of, found in names.items()
+        if of in template
+        for name in found
     )
 
 
@@ -278,12 +294,16 @@ def dvc_yaml(params: dict[str, Any]) -> str:
             "run": "${key}",
             "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}",
         }
-        gathered = [t.format(run=run) for t in stage.gathers for run in params["runs"]]
+        gathered = _gathered(stage, params["datasets"], params["runs"])
         outs: list[Any] = [_kept(path.format(**names)) for path in stage.outputs]
         record = _kept(stage.record.format(**names))
         body: dict[str, Any] = {
             "cmd": stage.command(key),
-            "deps": [path.format(**names) for path in stage.inputs] + gathered + stage.versioned(),
+            "deps": [
+                *(path.format(**names) for path in stage.inputs),
+                *gathered,
+                *stage.versioned(),
+            ],
             "params": [path.format(**names) for path in stage.params],
         }
         if stage.name == "evaluate":

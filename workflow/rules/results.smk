@@ -16,7 +16,7 @@ rule report:
     input:
         inputs("report"),
     output:
-        outputs("report"),
+        directory(outputs("report")[0]),
     params:
         settings=settings("report"),
     shell:

@@ -1,20 +1,49 @@
-"""report: the page that a reader opens first."""
+"""report: the pages that a reader opens first."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from hier.config.suite import Suite
-from hier.pipeline import HISTORY, METRICS, Job, no_data
-from hier.provenance.atomic import write_text
-from hier.reporting.page import render
-from hier.stages.inputs import read_metrics
+from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job, no_data
+from hier.provenance.atomic import atomic_folder
+from hier.reporting.content import Content
+from hier.reporting.folder import write_report
+from hier.reporting.thumbs import Images, rows_of
+from hier.stages.images import read_images
+from hier.stages.inputs import read_metrics, reading
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:
-    """Write results/report/index.html."""
-    cells = pd.read_csv(Path(job.inputs[0]))
-    had = [name for name, run in suite.runs.items() if not no_data(run.dataset).exists()]
-    histories = {name: pd.read_csv(HISTORY.format(run=name)) for name in had}
-    metrics = {name: read_metrics(Path(METRICS.format(run=name))) for name in had}
-    write_text(Path(job.outputs[0]), render(suite, cells, histories, metrics))
+    """Write results/report/."""
+    with atomic_folder(Path(job.outputs[0])) as folder:
+        write_report(folder, gather(suite))
+
+
+def gather(suite: Suite) -> Content:
+    """What earlier stages wrote, of every run whose data could be had."""
+    had = {name: run for name, run in suite.runs.items() if not no_data(run.dataset).exists()}
+    views = {name: _views(Path(VIEWS.format(run=name))) for name in had}
+    images = {}
+    for dataset in dict.fromkeys(run.dataset for run in had.values()):
+        paths = [Path(path.format(dataset=dataset)) for path in (INDEX, STORE)]
+        rows = {row for name in had if had[name].dataset == dataset for row in rows_of(views[name])}
+        images[dataset] = Images(dataset, *read_images(*paths), rows)
+    return Content(
+        suite,
+        cells=pd.read_csv(Path(TABLE_CSV)),
+        histories={name: pd.read_csv(Path(HISTORY.format(run=name))) for name in had},
+        metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
+        views=views,
+        images=images,
+    )
+
+
+def _views(path: Path) -> dict[str, Any]:
+    with reading(path):
+        found: dict[str, Any] = json.loads(path.read_text())
+        if not {"samples", "tree", "galleries"} <= found.keys():
+            raise ValueError("it holds no samples, no tree or no galleries")
+        return found

@@ -1,0 +1,39 @@
+"""What the report is made of: results that earlier stages wrote, by run and by dataset."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from hier.config.suite import Suite
+from hier.reporting.thumbs import Images
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that the pages show.
+
+    Of a run whose data could not be had there is nothing in `histories`, `metrics` and `views`.
+
+    Attributes:
+        cells: the graded table, a row per run and measure (results/table.csv).
+        histories: by run, history.csv.
+        metrics: by run, metrics.json.
+        views: by run, views.json.
+        images: by dataset.
+    """
+
+    suite: Suite
+    cells: pd.DataFrame
+    histories: dict[str, pd.DataFrame]
+    metrics: dict[str, dict[str, Any]]
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, Images] = field(default_factory=dict)
+
+    def runs_of(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """The views of a dataset's runs, in the order of the suite."""
+        return {
+            name: self.views[name]
+            for name, run in self.suite.runs.items()
+            if run.dataset == dataset and name in self.views
+        }
