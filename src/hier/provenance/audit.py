@@ -16,13 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from hier.config.params import select
-from hier.errors import TamperedError
+from hier.errors import HierError, TamperedError
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
 from hier.provenance.keep import FOLDER, kept_files
 from hier.provenance.ledger import LOCK, Ledger, cache_file
 from hier.provenance.machine import versions
-from hier.provenance.record import GoingIn, Record, changed_output, moved_on, read_record
+from hier.provenance.record import (
+    GoingIn,
+    Record,
+    changed_output,
+    moved_on,
+    read_record,
+    what_goes_in,
+    why_stale,
+)
 
 WORDS = {"unpulled": "not pulled"}
 STANDINGS = ("current", "unpulled", "not run", "stale", "tampered")  # from best to worst
@@ -60,8 +68,8 @@ class Finding:
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
 
-class Audit:
-    """Looks at every job of a suite, each file once.
+class ByRecords:
+    """Looks at every job of a suite, each file once: does its record prove its result?
 
     Args:
         params: the content of params.yaml.
@@ -73,6 +81,29 @@ class Audit:
         self.jobs = list(jobs(params))
         self.hasher = Hasher(deep)
         self.maker = {path: job for job in self.jobs for path in job.outputs}
+
+    def finding(self, job: Job) -> Finding:
+        """What is to be said of one job, whatever is to be said of the jobs before it."""
+        try:
+            reason = why_stale(job, self.params, self.hasher)
+        except HierError as error:  # something that it reads is not here
+            reason = str(error)
+        return Finding(job, "stale" if reason else "current", reason or "")
+
+    def what_goes_in(self, job: Job) -> GoingIn:
+        """What a job would use now.
+
+        Raises:
+            MissingInputError: something of it is not here.
+        """
+        return what_goes_in(job, self.params, self.hasher)
+
+
+class Audit(ByRecords):
+    """And do dvc.lock, DVC's cache and the kept copies agree? Each file is looked at once."""
+
+    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
+        super().__init__(params, deep)
         self.unreadable: str | None = None
         try:
             self.ledger = Ledger()

@@ -15,7 +15,7 @@ from typing import Any
 
 from hier.errors import TamperedError, UnknownNameError
 from hier.pipeline import ARCHIVE, METRICS, MODEL, Job
-from hier.provenance.audit import STANDINGS, Audit
+from hier.provenance.audit import STANDINGS, Audit, ByRecords
 from hier.provenance.figures import Figure, figures_of
 from hier.provenance.hashing import Hasher
 from hier.provenance.record import Record, read_record, same
@@ -104,16 +104,17 @@ class Trace:
         yield self.steps[name]
 
 
-def trace(asked: str, params: dict[str, Any]) -> Trace:
+def trace(asked: str, params: dict[str, Any], audit: ByRecords | None = None) -> Trace:
     """The way back from `asked`: a run, `<run>:<measure>`, an output, a record or an archive's file.
 
     Args:
         params: the content of params.yaml.
+        audit: says how each job stands; by default, records and dvc.lock together.
 
     Raises:
         UnknownNameError: there is nothing of that name; the nearest names are listed.
     """
-    audit = Audit(params)
+    audit = audit or Audit(params)
     job, wanted, measure = _find(asked, audit)
     makers = {path: job.name for path, job in audit.maker.items()}
     found = Trace(asked, job.name, wanted, makers=makers)
@@ -166,7 +167,7 @@ def metadata_of(path: Path) -> dict[str, str]:
         return {}
 
 
-def _find(asked: str, audit: Audit) -> tuple[Job, tuple[str, ...], str]:
+def _find(asked: str, audit: ByRecords) -> tuple[Job, tuple[str, ...], str]:
     """The job that made what is asked for, which of its outputs is meant, and the measure."""
     run, _, measure = asked.partition(":")
     if run in audit.params["runs"]:
@@ -185,7 +186,7 @@ def _find(asked: str, audit: Audit) -> tuple[Job, tuple[str, ...], str]:
     raise UnknownNameError("cell or file", asked, _near(asked, [*_runs(audit), *known]))
 
 
-def _runs(audit: Audit) -> list[str]:
+def _runs(audit: ByRecords) -> list[str]:
     return [job.key for job in audit.jobs if job.stage.name == "evaluate"]
 
 
@@ -202,12 +203,12 @@ def _chosen(figures: list[Figure], measure: str) -> list[Figure]:
     return chosen
 
 
-def _figures(run: str, audit: Audit) -> list[Figure]:
+def _figures(run: str, audit: ByRecords) -> list[Figure]:
     path = Path(METRICS.format(run=run))
     return figures_of(run, audit.params, audit.hasher(path).sha256 if path.exists() else None)
 
 
-def _walk(job: Job, audit: Audit, found: Trace) -> None:
+def _walk(job: Job, audit: ByRecords, found: Trace) -> None:
     """Enter a job and all that it follows from."""
     if job.name in found.steps:
         return
@@ -217,7 +218,7 @@ def _walk(job: Job, audit: Audit, found: Trace) -> None:
             _walk(audit.maker[path], audit, found)
 
 
-def _step(job: Job, audit: Audit) -> Step:
+def _step(job: Job, audit: ByRecords) -> Step:
     finding = audit.finding(job)
     try:
         record = read_record(job)
@@ -245,7 +246,7 @@ def _file(path: str, said: dict[str, Any] | None, hasher: Hasher) -> File:
     return File(path, said, AS_RECORDED if same(there, said) else OTHER)
 
 
-def origins_of(job: Job, record: Record | None, audit: Audit) -> list[Origin]:
+def origins_of(job: Job, record: Record | None, audit: ByRecords) -> list[Origin]:
     """Where the files of an archive, or the weights that a training starts from, come from."""
     if job.stage.name == "download":
         settings = record["params"] if record else _present(job, audit)
@@ -257,7 +258,7 @@ def origins_of(job: Job, record: Record | None, audit: Audit) -> list[Origin]:
     return []
 
 
-def _present(job: Job, audit: Audit) -> dict[str, Any]:
+def _present(job: Job, audit: ByRecords) -> dict[str, Any]:
     return dict(audit.what_goes_in(job)["params"])
 
 
