@@ -17,9 +17,11 @@ class Content:
 
     Attributes:
         cells: the graded table, a row per run and measure (results/table.csv).
+        tables: files of tables to take along, by name.
         histories: by run, history.csv.
         metrics: by run, metrics.json.
         views: by run, views.json.
+        lineages: by run, the way of its figures back to the archive, see lineage.py.
         images: by dataset.
     """
 
@@ -27,6 +29,8 @@ class Content:
     cells: pd.DataFrame
     histories: dict[str, pd.DataFrame]
     metrics: dict[str, dict[str, Any]]
+    tables: dict[str, bytes] = field(default_factory=dict)
+    lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, Images] = field(default_factory=dict)
 

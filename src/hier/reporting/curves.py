@@ -1,34 +1,42 @@
-"""Figures as SVG text, the same bytes each time."""
+"""Curves of a run's training as a figure for papers: SVG text, the same bytes each time."""
 
 from io import StringIO
+from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.figure import Figure
 
 # Text as text (searchable, small) and ids that do not vary.
 mpl.rcParams.update({"svg.hashsalt": "hier", "svg.fonttype": "none"})
 
+# Okabe and Ito's colours, which colour-blind readers tell apart, each with a dash of its own.
+STYLES = (
+    ("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"), ("#cc79a7", "-."), ("#000000", "-"),
+    ("#e69f00", "--"),
+)  # fmt: skip
 
-def training_curves(history: pd.DataFrame) -> str:
-    """The mean of each term of the loss over the epochs, for one run."""
-    figure = Figure(figsize=(5.2, 2.6))
+
+def training_curves(panels: list[dict[str, Any]]) -> Figure:
+    """One axes for each panel, see :func:`hier.reporting.history.panels`."""
+    figure = Figure(figsize=(3.6 * len(panels), 2.6))
     # By hand: a layout that fits itself draws everything twice.
-    figure.subplots_adjust(left=0.13, right=0.97, bottom=0.19, top=0.96)
-    axes = figure.add_subplot()
-    styles = {"loss": "-", "metric": "--", "hier": ":"}
-    for term, style in styles.items():
-        if term in history and not (term == "metric" and "hier" not in history):
-            axes.plot(history["epoch"], history[term], style, label=term)
-    axes.set(xlabel="epoch", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return svg(figure)
+    figure.subplots_adjust(left=0.55 / 3.6 / len(panels) + 0.02, right=0.98, bottom=0.2, top=0.88)
+    figure.subplots_adjust(wspace=0.28)
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for at, (name, values) in enumerate(panel["lines"].items()):
+            colour, dash = STYLES[at % len(STYLES)]
+            there = [(x, y) for x, y in zip(panel["epoch"], values, strict=True) if y is not None]
+            marker = "o" if len(there) == 1 else ""
+            axes.plot(*zip(*there, strict=True), dash, color=colour, marker=marker, label=name)
+        axes.set(xlabel="epoch", title=panel["title"])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return figure
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an <svg> element."""
+    """A figure as an SVG document, without the date on which it was made."""
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    return text.getvalue()

@@ -1,16 +1,20 @@
-"""The report as a folder: pages, what they load, thumbnails and figures."""
+"""The report as a folder: pages, what they load, thumbnails, figures and tables."""
 
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from hier.provenance.verify import GRADES
 from hier.reporting.content import Content
-from hier.reporting.curves import training_curves
+from hier.reporting.curves import svg, training_curves
+from hier.reporting.history import panels, recalls
+from hier.reporting.layout import columns_of
+from hier.reporting.matrix import GRADES, KINDS, matrix
 from hier.reporting.page import Pages
+from hier.reporting.quality import quality
 from hier.reporting.table import best_in_words, counts_in_words, wide
 from hier.reporting.thumbs import rows_of
 
@@ -19,66 +23,98 @@ CHANGE_NOTHING = {"runtime": {"workers"}}
 
 
 def write_report(folder: Path, content: Content) -> None:
-    """Write the report into `folder`, which is empty."""
-    with as_file(files("hier.reporting") / "assets") as assets:
-        shutil.copytree(assets, folder / "assets", copy_function=shutil.copyfile)
+    """Write the report into `folder`, which is empty: the same content gives the same bytes."""
+    write_assets(folder)
     for images in content.images.values():
         images.write(folder)
+    for name, table in content.tables.items():
+        _write(folder / "tables" / name, table)
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
-    pages = Pages(suite=content.suite.suite, with_galleries=with_galleries)
+    pages = Pages(
+        suite=content.suite.suite, with_galleries=with_galleries, grades=GRADES, kinds=KINDS
+    )
     _write(folder / "index.html", _index(pages, content))
     for run in content.metrics:
-        _write(folder / "runs" / f"{run}.html", _run(pages, content, run))
+        _write_run(folder, pages, content, run)
     for dataset in with_galleries:
         _write(folder / "galleries" / f"{dataset}.html", _galleries(pages, content, dataset))
 
 
-def _write(path: Path, text: str) -> None:
+def write_assets(folder: Path) -> None:
+    """What the pages load: styles, scripts, libraries with their licences."""
+    with as_file(files("hier.reporting") / "assets") as assets:
+        shutil.copytree(assets, folder / "assets", copy_function=shutil.copyfile)
+
+
+def _write(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(text.encode())
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _index(pages: Pages, content: Content) -> str:
     cells, suite = content.cells, content.suite
+    table = matrix(cells, set(content.metrics))
     measures = list(dict.fromkeys(cells["measure"]))
-    runs = [
-        {
-            "name": name,
-            "metrics": content.metrics[name],
-            "curves": training_curves(content.histories[name])
-            if len(content.histories[name])
-            else "",
-            "settings": yaml.safe_dump(run.model_dump(exclude=CHANGE_NOTHING), sort_keys=False),
-        }
-        for name, run in suite.runs.items()
-        if name in content.metrics
-    ]
+    every = wide(cells)
     return pages.render(
         "index.html.j2",
         root="",
         here="index",
-        datasets={name: d.model_dump() for name, d in suite.datasets.items()},
-        measures=measures,
-        rows=wide(cells).to_dict("records"),
-        best=wide(cells).groupby("dataset")[measures].max().to_dict("index"),
+        **table,
+        datasets_of_columns=list(dict.fromkeys(dataset for dataset, _ in columns_of(cells))),
+        backbones=list(dict.fromkeys(row["backbone"] for row in table["rows"])),
+        methods={row["method"]: row["name"] for row in table["rows"]},
+        seeds=cells["seed"].nunique(),
         sentences=[*best_in_words(cells), counts_in_words(cells)],
-        published=cells[cells["paper"].notna()].to_dict("records"),
-        grades=GRADES,
-        runs=runs,
+        trees=quality(content),
+        measures=measures,
+        every=every.to_dict("records"),
+        best=every.groupby("dataset")[measures].max().to_dict("index"),
+        pages=set(content.metrics),
+        datasets={name: dataset.model_dump() for name, dataset in suite.datasets.items()},
     )
 
 
-def _run(pages: Pages, content: Content, run: str) -> str:
+def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
+    """A run's page and its figures."""
+    settings, history = content.suite.run(run), content.histories[run]
+    curves = panels(history, settings)
+    if curves:
+        _write(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
+    cells = content.cells[content.cells["run"] == run]
     views = content.views.get(run)
-    return pages.render(
+    text = pages.render(
         "run.html.j2",
         root="../",
         here=run,
         run=run,
+        facts=_facts(cells),
+        cells=_plain(cells),
+        best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
         metrics=content.metrics[run],
+        panels=curves,
+        watched=len(recalls(history).columns) > 0,
+        history=history,
+        settings=yaml.safe_dump(settings.model_dump(exclude=CHANGE_NOTHING), sort_keys=False),
+        lineage=content.lineages.get(run),
         views=views,
-        images=_images(content, content.suite.run(run).dataset, [views] if views else []),
+        images=_images(content, settings.dataset, [views] if views else []),
     )
+    _write(folder / "runs" / f"{run}.html", text)
+
+
+def _facts(cells: pd.DataFrame) -> dict[str, Any]:
+    """What a run is, from its first cell."""
+    facts: dict[str, Any] = cells.iloc[0].to_dict()
+    return facts
+
+
+def _plain(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The cells with None in place of NaN."""
+    return [
+        {name: None if pd.isna(value) else value for name, value in cell.items()}
+        for cell in cells.to_dict("records")
+    ]
 
 
 def _galleries(pages: Pages, content: Content, dataset: str) -> str:

@@ -37,7 +37,7 @@ def rows(cells: pd.DataFrame) -> pd.DataFrame:
 
     Of a dataset that the paper has figures for, only its K are kept.
     """
-    columns = set(_columns(cells))
+    columns = set(columns_of(cells))
     kept = cells[[pair in columns for pair in _pairs(cells)]]
     table = pd.DataFrame(
         [
@@ -45,7 +45,7 @@ def rows(cells: pd.DataFrame) -> pd.DataFrame:
             for keys, group in kept.groupby(KEYS, sort=False)
         ]
     )
-    order = _order(table, list(_columns(cells)))
+    order = _order(table, list(columns_of(cells)))
     return table.iloc[sorted(range(len(table)), key=order.__getitem__)].reset_index(drop=True)
 
 
@@ -57,7 +57,7 @@ def csv(cells: pd.DataFrame) -> str:
 
 def markdown(cells: pd.DataFrame) -> str:
     """results/paper_layout.md: one table, the lines of a cell apart by <br>."""
-    columns = _columns(cells)
+    columns = columns_of(cells)
     lines = ["# In the layout of the paper's Table 1", "", CAPTION, ""]
     lines.append(row_of(["backbone", "D", "method", *map(" ".join, columns)]))
     lines.append(row_of(["---", "---:", "---", *["---:"] * len(columns)]))
@@ -69,7 +69,7 @@ def markdown(cells: pd.DataFrame) -> str:
 
 def latex(cells: pd.DataFrame) -> str:
     """results/paper_layout.tex: a tabular for a document that uses booktabs."""
-    columns = _columns(cells)
+    columns = columns_of(cells)
     lines = [
         r"% Needs \usepackage{booktabs}. " + CAPTION.replace("±", "+-").replace("−", "-"),
         rf"\begin{{tabular}}{{lrl{'r' * len(columns)}}}",
@@ -88,7 +88,7 @@ def latex(cells: pd.DataFrame) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _columns(cells: pd.DataFrame) -> list[tuple[str, str]]:
+def columns_of(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Pairs of dataset and R@K, in the paper's order."""
     recalls = cells[cells["measure"].str.startswith("R@")]
     found = []

@@ -62,7 +62,7 @@ def dot(found: Trace, full: bool = False) -> str:
         for origin in step.origins:
             source = f"{name} from {origin.name}"
             nodes[source] = _node(
-                "note", [f"{origin.name} {_short(origin.sha256)}", *_whence(origin)]
+                "note", [f"{origin.name} {_short(origin.sha256)}", *whence(origin)]
             )
             edges[f"{_quoted(source)} -> {_quoted(name)}"] = None
         for file in step.inputs:
@@ -153,11 +153,11 @@ def _add_origin(node: Tree, origin: Origin) -> None:
     size = "" if origin.size is None else f", {origin.size} bytes"
     known = f"sha256 {origin.sha256}{size}" if origin.sha256 else "(its bytes are not here)"
     below = node.add(f"{mark}{escape(origin.name)} {known}")
-    for line in _whence(origin):
+    for line in whence(origin):
         below.add(escape(line))
 
 
-def _whence(origin: Origin) -> list[str]:
+def whence(origin: Origin) -> list[str]:
     """Where a file comes from and what was promised of it, in words."""
     lines = [] if origin.seed is None else [f"drawn from seed {origin.seed}"]
     lines += [f"in package {origin.package}"] if origin.package else []

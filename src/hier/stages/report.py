@@ -11,6 +11,7 @@ from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job,
 from hier.provenance.atomic import atomic_folder
 from hier.reporting.content import Content
 from hier.reporting.folder import write_report
+from hier.reporting.lineage import lineages
 from hier.reporting.thumbs import Images, rows_of
 from hier.stages.images import read_images
 from hier.stages.inputs import read_metrics, reading
@@ -19,10 +20,10 @@ from hier.stages.inputs import read_metrics, reading
 def run(job: Job, suite: Suite, identity: str) -> None:
     """Write results/report/."""
     with atomic_folder(Path(job.outputs[0])) as folder:
-        write_report(folder, gather(suite))
+        write_report(folder, gather(job, suite))
 
 
-def gather(suite: Suite) -> Content:
+def gather(job: Job, suite: Suite) -> Content:
     """What earlier stages wrote, of every run whose data could be had."""
     had = {name: run for name, run in suite.runs.items() if not no_data(run.dataset).exists()}
     views = {name: _views(Path(VIEWS.format(run=name))) for name in had}
@@ -36,6 +37,10 @@ def gather(suite: Suite) -> Content:
         cells=pd.read_csv(Path(TABLE_CSV)),
         histories={name: pd.read_csv(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
+        tables={
+            path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])
+        },
+        lineages=lineages(list(had), suite.model_dump()),
         views=views,
         images=images,
     )

@@ -1,0 +1,56 @@
+"""The graded table as the page shows it: the paper's layout, each cell with the runs behind it."""
+
+from typing import Any
+
+import pandas as pd
+
+from hier.provenance.verify import PAPER_NAMES
+from hier.reporting.layout import KEYS, columns_of, rows
+
+# What stands before a grade, so that no reader depends on a colour, and what the grade means.
+GRADES = {
+    "identical": ("✓", "the metrics file is the same bytes as the reference run's"),
+    "within tolerance": ("≈", "the figure is as near as the same code comes on another machine"),
+    "out of tolerance": ("✗", "it is not"),
+    "not run": ("–", "there is no result, or one of other settings"),
+    "no data": ("∅", "the dataset could not be had"),
+    "no reference": ("○", "the settings are not the reference run's, or there is no reference"),
+}
+KINDS = {"identical": "good", "within tolerance": "good", "out of tolerance": "bad"}
+
+
+def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
+    """`columns` (dataset, measure) and `rows`: backbone, dim, method, `name` as in the paper, and a
+    cell (or None) for each column.
+
+    A cell has paper, ours, sd, difference (None where there is none), grade, `best` of its
+    backbone, dimension and column, and `runs`: seed and name of each run that has a page.
+
+    Args:
+        pages: the runs that have one.
+    """
+    columns = columns_of(cells)
+    table = rows(cells)
+    group = [*KEYS[:2], *KEYS[3:]]
+    table["best"] = table["ours"] == table.groupby(group)["ours"].transform("max")
+    behind = {
+        keys: [(int(s), r) for s, r in zip(of["seed"], of["run"], strict=True) if r in pages]
+        for keys, of in cells.groupby(KEYS, sort=False)
+    }
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in table.to_dict("records"):
+        keys = tuple(cell[key] for key in KEYS)
+        row = found.setdefault(keys[:3], {"cells": [None] * len(columns)})
+        row |= {"backbone": keys[0], "dim": int(keys[1]), "method": keys[2]}
+        row["name"] = PAPER_NAMES.get(keys[2], keys[2])
+        row["cells"][columns.index(keys[3:])] = {
+            **{name: _number(cell[name]) for name in ("paper", "ours", "sd", "difference")},
+            "grade": cell["grade"],
+            "best": bool(cell["best"]),
+            "runs": behind[keys],
+        }
+    return {"columns": columns, "rows": list(found.values())}
+
+
+def _number(value: float) -> float | None:
+    return None if pd.isna(value) else round(float(value), 2) + 0.0  # + 0.0: no -0.00
