@@ -2,10 +2,13 @@
 #
 #   snakemake --cores all          run what is missing or stale
 #   snakemake --cores all -n       say what that would be
+#   snakemake --report report.zip  table, curves and hierarchies in one file to pass on
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+
+report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"

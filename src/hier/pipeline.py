@@ -27,6 +27,7 @@ LAYOUT_MD = "results/paper_layout.md"
 LAYOUT_TEX = "results/paper_layout.tex"
 REPORT = "results/report"
 PAGE = f"{REPORT}/index.html"
+DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
 DVC_YAML = Path("dvc.yaml")
 
@@ -330,4 +331,30 @@ def dvc_yaml(params: dict[str, Any]) -> str:
         foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
         stages[stage.name] = body if stage.each == "suite" else foreach
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
-    return head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=100)
+    return head + yaml.safe_dump(
+        {"stages": stages, "plots": _plots(params)}, sort_keys=False, width=100
+    )
+
+
+def _plots(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `dvc plots show` draws: loss and, where training looked at it, recall over the epochs; and
+    each run's hierarchy as a picture."""
+    trained = {name: run for name, run in params["runs"].items() if run["schedule"]["epochs"]}
+    looked = {name: run for name, run in trained.items() if run["protocol"]["test_every"]}
+    column = {"held_out": "held-out R@1"}
+    curves = {
+        "loss": dict.fromkeys(trained, "loss"),
+        "recall": {n: column.get(r["protocol"]["choose"], "test R@1") for n, r in looked.items()},
+    }
+    plots: list[dict[str, Any]] = [
+        {
+            title: {
+                "x": "epoch",
+                "y": {HISTORY.format(run=name): value for name, value in y.items()},
+                "title": f"{title} while training",
+            }
+        }
+        for title, y in curves.items()
+        if y
+    ]
+    return plots + [{DISK.format(run=name): None} for name in params["runs"]]

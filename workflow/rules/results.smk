@@ -1,11 +1,19 @@
 # metrics → table → page
+#
+# What `snakemake --report report.zip` shows of it; the whole page is results/report/index.html.
 
 
 rule tabulate:
     input:
         inputs("tabulate"),
     output:
-        outputs("tabulate"),
+        report(
+            outputs("tabulate")[0],
+            caption="../report/table.rst",
+            category="Table",
+            labels={"table": "every cell, graded"},
+        ),
+        outputs("tabulate")[1:],
     params:
         settings=settings("tabulate"),
     shell:
@@ -16,7 +24,14 @@ rule report:
     input:
         inputs("report"),
     output:
-        directory(outputs("report")[0]),
+        report(
+            directory(outputs("report")[0]),
+            patterns=["figures/{run}-{kind}.svg"],
+            caption="../report/figures.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"run": "{run}", "figure": "{kind}"},
+        ),
     params:
         settings=settings("report"),
     shell:

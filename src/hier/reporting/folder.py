@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from hier.provenance.verify import PAPER_NAMES
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.history import panels, recalls
@@ -104,9 +105,9 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
 
 
 def _facts(cells: pd.DataFrame) -> dict[str, Any]:
-    """What a run is, from its first cell."""
-    facts: dict[str, Any] = cells.iloc[0].to_dict()
-    return facts
+    """What a run is, from its first cell, with its method's `name` in the paper."""
+    facts = cells.iloc[0].to_dict()
+    return facts | {"name": PAPER_NAMES.get(facts["method"], facts["method"])}
 
 
 def _plain(cells: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,13 +7,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 def environment() -> Environment:
     """Templates of hier.reporting; a name that a template lacks is an error."""
-    return Environment(
+    found = Environment(
         loader=PackageLoader("hier.reporting", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Data for scripts: in its own order, without spaces.
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return found
 
 
 class Pages:

@@ -78,7 +78,7 @@ def _rows(content: Content, run: Run) -> tuple[Row, Row, Row | None]:
 
 def _row(content: Content, run: Run, kind: str) -> Row:
     measured = _hierarchy(content, run.name)[kind]
-    words = {"proxies": "hierarchical proxies of", "clustering": "clustering of the embeddings of"}
+    words = {"proxies": "proxies of", "clustering": "clustering of the embeddings of"}
     return {
         "key": f"{kind} {run.name}",
         "tree": f"{words[kind]} {_name(run)}",
@@ -131,23 +131,20 @@ def held_against(one: Row, other: Row) -> str:
             alike.append(text)
     parts = [f"higher in {_listed(higher)}"] if higher else []
     parts += [f"lower in {_listed(lower)}"] if lower else []
-    parts += [f"with intervals that overlap in {_listed(alike)}"] if alike else []
+    parts += [f"not told apart in {_listed(alike)}, where the intervals overlap"] if alike else []
     if higher and lower:
         verdict = "better in some respects and worse in others"
-    elif higher:
-        verdict = "better here" if not alike else "better in part, and nowhere shown to be worse"
-    elif lower:
-        verdict = "worse here" if not alike else "worse in part, and nowhere shown to be better"
+    elif higher or lower:
+        verdict = ("better" if higher else "worse") + (" in part" if alike else " throughout")
     else:
         verdict = "neither shown to be better nor to be worse"
-    return f"{one['tree']}, against {other['tree']}: {'; '.join(parts)}. So it is {verdict}."
+    return f"{one['tree']} against {other['tree']}: {'; '.join(parts)}. The former is {verdict}."
 
 
 def _measures(one: Row, other: Row) -> Iterator[tuple[str, Interval, Interval]]:
-    """The measures that both trees have, with a value."""
+    """The measures that both trees have."""
     for level, mine in one["purity"].items():
-        if level in other["purity"]:
-            yield f"purity by {level}", mine, other["purity"][level]
+        yield f"purity by {level}", mine, other["purity"][level]
     if one["spearman"] and other["spearman"]:
         yield "LCA Spearman", one["spearman"], other["spearman"]
     if one["recall"] and other["recall"]:

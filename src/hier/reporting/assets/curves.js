@@ -85,7 +85,7 @@
   new ResizeObserver(() => {
     if (room.clientWidth !== width) {
       width = room.clientWidth;
-      draw();
+      requestAnimationFrame(draw);
     }
   }).observe(room);
 })();

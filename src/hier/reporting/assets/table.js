@@ -46,7 +46,7 @@
   }
 
   function filters(form) {
-    const table = document.getElementById(form.dataset.filters);
+    const table = document.getElementById(form.getAttribute("data-filters"));
     const said = form.querySelector("output");
     const rows = [...table.tBodies[0].rows];
 
