@@ -20,7 +20,6 @@ STAGE_HELP = {
     "embed": "Embed the test images with RUN's model → runs/RUN/embeddings.safetensors",
     "evaluate": "Measure RUN's embeddings → runs/RUN/metrics.json",
     "tabulate": "Gather all runs of the suite in one graded table → results/table.csv, table.md",
-    "report": "Make the page: table, training curves, settings → results/report/index.html",
 }
 
 
@@ -150,6 +149,14 @@ def _compose_first(
     return shlex.join(["hier", "compose", *words, *options])
 
 
+force_option = click.option(
+    "--force", is_flag=True, envvar="HIER_FORCE", help="Work anew even where it is current."
+)
+out_option = click.option(
+    "--out", metavar="FOLDER", help="Where the comparison is written (results/compare)."
+)
+
+
 def _stage(name: str) -> None:
     """Add the command of one stage."""
     from hier.pipeline import STAGES
@@ -161,9 +168,7 @@ def _stage(name: str) -> None:
 
         run_stage(name, key, force)
 
-    command = click.option(
-        "--force", is_flag=True, envvar="HIER_FORCE", help="Work anew even where it is current."
-    )(command)
+    command = force_option(command)
     if each != "suite":
         command = click.argument("key", metavar=each.upper())(command)
     command.__doc__ = STAGE_HELP[name] + "."
@@ -172,6 +177,37 @@ def _stage(name: str) -> None:
 
 for _name in STAGE_HELP:
     _stage(_name)
+
+
+@cli.command()
+@force_option
+@click.option(
+    "--against",
+    type=click.Path(exists=True),
+    metavar="OTHER",
+    help="Compare results/table.csv with another instead of making the report.",
+)
+@out_option
+def report(force: bool, against: str | None, out: str | None) -> None:
+    """Make the pages: table, runs, hierarchies, neighbours → results/report/index.html.
+
+    With --against, what moved since OTHER (a table.csv, a report, a folder of results or another
+    copy of this project), and whether by more than the seeds' spread, is written to --out.
+    """
+    from pathlib import Path
+
+    from hier.stages.run import run_stage
+
+    if against is None:
+        if out:
+            raise click.UsageError("--out goes with --against")
+        run_stage("report", "", force)
+        return
+    from hier.config.suite import load
+    from hier.reporting.comparison import OUT, compare_reports
+
+    page, words = compare_reports(load(), Path(against), Path(out) if out else OUT)
+    click.echo(f"{words}\nwrote {page}")
 
 
 @cli.command()
@@ -327,7 +363,9 @@ def trace(asked: str, full: bool, as_json: bool, as_dot: bool) -> None:
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, hashes in full.")
-def diff(one: str, other: str, as_json: bool) -> None:
+@click.option("--page", is_flag=True, help="As a page, with both trainings' curves.")
+@out_option
+def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> None:
     """Say what differs between two runs: inputs first, then settings, code, packages and machine.
 
     Outputs and figures come last. The exit code is 0 whether anything differs or not.
@@ -335,11 +373,24 @@ def diff(one: str, other: str, as_json: bool) -> None:
     from hier.provenance.diff import as_data, compare
     from hier.reporting.diff import print_comparison
 
+    if out and not page:
+        raise click.UsageError("--out goes with --page")
     found = compare(one, other, _params())
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))
+    elif page:
+        click.echo(f"wrote {_diff_page(found, out)}")
     else:
         print_comparison(found)
+
+
+def _diff_page(found: Any, out: str | None) -> Any:
+    from pathlib import Path
+
+    from hier.config.suite import load
+    from hier.reporting.comparison import OUT, compare_runs
+
+    return compare_runs(load(), found, Path(out) if out else OUT)
 
 
 @cli.command()

@@ -27,9 +27,9 @@ def make_ledger() -> int:
 
 
 def make_output(path: Path, params: dict[str, Any], job: Job) -> None:
-    if path.name == "archive":
+    if job.stage.directory:
         path.mkdir(parents=True, exist_ok=True)
-        path = path / "images.tgz"
+        path = path / ("images.tgz" if path.name == "archive" else "index.html")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(metrics(params, job) if path.name == "metrics.json" else f"{path}\n")
 

@@ -395,7 +395,7 @@ def files(path: Path) -> list[Path]:
 def sources() -> list[Path]:
     """The files of the package, empty ones left out."""
     found = files(Path("src/hier"))
-    return [f for f in found if f.suffix in (".py", ".j2") and f.stat().st_size]
+    return [f for f in found if f.suffix in (".py", ".j2", ".css", ".js") and f.stat().st_size]
 
 
 def walk(node: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

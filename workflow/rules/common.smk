@@ -5,6 +5,7 @@ from pathlib import Path
 from hier.config.suite import load
 from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
+from hier.provenance.hashing import files_in
 from hier.provenance.restore import restore
 
 try:
@@ -37,7 +38,7 @@ def files(paths):
     """Folders of code or tables as the files in them: Snakemake compares files, not folders."""
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(str(p) for p in path.rglob("*") if p.suffix in (".py", ".csv", ".j2"))
+            yield from map(str, files_in(path))
         else:
             yield str(path)
 

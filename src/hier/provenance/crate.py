@@ -16,7 +16,7 @@ import yaml
 from hier import __version__
 from hier.pipeline import ARCHIVE, EMBEDDINGS, METRICS, MODEL, PROXIES, STAGES, STORE, Job, Stage
 from hier.provenance.audit import Audit
-from hier.provenance.hashing import IGNORED
+from hier.provenance.hashing import files_in
 from hier.provenance.record import Record
 from hier.provenance.trace import Origin, leaves, origins_of, without_names
 
@@ -40,9 +40,11 @@ WORKFLOW = ("Snakefile", "dvc.yaml", "params.yaml", "requirements.lock", "LICENS
 # DVC takes every dvc.yaml below the project for its own, one in a crate as well.
 PUT_AS = {"dvc.yaml": "dvc.yaml.txt"}
 NEVER = {ARCHIVE, STORE}
+FOLDERS = {stage.outputs[0] for stage in STAGES.values() if stage.directory}
 MODELS = {MODEL, PROXIES, EMBEDDINGS}
 KINDS = {
     ".smk": "text/x-python", ".py": "text/x-python", ".md": "text/markdown", ".j2": "text/plain",
+    ".rst": "text/x-rst", ".webp": "image/webp", ".LICENSE": "text/plain",
     ".yaml": "application/yaml", ".parquet": "application/vnd.apache.parquet",
     ".tex": "application/x-tex", ".lock": "text/plain", ".cff": "application/yaml",
 }  # fmt: skip
@@ -59,6 +61,7 @@ It follows the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/prove
 | `results/` | the table and the page of all runs (only where all runs were exported) |
 | `data/<dataset>/index.parquet` | the images: path, class, side |
 | `*.record.json` | what each job read and wrote (SHA-256, MD5, size), settings, packages, machine, times |
+| `results/report/index.html` | pages that show the results: open it in a browser |
 | `params.yaml` | every setting of every run |
 | `Snakefile`, `workflow/`, `dvc.yaml.txt`, `src/` | the workflow and the code that ran |
 
@@ -261,7 +264,7 @@ class Crate:
         name = template.rpartition("/")[2]
         return self._add(
             f"#{owner}/{side}/{name}", "FormalParameter", name=name, description=template,
-            additionalType="Dataset" if template == ARCHIVE else "File",
+            additionalType="Dataset" if template in FOLDERS else "File",
         )  # fmt: skip
 
     def _setting(self, stage: Stage, key: str) -> str:
@@ -282,25 +285,35 @@ class Crate:
         for path in map(Path, WORKFLOW[1:]):
             if path.exists():
                 self._file(path, PUT_AS.get(path.name, path.name), {"name": path.name})
-        for path in sorted(Path("workflow").rglob("*.smk")):
+        for path in files_in(Path("workflow")):
             self._file(path, path.as_posix(), {"name": path.name})
 
     def _code(self) -> None:
         """Everything under version control that the stages depend on."""
         for path in dict.fromkeys(p for name in self.stages for p in STAGES[name].versioned()):
-            members = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
-            for file in members:
-                if file.is_file() and not IGNORED.intersection(file.parts):
-                    self._file(file, file.as_posix(), {"name": file.name})
+            for file in files_in(Path(path)) if Path(path).is_dir() else [Path(path)]:
+                self._file(file, file.as_posix(), {"name": file.name})
 
     def _artifact(self, path: str, digest: dict[str, Any]) -> str:
         """An input or output of a job: the file itself, or what is known of it."""
         template = self.templates[path]
         if template not in self.away:
-            return self._file(Path(path), path, {"name": path})
+            named = {"name": path}
+            return (
+                self._folder(path) if template in FOLDERS else self._file(Path(path), path, named)
+            )
         if template == ARCHIVE:
             return self._archive(path, digest)
         return self._absent(path, digest["sha256"], digest["size"])
+
+    def _folder(self, path: str) -> str:
+        """A folder that is copied file by file."""
+        if f"{path}/" not in self.done:
+            files = [file.as_posix() for file in files_in(Path(path))]
+            members = [_ref(self._file(Path(file), file, {"name": file})) for file in files]
+            self._add(f"{path}/", "Dataset", name=path, hasPart=members)
+            self.crate.root_dataset.append_to("hasPart", _ref(f"{path}/"))
+        return f"{path}/"
 
     def _absent(self, name: str, sha256: str | None, size: int | None, **more: Any) -> str:
         """A file that is not in the crate."""

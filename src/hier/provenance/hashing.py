@@ -98,11 +98,7 @@ class Hasher:
             self.news = {}
 
     def _folder(self, path: Path) -> Digest:
-        members = [
-            (file.relative_to(path).as_posix(), self.file(file))
-            for file in sorted(path.rglob("*"))
-            if file.is_file() and not IGNORED.intersection(file.parts)
-        ]
+        members = [(file.relative_to(path).as_posix(), self.file(file)) for file in files_in(path)]
         lines = "".join(f"{digest.sha256}  {name}\n" for name, digest in members)
         listing = [{"md5": digest.md5, "relpath": name} for name, digest in sorted(members)]
         return Digest(
@@ -111,6 +107,12 @@ class Hasher:
             sum(digest.size for _, digest in members),
             len(members),
         )
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files that count as a folder's content, sorted."""
+    found = (file for file in folder.rglob("*") if not IGNORED.intersection(file.parts))
+    return sorted(file for file in found if file.is_file())
 
 
 @contextmanager

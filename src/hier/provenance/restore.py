@@ -14,7 +14,7 @@ from typing import Any
 
 from hier.errors import MissingInputError
 from hier.pipeline import Job, jobs
-from hier.provenance.hashing import Hasher, hashing
+from hier.provenance.hashing import Hasher, files_in, hashing
 from hier.provenance.holding import holders
 from hier.provenance.record import why_stale
 
@@ -63,7 +63,7 @@ def _youngest_input(job: Job) -> int:
 def _inputs(job: Job) -> Iterator[Path]:
     for path in map(Path, (*job.inputs, *job.stage.versioned())):
         if path.is_dir() and str(path) not in job.inputs:
-            yield from (file for file in path.rglob("*") if file.suffix in (".py", ".csv", ".j2"))
+            yield from files_in(path)
         elif path.exists():
             yield path
 

@@ -29,16 +29,16 @@ def write_report(folder: Path, content: Content) -> None:
     for images in content.images.values():
         images.write(folder)
     for name, table in content.tables.items():
-        _write(folder / "tables" / name, table)
+        put(folder / "tables" / name, table)
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
     pages = Pages(
         suite=content.suite.suite, with_galleries=with_galleries, grades=GRADES, kinds=KINDS
     )
-    _write(folder / "index.html", _index(pages, content))
+    put(folder / "index.html", _index(pages, content))
     for run in content.metrics:
         _write_run(folder, pages, content, run)
     for dataset in with_galleries:
-        _write(folder / "galleries" / f"{dataset}.html", _galleries(pages, content, dataset))
+        put(folder / "galleries" / f"{dataset}.html", _galleries(pages, content, dataset))
 
 
 def write_assets(folder: Path) -> None:
@@ -47,7 +47,8 @@ def write_assets(folder: Path) -> None:
         shutil.copytree(assets, folder / "assets", copy_function=shutil.copyfile)
 
 
-def _write(path: Path, content: str | bytes) -> None:
+def put(path: Path, content: str | bytes) -> None:
+    """Write a file of a folder that is being made."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -81,7 +82,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     settings, history = content.suite.run(run), content.histories[run]
     curves = panels(history, settings)
     if curves:
-        _write(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
+        put(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
     cells = content.cells[content.cells["run"] == run]
     views = content.views.get(run)
     text = pages.render(
@@ -101,7 +102,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         views=views,
         images=_images(content, settings.dataset, [views] if views else []),
     )
-    _write(folder / "runs" / f"{run}.html", text)
+    put(folder / "runs" / f"{run}.html", text)
 
 
 def _facts(cells: pd.DataFrame) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Small pictures of the images that the pages show, each written once and shared by all pages."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from PIL import Image
 
 from hier.data.store import ImageStore
 
+MOST = 6000
+"""Thumbnails in a report: at about 1 kB each, and 4 kB on most disks."""
 SIDE = 64
 """The longer side of a thumbnail, in pixels."""
 QUALITY = 60
@@ -27,8 +30,9 @@ class Images:
     def __init__(
         self, dataset: str, index: pd.DataFrame, store: ImageStore, rows: Iterable[int]
     ) -> None:
-        self.dataset, self.index, self.store = dataset, index, store
-        self.rows = sorted(set(rows))
+        self.dataset, self.store, self.rows = dataset, store, sorted(set(rows))
+        columns = (index[name].tolist() for name in ("image", "class_name", "superclass"))
+        self.known = [(image, names_of(*names)) for image, *names in zip(*columns, strict=True)]
 
     def write(self, folder: Path) -> None:
         """Write thumbs/<dataset>/<row>.webp below `folder`: the same pixels give the same bytes."""
@@ -47,26 +51,50 @@ class Images:
         return {
             row: {
                 "thumb": f"{root}thumbs/{self.dataset}/{row}.webp" if row in there else None,
-                "image": self.index["image"].iloc[row],
-                "names": names_of(self.index.iloc[row]),
+                "image": self.known[row][0],
+                "names": self.known[row][1],
             }
             for row in sorted(set(rows))
         }
 
 
-def names_of(image: pd.Series) -> list[str]:
+def names_of(class_name: str, superclass: str | None) -> list[str]:
     """What an image is at each level, finest first; a level above the class is a path (`A/A1`)."""
-    path = image["superclass"].split("/") if image["superclass"] else []
-    above = ["/".join(path[:length]) for length in range(len(path), 0, -1)]
-    return [image["class_name"], *above]
+    path = superclass.split("/") if superclass else []
+    return [class_name, *("/".join(path[:length]) for length in range(len(path), 0, -1))]
 
 
-def rows_of(views: dict[str, Any]) -> Iterator[int]:
+def rows_of(views: dict[str, Any]) -> set[int]:
     """Every row that the views of a run speak of."""
-    yield from views["samples"]["row"]
-    for rows in views["tree"]["nodes"]["rows"]:
-        yield from rows
-    for kind in ("shared", "worst"):
-        for query in views["galleries"][kind]:
-            yield query["row"]
-            yield from (neighbour["row"] for neighbour in query["neighbours"])
+    return set(by_importance([views]))
+
+
+def worth_showing(views: list[dict[str, Any]], datasets: int) -> list[int]:
+    """The rows of which there are thumbnails: all, or the most important where those are too many.
+
+    Args:
+        views: of all runs of a dataset.
+        datasets: how many share what a report may hold.
+    """
+    every = dict.fromkeys(by_importance(views))
+    return list(islice(every, MOST // datasets))
+
+
+def by_importance(views: list[dict[str, Any]]) -> Iterator[int]:
+    """Rows, some more than once: queries and what was found first, the images on the disk, what was
+    found next, and then the images below the nodes of the trees, one of each in turn."""
+    galleries = [each["galleries"] for each in views]
+    shown = [query for kind in ("shared", "worst") for of in galleries for query in of[kind]]
+    yield from (query["row"] for query in shown)
+    found = [[neighbour["row"] for neighbour in query["neighbours"]] for query in shown]
+    yield from (rows[0] for rows in found if rows)
+    for each in views:
+        yield from each["samples"]["row"]
+    yield from in_turns(found)
+    yield from in_turns([rows for each in views for rows in each["tree"]["nodes"]["rows"]])
+
+
+def in_turns(lists: list[list[int]]) -> Iterator[int]:
+    """The first of each list, then the second of each, and so on."""
+    for turn in zip_longest(*lists):
+        yield from (row for row in turn if row is not None)

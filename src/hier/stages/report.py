@@ -12,7 +12,7 @@ from hier.provenance.atomic import atomic_folder
 from hier.reporting.content import Content
 from hier.reporting.folder import write_report
 from hier.reporting.lineage import lineages
-from hier.reporting.thumbs import Images, rows_of
+from hier.reporting.thumbs import Images, worth_showing
 from hier.stages.images import read_images
 from hier.stages.inputs import read_metrics, reading
 
@@ -27,10 +27,11 @@ def gather(job: Job, suite: Suite) -> Content:
     """What earlier stages wrote, of every run whose data could be had."""
     had = {name: run for name, run in suite.runs.items() if not no_data(run.dataset).exists()}
     views = {name: _views(Path(VIEWS.format(run=name))) for name in had}
+    datasets = list(dict.fromkeys(run.dataset for run in had.values()))
     images = {}
-    for dataset in dict.fromkeys(run.dataset for run in had.values()):
+    for dataset in datasets:
         paths = [Path(path.format(dataset=dataset)) for path in (INDEX, STORE)]
-        rows = {row for name in had if had[name].dataset == dataset for row in rows_of(views[name])}
+        rows = worth_showing([views[n] for n in had if had[n].dataset == dataset], len(datasets))
         images[dataset] = Images(dataset, *read_images(*paths), rows)
     return Content(
         suite,
