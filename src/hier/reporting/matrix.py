@@ -11,7 +11,7 @@ from hier.reporting.layout import KEYS, columns_of, rows
 GRADES = {
     "identical": ("✓", "the metrics file is the same bytes as the reference run's"),
     "within tolerance": ("≈", "the figure is as near as the same code comes on another machine"),
-    "out of tolerance": ("✗", "it is not"),
+    "out of tolerance": ("✗", "the figure is farther off than that"),
     "not run": ("–", "there is no result, or one of other settings"),
     "no data": ("∅", "the dataset could not be had"),
     "no reference": ("○", "the settings are not the reference run's, or there is no reference"),
