@@ -36,8 +36,9 @@ def content_of(
         "lineages": {name: lineage_of(name) for name in suite.runs},
     }
     given |= changes
-    images = {name: images_of(name, folder, classes, each) for name in suite.datasets}
-    return Content(suite, images=given.pop("images", images), **given)
+    if "images" not in given:
+        given["images"] = {name: images_of(name, folder, classes, each) for name in suite.datasets}
+    return Content(suite, **given)
 
 
 TABLES = ("table.csv", "paper_layout.csv", "paper_layout.tex")
@@ -101,8 +102,8 @@ def images_of(dataset: str, folder: Path, classes: int, each: int) -> Images:
         }
     )
     path = folder / f"{dataset}.npy"
-    coarse = np.random.default_rng(0).integers(0, 256, (len(number), 8, 8, 3), dtype=np.uint8)
-    pixels = coarse.repeat(SIDE // 8, 1).repeat(SIDE // 8, 2)
+    coarse = np.random.default_rng(0).integers(0, 256, (len(number), 4, 4, 3), dtype=np.uint8)
+    pixels = coarse.repeat(SIDE // 4, 1).repeat(SIDE // 4, 2)
     np.save(path, pixels.reshape(-1))
     return Images(dataset, index, ImageStore(path, index), number.tolist())
 

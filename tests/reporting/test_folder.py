@@ -85,7 +85,7 @@ def test_every_address_leads_to_a_file_of_the_folder(report):
                 if value == "data:,":  # an empty icon, so that none is asked for
                     continue
                 parts = urlsplit(value)
-                assert not parts.scheme and not parts.netloc, (page, value)
+                assert parts[:2] == ("", ""), (page, value)
                 target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
                 assert target.is_file(), (page, value)
                 assert target.is_relative_to(report.resolve()), (page, value)
@@ -108,7 +108,7 @@ def test_nothing_is_asked_of_the_network(report):
             assert "src" in script.attributes or json.loads(script.text) is not None
     for path in (*report.rglob("*.css"), *(report / "assets").glob("*.js")):
         text = path.read_text()
-        assert "@import" not in text and "url(" not in text, path
+        assert not re.search(r"@import|url\(", text), path
         assert not re.search(
             r"\b(fetch|XMLHttpRequest|importScripts|WebSocket|EventSource)\b", text
         ), path
@@ -337,23 +337,23 @@ def test_names_from_archives_and_settings_are_escaped_everywhere(suite, tmp_path
 
 
 def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path):
-    """Trees of 512 nodes, 12,000 images in each dataset, 100 epochs; one run's figure is drawn."""
+    """Trees of 512 nodes, 3,000 images in each dataset, 100 epochs; one run's figure is drawn."""
     suite = compose(["suite=table1"], CONF)
     assert len(suite.runs) == 124
     trained = next(name for name, run in suite.runs.items() if run.schedule.epochs)
     content = content_of(suite, tmp_path)
-    long = pd.concat([content.histories[trained]] * 50)
+    long = pd.concat([content.histories[trained]] * 50, ignore_index=True)
     short = {
         name: long if name == trained else history[:0]
         for name, history in content.histories.items()
     }
-    classes, each = 500, 24
+    classes, each = 125, 24
     views = {name: views_of(seed, classes, each, nodes=512) for seed, name in enumerate(suite.runs)}
     images = {name: images_of(name, tmp_path, classes, each) for name in suite.datasets}
     for dataset, of in images.items():
         own = [views[name] for name, run in suite.runs.items() if run.dataset == dataset]
         of.rows = sorted(worth_showing(own, len(images)))
-        assert 600 <= len(of.rows) <= 1500
+        assert len(of.rows) == 1500
     report = written(suite, tmp_path, histories=short, views=views, images=images)
     sizes = {path: path.stat().st_size for path in report.rglob("*") if path.is_file()}
     one = {path.parent.name: size for path, size in sizes.items() if trained in path.name}

@@ -58,7 +58,8 @@ def compare(here: pd.DataFrame, there: pd.DataFrame) -> list[dict[str, Any]]:
     there), `spread` (the larger sample standard deviation over seeds, or None), the worst `grade` on
     each side, and `verdict`, a key of VERDICTS.
     """
-    table = _means(here).join(_means(there), how="outer", lsuffix="_here", rsuffix="_there")
+    sides = _means(here).add_suffix("_here"), _means(there).add_suffix("_there")
+    table = sides[0].join(sides[1], how="outer")
     rows = []
     for keys, cell in zip(table.index, table.to_dict("records"), strict=True):
         here_, there_ = _known(cell["value_here"]), _known(cell["value_there"])
