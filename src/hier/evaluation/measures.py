@@ -6,6 +6,7 @@ the purity of its subtrees and the ranks of distances stay as they are, so that 
 products with a matrix of classes × classes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Pairs:
         self.ancestor = tree.lowest_common()[np.ix_(by_class, by_class)]
         self.draws = _draws(len(self.first))
 
-    def dendrogram_purity(self, level: int) -> dict[str, float | None]:
+    def dendrogram_purity(self, level: int) -> dict[str, float]:
         """The share of a kind in the smallest subtree with two of that kind, mean over all such pairs.
 
         Heller and Ghahramani, "Bayesian Hierarchical Clustering", ICML 2005; exact.
@@ -78,10 +79,11 @@ class _Pairs:
         same = kind[:, None] == kind[None, :]
         np.fill_diagonal(same, False)
         shares = np.where(same, share[self.ancestor, kind[:, None]], 0.0)
-        drawn = self._totals(self._by_class(shares)) / self._totals(self._by_class(same * 1.0))
-        return _interval(drawn, _percent)
+        total, pairs = (self._totals(self._by_class(part)) for part in (shares, same.astype(float)))
+        with np.errstate(invalid="ignore"):  # a draw may have no pair
+            return _interval(total / pairs, _percent)
 
-    def spearman(self) -> dict[str, float | None]:
+    def spearman(self) -> dict[str, float]:
         """Spearman's correlation of the distances of pairs in the tree and in the known levels.
 
         In the tree, two images are as far apart as the smallest subtree with both has images; in the
@@ -96,11 +98,10 @@ class _Pairs:
         np.fill_diagonal(x, 0.0)
         x_sum, xx_sum = self._by_class(x), self._by_class(x**2)
         sums = (pairs, x_sum, pairs * y, xx_sum, pairs * y**2, x_sum * y)
-        n, x, y, xx, yy, xy = (self._totals(part.astype(float)) for part in sums)
-        variances = np.maximum(xx - x * x / n, 0.0) * np.maximum(yy - y * y / n, 0.0)
-        varies = variances > 1e-12 * n * n
-        drawn = np.where(varies, (xy - x * y / n) / np.sqrt(np.where(varies, variances, 1.0)), 0.0)
-        return _interval(drawn, lambda value: round(value, 4))
+        drawn = _correlation(*(self._totals(part.astype(float)) for part in sums))
+        if np.isnan(drawn[0]):
+            return {"value": 0.0, "low": 0.0, "high": 0.0}
+        return _interval(drawn, lambda value: round(float(value), 4))
 
     def _by_class(self, values: Values) -> Values:
         """Sums over the pairs of every two classes (C×C) of a value for every pair (N×N)."""
@@ -144,7 +145,17 @@ def _draws(classes: int) -> Values:
     return np.vstack([np.ones(classes), drawn])
 
 
-def _interval(drawn: Values, shown: Any) -> dict[str, float | None]:
+def _correlation(n: Values, x: Values, y: Values, xx: Values, yy: Values, xy: Values) -> Values:
+    """Pearson's correlation from a number of pairs and sums over them; NaN where one side is constant."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        across_x, across_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
+        varies = (across_x > 1e-12) & (across_y > 1e-12)
+        spread = np.sqrt(np.where(varies, across_x * across_y, np.nan))
+        correlation: Values = (xy / n - x * y / n**2) / spread
+    return correlation
+
+
+def _interval(drawn: Values, shown: Callable[[float], float]) -> dict[str, float]:
     """Value and 95 % interval of a statistic of the whole and of each draw."""
     low, high = np.nanpercentile(drawn[1:], [2.5, 97.5])
     return {"value": shown(drawn[0]), "low": shown(low), "high": shown(high)}

@@ -70,7 +70,7 @@ class Tree(NamedTuple):
         images[start[holder] + rank] = by_holder
         return images, start, start + size
 
-    def lowest_common(self) -> Integers:
+    def lowest_common(self) -> NDArray[np.int32]:
         """The lowest common ancestor of every two images, M where it is the root (N×N)."""
         images, start, end = self.order()
         root = len(self.parent)
