@@ -18,7 +18,7 @@ STAGE_HELP = {
     "prepare": "Unpack and check DATASET → data/DATASET/index.parquet, images.npy",
     "train": "Train RUN → runs/RUN/model.safetensors, proxies.safetensors, history.csv",
     "embed": "Embed the test images with RUN's model → runs/RUN/embeddings.safetensors",
-    "evaluate": "Measure RUN's embeddings → runs/RUN/metrics.json",
+    "evaluate": "Measure RUN's embeddings → runs/RUN/metrics.json, views.json",
     "tabulate": "Gather all runs of the suite in one graded table → results/table.csv, table.md",
 }
 

@@ -148,11 +148,12 @@ STEPS: dict[str, Stage] = {
         Stage(
             "evaluate",
             each="run",
-            inputs=(INDEX, EMBEDDINGS, HISTORY),
-            outputs=(METRICS,),
-            params=_of_run("head", "evaluate", "protocol", "runtime.threads") + _of_dataset("ks"),
-            code=("data/index.py", "evaluation", "geometry", "stages/inputs.py"),
-            packages=("numpy", *TABLES, "safetensors", "torch"),
+            inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
+            outputs=(METRICS, VIEWS),
+            params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
+            + _of_dataset("ks", "levels"),
+            code=("data/index.py", "evaluation", "generators.py", "geometry", "stages/inputs.py"),
+            packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
             "tabulate",
@@ -324,10 +325,10 @@ def dvc_yaml(params: dict[str, Any]) -> str:
             ],
             "params": [path.format(**names) for path in stage.params],
         }
-        if stage.name == "evaluate":
-            body |= {"metrics": outs, "outs": [record]}
-        else:
-            body["outs"] = [*outs, record]
+        measured = [out for out in outs if METRICS.format(**names) in out]
+        if measured:
+            body["metrics"] = measured
+        body["outs"] = [*(out for out in outs if out not in measured), record]
         foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
         stages[stage.name] = body if stage.each == "suite" else foreach
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"

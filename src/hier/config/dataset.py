@@ -98,12 +98,21 @@ class Dataset(Strict):
     by_hand: str | None = None  # how a person gets the files where no program may or can
     limits: Limits | None = None
     superclass: bool
+    # What the levels of its classes are called, finest first: the class, its super-class, and one
+    # for each part that the super-class's name has before its last (A/A3: genus, then family).
+    levels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     counts: Counts
     exclude: list[str] = []
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.
     store_size: Annotated[int, Field(ge=8)] | Literal["exact"]
     ks: Annotated[list[PositiveInt], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def levels_differ(self) -> Self:
+        if len(set(self.levels)) < len(self.levels):
+            raise ValueError(f"dataset {self.name}: levels names one twice: {self.levels}")
+        return self
 
     @model_validator(mode="after")
     def generated_or_fetched(self) -> Self:

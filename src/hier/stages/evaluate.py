@@ -1,4 +1,4 @@
-"""evaluate: Recall@K, super-class recall and MAP@R of a run's embeddings."""
+"""evaluate: Recall@K, super-class recall and MAP@R of a run's embeddings, and the trees over them."""
 
 import json
 import math
@@ -13,24 +13,35 @@ from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.index import read_index
 from hier.evaluation.diagnostics import clip_share
+from hier.evaluation.levels import levels_of
 from hier.evaluation.protocol import Retrieval
+from hier.evaluation.views import Views
 from hier.pipeline import Job
 from hier.provenance.atomic import write_text
 from hier.stages.inputs import read_tensors, reading
 
+HIERARCHICAL_PROXIES = "regularizer.proxies"
+"""Their name in proxies.safetensors, which holds the metric loss's proxies as well, if any."""
+
 
 def run(job: Job, suite: Suite, identity: str) -> None:
-    """Write runs/<run>/metrics.json."""
-    run = suite.run(job.key)
-    index_path, embeddings_path, history_path = map(Path, job.inputs)
+    """Write runs/<run>/metrics.json and views.json."""
+    run, dataset = suite.run(job.key), suite.dataset(suite.run(job.key).dataset)
+    index_path, embeddings_path, history_path, proxies_path = map(Path, job.inputs)
     torch.set_num_threads(run.runtime.threads)
     stored = read_tensors(embeddings_path)
+    rows = stored["row"].numpy()
     with reading(index_path):
-        index = read_index(index_path).iloc[stored["row"].numpy()]
-    metrics = evaluate(stored["embedding"], index, run, suite.dataset(run.dataset).ks)
+        index = read_index(index_path).iloc[rows]
+    levels = levels_of(index, dataset.levels, dataset.name)
+    metrics = evaluate(stored["embedding"], index, run, dataset.ks)
     with reading(history_path):
         metrics |= best_on_test(pd.read_csv(history_path))
-    write_text(Path(job.outputs[0]), json.dumps(metrics, indent=2) + "\n")
+    proxies = read_tensors(proxies_path).get(HIERARCHICAL_PROXIES)
+    views = Views(Retrieval(stored["embedding"], index, run), rows, levels, run, proxies)
+    metrics_path, views_path = map(Path, job.outputs)
+    write_text(views_path, compact(views.views()))
+    write_text(metrics_path, json.dumps(metrics | views.hierarchy(), indent=2) + "\n")
 
 
 def evaluate(embeddings: Tensor, index: pd.DataFrame, run: Run, ks: list[int]) -> dict[str, Any]:
@@ -58,3 +69,8 @@ def best_on_test(history: pd.DataFrame) -> dict[str, Any]:
     recall = {name.removeprefix("test R@"): float(best[name]) for name in columns}
     assert not any(map(math.isnan, recall.values()))
     return {"best_on_test": {"epoch": int(best["epoch"]), "recall": recall}}
+
+
+def compact(value: Any) -> str:
+    """JSON on one line, without a number that JSON does not know."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"

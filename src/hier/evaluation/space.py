@@ -1,0 +1,103 @@
+"""Where a run's embeddings and hierarchical proxies lie: distances to each other and to the centre.
+
+Retrieval compares embeddings by the run's metric, the regulariser by its geometry; in the ball they
+are the same. Everything here is computed in float64.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hier.config.run import Head, Hier, Run
+from hier.geometry.flat import clip_norm, euclidean_distance_matrix, spherical_distance_matrix
+from hier.geometry.poincare import BOUNDARY_MARGIN, distance_matrix, exp0
+
+Array = NDArray[np.float64]
+
+
+class Space(NamedTuple):
+    """N images and P hierarchical proxies in the geometry of their regulariser."""
+
+    between_images: Array  # N×N
+    to_proxies: Array  # N×P
+    between_proxies: Array  # P×P
+    image_radius: Array  # N, distance from the centre as a share of the greatest that can be had
+    proxy_radius: Array  # P
+
+
+def metric_distances(x: Tensor, run: Run) -> Array:
+    """Distance of every embedding (N×D) to every other by the run's metric: geodesic, or 1 − cosine.
+
+    Symmetric and ≥ 0, with zeros on the diagonal (N×N).
+    """
+    x = x.double()
+    if run.evaluate.metric == "poincare" and run.head:
+        between = distance_matrix(x, x, run.head.curvature)
+    else:
+        unit = normalize(x, dim=1)
+        between = 1.0 - unit @ unit.T
+    result: Array = (between + between.T).div_(2.0).clamp_min_(0.0).numpy()
+    np.fill_diagonal(result, 0.0)
+    return result
+
+
+def radius(x: Tensor, run: Run) -> Array:
+    """Hyperbolic distance of embeddings (N×D) from the origin, as a share of the greatest (N).
+
+    1 everywhere for a run that does not lie in the ball: its metric sees directions only.
+    """
+    if not run.head or not run.head.curvature:
+        return np.ones(len(x))
+    share: Array = (_length(x, run.head) / _longest(run.head)).clamp_max(1.0).numpy()
+    return share
+
+
+def space(x: Tensor, proxies: Tensor, run: Run) -> Space:
+    """Images (N×D embeddings) and proxies (P×D tangent vectors, as they were trained) of a HIER run.
+
+    The centre is the origin of the ball or of flat space; on the sphere, which has none, the mean
+    direction of the proxies. The greatest distance from it is the clip radius' in the ball, else the
+    greatest that there is.
+    """
+    assert isinstance(run.regularizer, Hier)
+    assert run.head is not None
+    x, u, head = x.double(), proxies.double(), run.head
+    # Lengths of tangent vectors, so that proxies on the clip radius are at exactly one distance.
+    of_x, of_u = _length(x, head), torch.linalg.vector_norm(u, dim=1).clamp_max(_longest(head))
+    if run.regularizer.geometry == "poincare":
+        y, c = exp0(u, head.curvature, head.clip_radius), head.curvature
+        between = [distance_matrix(a, b, c) for a, b in ((x, x), (x, y), (y, y))]
+        most = _longest(head)
+    elif run.regularizer.geometry == "euclidean":
+        y = clip_norm(u, head.clip_radius)
+        between = [euclidean_distance_matrix(a, b) for a, b in ((x, x), (x, y), (y, y))]
+        most = float(torch.cat([of_x, of_u]).max())
+    else:
+        between = [spherical_distance_matrix(a, b) for a, b in ((x, x), (x, u), (u, u))]
+        centre = normalize(u, dim=1).mean(0, keepdim=True)
+        of_x, of_u = (spherical_distance_matrix(a, centre)[:, 0] for a in (x, u))
+        most = float(torch.cat([of_x, of_u]).max())
+    shares = ((part / most).clamp_max(1.0).numpy() for part in (of_x, of_u))
+    return Space(*(part.numpy() for part in between), *shares)
+
+
+def _length(x: Tensor, head: Head) -> Tensor:
+    """Length of the tangent vector at the origin that leads to each x: half the distance."""
+    norm = torch.linalg.vector_norm(x.double(), dim=1)
+    if not head.curvature:
+        return norm
+    root = math.sqrt(head.curvature)
+    return torch.atanh((root * norm).clamp_max(1.0 - BOUNDARY_MARGIN)) / root
+
+
+def _longest(head: Head) -> float:
+    """The longest tangent vector that :func:`exp0` lets through."""
+    if not head.curvature:
+        return head.clip_radius
+    root = math.sqrt(head.curvature)
+    return min(head.clip_radius, math.atanh(1.0 - BOUNDARY_MARGIN) / root)
