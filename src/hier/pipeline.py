@@ -186,7 +186,7 @@ REPORT_STAGE = Stage(
     "report",
     each="suite",
     inputs=(TABLE_CSV, LAYOUT_CSV, LAYOUT_TEX),
-    gathers=(ARCHIVE, INDEX, STORE, MODEL, HISTORY, EMBEDDINGS, METRICS, VIEWS),
+    gathers=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
     outputs=(REPORT,),
     directory=True,
     params=("suite", "datasets", "runs"),
