@@ -249,21 +249,24 @@ def keys(params):
     [
         ("reporting/page.py", {"report"}),
         ("reporting/table.py", {"tabulate", "report"}),
-        ("reporting/page.html.j2", {"report"}),
-        ("losses/hier.py", {"train"}),
-        ("losses/new.py", {"train"}),
-        ("training/loop.py", {"train"}),
-        ("models/network.py", {"train", "embed"}),
-        ("geometry/poincare.py", {"train", "embed", "evaluate"}),
-        ("evaluation/recall.py", {"train", "evaluate"}),
-        ("data/layouts/cub.py", {"prepare"}),
-        ("data/demo.py", {"download"}),
-        ("data/index.py", {"prepare", "train", "embed", "evaluate"}),
-        ("stages/train.py", {"train"}),
-        ("stages/evaluate.py", {"evaluate"}),
+        ("reporting/templates/index.html.j2", {"report"}),
+        ("reporting/assets/page.css", {"report"}),
+        ("reporting/assets/table.js", {"report"}),
+        ("reporting/assets/vendor/d3.min.js", {"report"}),
+        ("losses/hier.py", {"train", "report"}),
+        ("losses/new.py", {"train", "report"}),
+        ("training/loop.py", {"train", "report"}),
+        ("models/network.py", {"train", "embed", "report"}),
+        ("geometry/poincare.py", {"train", "embed", "evaluate", "report"}),
+        ("evaluation/recall.py", {"train", "evaluate", "report"}),
+        ("data/layouts/cub.py", {"prepare", "report"}),
+        ("data/demo.py", {"download", "report"}),
+        ("data/index.py", {"prepare", "train", "embed", "evaluate", "report"}),
+        ("stages/train.py", {"train", "report"}),
+        ("stages/evaluate.py", {"evaluate", "report"}),
         ("provenance/verify.py", {"tabulate", "report"}),
         ("provenance/record.py", set()),
-        ("provenance/audit.py", set()),
+        ("provenance/audit.py", {"report"}),
         ("stages/run.py", set()),
         ("pipeline.py", set()),
         ("config/run.py", set()),
@@ -273,7 +276,8 @@ def keys(params):
 def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
     sources, params, path, changed
 ):
-    """A change in reporting/ must not retrain a model; one in losses/ must."""
+    """A change in reporting/ must not retrain a model; one in losses/ must. The report shows which code
+    made a run, so it follows every change of it."""
     before = keys(params)
     file = Path("src/hier", path)
     file.write_text((file.read_text() if file.exists() else "") + "\n# changed\n")
@@ -351,6 +355,32 @@ def test_a_job_in_full(params):
     assert work.record == Path("results/tabulate.record.json")
 
 
+def test_the_report_depends_on_whatever_its_traces_show(params):
+    """Files, code and packages of every step: else the page could speak of what is no longer so."""
+    *steps, last = [work for work in jobs(params) if work.stage.name != "tabulate"]
+    assert last.stage.name == "report"
+    report = STAGES["report"]
+    for work in steps:
+        assert set(work.inputs) <= set(last.inputs), work.name
+        for path in work.stage.versioned():
+            assert any(path == p or path.startswith(f"{p}/") for p in report.versioned()), path
+        assert set(work.stage.packages) <= set(report.packages)
+
+
+def test_what_is_gathered_leaves_out_a_dataset_that_could_not_be_had(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    suite = compose(
+        ["suite=smoke-table1", "methods=[pa]", "backbone=vit_small"], ROOT / "conf"
+    ).model_dump()
+    before = job("report", "", suite).inputs
+    gone = Path("data/cub/no-data.txt")
+    gone.parent.mkdir(parents=True)
+    gone.touch()
+    after = job("report", "", suite).inputs
+    assert set(before) - set(after) == {path for path in before if "cub" in path}
+    assert "data/sop/images.npy" in after
+
+
 def test_every_parameter_of_every_job_is_a_key_of_params(params):
     for work in jobs(params):
         for key in work.params:
@@ -375,7 +405,7 @@ def test_every_parameter_of_every_job_is_a_key_of_params(params):
         ("results/paper_layout.csv", "hier tabulate"),
         ("results/paper_layout.md", "hier tabulate"),
         ("results/paper_layout.tex", "hier tabulate"),
-        ("results/report/index.html", "hier report"),
+        ("results/report", "hier report"),
         ("expected", "git checkout expected"),
     ],
 )
@@ -450,3 +480,22 @@ def test_metrics_are_metrics_to_dvc(params):
         for name, stage in stages.items()
         if name != "evaluate"
     )
+
+
+def test_plots_are_of_runs_that_were_trained_and_looked_at(params):
+    plots = yaml.safe_load(dvc_yaml(params))["plots"]
+    hier, pa, untrained = (f"smoke-{m}-test_resnet-16-s0" for m in ("hier", "pa", "untrained"))
+    curves = [name for plot in plots for name, body in plot.items() if body]
+    assert curves == ["loss"]
+    loss = plots[0]["loss"]
+    assert loss["x"] == "epoch"
+    assert f"runs/{hier}/history.csv" in loss["y"]
+    assert f"runs/{untrained}/history.csv" not in loss["y"]
+    assert {f"results/report/figures/{run}-disk.svg": None for run in (hier,)} in plots
+    other = json.loads(json.dumps(params))
+    other["runs"][hier]["protocol"] |= {"test_every": 1}
+    other["runs"][pa]["protocol"] |= {"test_every": 1, "choose": "held_out"}
+    recall = yaml.safe_load(dvc_yaml(other))["plots"][1]["recall"]
+    assert recall["y"] == {
+        f"runs/{pa}/history.csv": "held-out R@1", f"runs/{hier}/history.csv": "test R@1"
+    }  # fmt: skip
