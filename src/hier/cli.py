@@ -85,8 +85,8 @@ def compose(
     from hier.config.compose import compose as compose_suite
     from hier.config.compose import render
     from hier.config.suite import PARAMS, only
+    from hier.dvc_view import DVC_YAML, dvc_yaml
     from hier.errors import ConfigError
-    from hier.pipeline import DVC_YAML, dvc_yaml
     from hier.provenance.atomic import write_text
 
     suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
