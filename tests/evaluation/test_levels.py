@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fakes.trees import index_of, levels_by
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.trees import index_of, levels_by
 from hier.errors import ConfigError
 from hier.evaluation.choice import balanced
 from hier.evaluation.levels import levels_of

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fakes.trees import below, levels_by, lowest_common, path_up, trees_with_levels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from fakes.trees import below, levels_by, lowest_common, path_up, trees_with_levels
 from hier.config.dataset import Generate
 from hier.data.demo import leaves
 from hier.evaluation import measures

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from fakes.trees import below, lowest_common, path_up, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import pdist, squareform
 
+from fakes.trees import below, lowest_common, path_up, trees
 from hier.evaluation.space import Space
 from hier.evaluation.tree import ROOT, Tree, clustering, tree_of_proxies
 from hier.losses.triplets import reciprocal_neighbours
