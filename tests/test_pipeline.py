@@ -19,7 +19,8 @@ import yaml
 
 import hier
 from hier.config.compose import compose
-from hier.pipeline import SRC, STAGES, dvc_yaml, job, jobs, maker
+from hier.dvc_view import dvc_yaml
+from hier.pipeline import SRC, STAGES, job, jobs, maker
 from hier.provenance.hashing import Hasher
 from hier.provenance.machine import versions
 from hier.provenance.record import content_key, what_goes_in

@@ -85,8 +85,8 @@ def compose(
     from hier.config.compose import compose as compose_suite
     from hier.config.compose import render
     from hier.config.suite import PARAMS, only
+    from hier.dvc_view import DVC_YAML, dvc_yaml
     from hier.errors import ConfigError
-    from hier.pipeline import DVC_YAML, dvc_yaml
     from hier.provenance.atomic import write_text
 
     suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
@@ -153,7 +153,7 @@ force_option = click.option(
     "--force", is_flag=True, envvar="HIER_FORCE", help="Work anew even where it is current."
 )
 out_option = click.option(
-    "--out", metavar="FOLDER", help="Where the comparison is written (results/compare)."
+    "--out", metavar="FOLDER", help="Where such a page is written (results/compare, results/times)."
 )
 
 
@@ -187,27 +187,39 @@ for _name in STAGE_HELP:
     metavar="OTHER",
     help="Compare results/table.csv with another instead of making the report.",
 )
+@click.option("--times", is_flag=True, help="Show times and images per second instead.")
 @out_option
-def report(force: bool, against: str | None, out: str | None) -> None:
+def report(force: bool, against: str | None, times: bool, out: str | None) -> None:
     """Make the pages: table, runs, hierarchies, neighbours → results/report/index.html.
 
-    With --against, what moved since OTHER (a table.csv, a report, a folder of results or another
-    copy of this project), and whether by more than the seeds' spread, is written to --out.
+    \b
+    Two more pages are no part of that report and made when asked for:
+    --against OTHER    what moved since OTHER (a table.csv, a report, a folder of results, another copy
+                       of this project), and whether by more than the seeds' spread
+    --times            seconds, images per second, memory and machine of each run
     """
     from pathlib import Path
 
     from hier.stages.run import run_stage
 
-    if against is None:
-        if out:
-            raise click.UsageError("--out goes with --against")
-        run_stage("report", "", force)
-        return
-    from hier.config.suite import load
-    from hier.reporting.comparison import OUT, compare_reports
+    if times and against:
+        raise click.UsageError("--times and --against exclude each other; give one")
+    if times:
+        from hier.config.suite import load
+        from hier.reporting import times as pages_of_times
 
-    page, words = compare_reports(load(), Path(against), Path(out) if out else OUT)
-    click.echo(f"{words}\nwrote {page}")
+        place = Path(out) if out else pages_of_times.OUT
+        click.echo(f"wrote {pages_of_times.write_times(load(), place)}")
+    elif against:
+        from hier.config.suite import load
+        from hier.reporting.comparison import OUT, compare_reports
+
+        page, words = compare_reports(load(), Path(against), Path(out) if out else OUT)
+        click.echo(f"{words}\nwrote {page}")
+    elif out:
+        raise click.UsageError("--out goes with --against or --times")
+    else:
+        run_stage("report", "", force)
 
 
 @cli.command()

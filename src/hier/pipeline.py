@@ -1,15 +1,13 @@
 """The pipeline as data: each stage's inputs, outputs, code and parameters, in one place.
 
-dvc.yaml (written by `hier compose`) and the Snakefile are two views of `STAGES`. Paths may hold
-`{dataset}` and `{run}`; parameters are dotted keys of params.yaml.
+dvc.yaml (see dvc_view.py) and the Snakefile are two views of `STAGES`. Paths may hold `{dataset}`
+and `{run}`; parameters are dotted keys of params.yaml.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 ARCHIVE = "data/{dataset}/archive"
 INDEX = "data/{dataset}/index.parquet"
@@ -29,7 +27,6 @@ REPORT = "results/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
-DVC_YAML = Path("dvc.yaml")
 
 SRC = "src/hier/"
 
@@ -255,22 +252,22 @@ def job(name: str, key: str, params: dict[str, Any]) -> Job:
     def fill(templates: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(template.format(**names) for template in templates)
 
-    gathered: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
     if stage.gathers:
         had = [name for name in params["datasets"] if not no_data(name).exists()]
         runs = [run for run, settings in params["runs"].items() if settings["dataset"] in had]
-        gathered = _gathered(stage, had, runs)
+        taken = gathered(stage, had, runs)
     return Job(
         stage,
         key,
-        fill(stage.inputs) + gathered,
+        fill(stage.inputs) + taken,
         fill(stage.outputs),
         fill(stage.params),
         Path(stage.record.format(**names)),
     )
 
 
-def _gathered(stage: Stage, datasets: Iterable[str], runs: Iterable[str]) -> tuple[str, ...]:
+def gathered(stage: Stage, datasets: Iterable[str], runs: Iterable[str]) -> tuple[str, ...]:
     """What a stage takes from some datasets and runs."""
     names = {"{dataset}": list(datasets), "{run}": list(runs)}
     return tuple(
@@ -292,70 +289,3 @@ def maker(path: str) -> str:
             if path == output:
                 return stage.command()
     return "git checkout expected"
-
-
-def _kept(path: str) -> dict[str, Any]:
-    """An output that DVC leaves in place when it calls the stage, which may find it current."""
-    return {path: {"persist": True}}
-
-
-def dvc_yaml(params: dict[str, Any]) -> str:
-    """dvc.yaml as text: a foreach over params.yaml's datasets and runs.
-
-    DVC cannot take a list of dependencies from params.yaml, so the two stages that gather all runs
-    list them; that is why the file is written by `hier compose` together with params.yaml. A
-    stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings it along.
-    """
-    stages: dict[str, Any] = {}
-    for stage in STAGES.values():
-        key = "" if stage.each == "suite" else "${key}"
-        names = {
-            "run": "${key}",
-            "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}",
-        }
-        gathered = _gathered(stage, params["datasets"], params["runs"])
-        outs: list[Any] = [_kept(path.format(**names)) for path in stage.outputs]
-        record = _kept(stage.record.format(**names))
-        body: dict[str, Any] = {
-            "cmd": stage.command(key),
-            "deps": [
-                *(path.format(**names) for path in stage.inputs),
-                *gathered,
-                *stage.versioned(),
-            ],
-            "params": [path.format(**names) for path in stage.params],
-        }
-        measured = [out for out in outs if METRICS.format(**names) in out]
-        if measured:
-            body["metrics"] = measured
-        body["outs"] = [*(out for out in outs if out not in measured), record]
-        foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
-        stages[stage.name] = body if stage.each == "suite" else foreach
-    head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
-    return head + yaml.safe_dump(
-        {"stages": stages, "plots": _plots(params)}, sort_keys=False, width=100
-    )
-
-
-def _plots(params: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `dvc plots show` draws: loss and, where training looked at it, recall over the epochs; and
-    each run's hierarchy as a picture."""
-    trained = {name: run for name, run in params["runs"].items() if run["schedule"]["epochs"]}
-    looked = {name: run for name, run in trained.items() if run["protocol"]["test_every"]}
-    column = {"held_out": "held-out R@1"}
-    curves = {
-        "loss": dict.fromkeys(trained, "loss"),
-        "recall": {n: column.get(r["protocol"]["choose"], "test R@1") for n, r in looked.items()},
-    }
-    plots: list[dict[str, Any]] = [
-        {
-            title: {
-                "x": "epoch",
-                "y": {HISTORY.format(run=name): value for name, value in y.items()},
-                "title": f"{title} while training",
-            }
-        }
-        for title, y in curves.items()
-        if y
-    ]
-    return plots + [{DISK.format(run=name): None} for name in params["runs"]]

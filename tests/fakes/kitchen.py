@@ -56,10 +56,23 @@ STAGES = (
     ),
 )
 MODULE = "src/hier/stages/cook.py"
+DRY = {"schedule": {"epochs": 0}}
 PARAMS = {
     "runs": {
-        "soup": {"dataset": "veg", "seed": 0, "head": {"dim": 4, "eps": 1e-08}, "not used": 1},
-        "stew": {"dataset": "veg", "seed": 1, "head": {"dim": 4, "eps": 1e-08}, "not used": 1},
+        "soup": {
+            "dataset": "veg",
+            "seed": 0,
+            "head": {"dim": 4, "eps": 1e-08},
+            "not used": 1,
+            **DRY,
+        },
+        "stew": {
+            "dataset": "veg",
+            "seed": 1,
+            "head": {"dim": 4, "eps": 1e-08},
+            "not used": 1,
+            **DRY,
+        },
     },
     "datasets": {"veg": {"ks": [1, 2]}},
 }

@@ -70,7 +70,8 @@ def test_without_an_entry_there_is_nothing_to_contradict(job, kitchen):
 
 def test_what_dvc_itself_writes_contradicts_no_record(kitchen):
     """Has DVC enter a whole pipeline, as `hier adopt` does: some 4 s."""
-    from hier.pipeline import dvc_yaml, jobs
+    from hier.dvc_view import dvc_yaml
+    from hier.pipeline import jobs
 
     kitchen.make_all()
     Path("dvc.yaml").write_text(dvc_yaml(kitchen.PARAMS))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hier.config.compose import compose, render
-from hier.pipeline import dvc_yaml
+from hier.dvc_view import dvc_yaml
 
 ROOT = Path(__file__).parents[2]
 SUITE = ("suite=smoke", "methods=[untrained,hier]", "seeds=[0,1]")

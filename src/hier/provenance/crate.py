@@ -421,7 +421,7 @@ class Crate:
         """The whole: from settings and archives to metrics and tables."""
         records = [self.records[job.name] for job in self.work]
         results = [
-            path
+            f"{path}/" if template in FOLDERS else path
             for job in self.work
             for path, template in outputs_of(job)
             if self._is_result(template)

@@ -18,7 +18,9 @@ from hier.provenance.hashing import Hasher, files_in, hashing
 from hier.provenance.holding import holders
 from hier.provenance.record import why_stale
 
-LONG_AGO = 315_619_200 * 10**9  # 2 January 1980, in nanoseconds; a zip file can hold no earlier time
+LONG_AGO = (
+    315_619_200 * 10**9
+)  # 2 January 1980, in nanoseconds; a zip file can hold no earlier time
 
 
 def restore(params: dict[str, Any]) -> dict[str, str | None]:

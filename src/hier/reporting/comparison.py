@@ -1,6 +1,5 @@
 """Pages of a comparison: of two reports, or of two runs. They are no part of the report."""
 
-from collections.abc import Callable
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -8,20 +7,19 @@ from typing import Any
 import pandas as pd
 
 from hier.config.suite import Suite
-from hier.errors import ConfigError
 from hier.pipeline import HISTORY, TABLE_CSV
-from hier.provenance.atomic import atomic_folder
 from hier.provenance.diff import Comparison
 from hier.provenance.figures import read_figures
+from hier.reporting.apart import written
 from hier.reporting.compare import VERDICTS, compare, in_words, read_cells, table_at, verdict_on
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.diff import line_of
-from hier.reporting.folder import put, write_assets
+from hier.reporting.folder import put
 from hier.reporting.history import recalls
 from hier.reporting.page import Pages
 
 OUT = Path("results/compare")
-MARK = "comparison.html"
+PAGE = "comparison.html"
 
 
 def compare_reports(suite: Suite, other: Path, out: Path = OUT) -> tuple[Path, str]:
@@ -33,12 +31,11 @@ def compare_reports(suite: Suite, other: Path, out: Path = OUT) -> tuple[Path, s
     place = table_at(other)
     rows = compare(read_cells(table_at(Path(TABLE_CSV))), read_cells(place))
 
-    def write(folder: Path) -> None:
+    def write(_: Path) -> str:
         values = {"rows": rows, "verdicts": VERDICTS, "there": str(place), "words": in_words(rows)}
-        text = _pages(suite).render("compare.html.j2", "", "compare", **values)
-        put(folder / MARK, text)
+        return _pages(suite).render("compare.html.j2", "", "compare", **values)
 
-    return _written(out, write), in_words(rows)
+    return written(out, PAGE, write), in_words(rows)
 
 
 def compare_runs(suite: Suite, found: Comparison, out: Path = OUT) -> Path:
@@ -54,29 +51,19 @@ def compare_runs(suite: Suite, found: Comparison, out: Path = OUT) -> Path:
         if kind != "figures"
     ]
 
-    def write(folder: Path) -> None:
+    def write(folder: Path) -> str:
         curves = f"figures/{found.one}-{found.other}-curves.svg" if panels else None
         if curves:
             put(folder / curves, svg(training_curves(panels)))
         values: dict[str, Any] = {"rows": _figures(suite, found), "verdicts": VERDICTS}
         values |= {"found": found, "kinds": kinds, "panels": panels, "curves": curves}
-        text = _pages(suite).render("compare_runs.html.j2", "", "compare", **values)
-        put(folder / MARK, text)
+        return _pages(suite).render("compare_runs.html.j2", "", "compare", **values)
 
-    return _written(out, write)
+    return written(out, PAGE, write)
 
 
 def _pages(suite: Suite) -> Pages:
     return Pages(suite=suite.suite, with_galleries=[])
-
-
-def _written(out: Path, write: Callable[[Path], None]) -> Path:
-    if out.exists() and not (out / MARK).exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is no comparison; choose another --out")
-    with atomic_folder(out) as folder:
-        write_assets(folder)
-        write(folder)
-    return out / MARK
 
 
 def _figures(suite: Suite, found: Comparison) -> list[dict[str, Any]]:

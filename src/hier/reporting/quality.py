@@ -83,10 +83,15 @@ def _row(content: Content, run: Run, kind: str) -> Row:
         "key": f"{kind} {run.name}",
         "tree": f"{words[kind]} {_name(run)}",
         "run": run.name,
-        "purity": measured["dendrogram_purity"],
-        "spearman": measured.get("lca_spearman"),
+        "purity": {k: _whole(of) for k, of in measured["dendrogram_purity"].items()},
+        "spearman": _whole(measured.get("lca_spearman")),
         "recall": _coarse_recall(content.metrics[run.name]) if kind == "clustering" else None,
     }
+
+
+def _whole(of: Interval | None) -> Interval | None:
+    """An interval, unless something of it could not be measured (NaN)."""
+    return of if of and all(value == value for value in of.values()) else None
 
 
 def _coarse_recall(metrics: dict[str, Any]) -> Interval | None:
@@ -113,7 +118,7 @@ def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[
             f"beside {_name(run)}, so its proxies can be held against its own embeddings alone."
         )
     for mine, other in ((proxies, rival), (proxies, own), (own, rival)):
-        if other is not None:
+        if other is not None and any(_measures(mine, other)):
             yield f"{setting}: {held_against(mine, other)}"
 
 
@@ -144,7 +149,8 @@ def held_against(one: Row, other: Row) -> str:
 def _measures(one: Row, other: Row) -> Iterator[tuple[str, Interval, Interval]]:
     """The measures that both trees have."""
     for level, mine in one["purity"].items():
-        yield f"purity by {level}", mine, other["purity"][level]
+        if mine and (theirs := other["purity"].get(level)):
+            yield f"purity by {level}", mine, theirs
     if one["spearman"] and other["spearman"]:
         yield "LCA Spearman", one["spearman"], other["spearman"]
     if one["recall"] and other["recall"]:

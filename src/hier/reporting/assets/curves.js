@@ -31,7 +31,7 @@
       style: { background: "transparent", color: "inherit", fontFamily: "inherit", fontSize: "12px" },
       ariaLabel: `${panel.title}, ${panel.unit}, over the epochs`,
       ariaDescription: panel.words,
-      x: { label: "epoch", tickFormat: (value) => (Number.isInteger(value) ? `${value}` : "") },
+      x: { label: "epoch", ticks: d3.ticks(...d3.extent(panel.epoch), 8).filter(Number.isInteger), tickFormat: "d" },
       y: { label: `${panel.title.toLowerCase()} (${panel.unit})`, grid: true, type: log ? "log" : "linear", tickFormat: log ? ".0e" : undefined, nice: true },
       marks: [
         ...names.map((name, i) => Plot.line(shown.filter((point) => point.name === name), {
