@@ -9,11 +9,15 @@ import pandas as pd
 import yaml
 
 from hier.provenance.verify import PAPER_NAMES
+from hier.reporting import disk_figure
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
+from hier.reporting.disk import Scene
+from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls
 from hier.reporting.layout import columns_of
 from hier.reporting.matrix import GRADES, KINDS, matrix
+from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
 from hier.reporting.table import best_in_words, counts_in_words, wide
@@ -85,6 +89,10 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         put(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
     cells = content.cells[content.cells["run"] == run]
     views = content.views.get(run)
+    images = _images(content, settings.dataset, [views] if views else [])
+    scene = Scene(views, images) if views else None
+    if scene:
+        _write_disk(folder / "figures" / f"{run}-disk", scene)
     text = pages.render(
         "run.html.j2",
         root="../",
@@ -99,10 +107,19 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         history=history,
         settings=yaml.safe_dump(settings.model_dump(exclude=CHANGE_NOTHING), sort_keys=False),
         lineage=content.lineages.get(run),
+        dataset=settings.dataset,
         views=views,
-        images=_images(content, settings.dataset, [views] if views else []),
+        images=images,
+        scene=scene,
+        outline=outline(scene) if scene else [],
     )
     put(folder / "runs" / f"{run}.html", text)
+
+
+def _write_disk(path: Path, scene: Scene) -> None:
+    figure = disk_figure.static_disk(scene)
+    put(path.with_name(f"{path.name}.svg"), disk_figure.svg(figure))
+    put(path.with_name(f"{path.name}.png"), disk_figure.png(figure))
 
 
 def _facts(cells: pd.DataFrame) -> dict[str, Any]:
@@ -126,7 +143,7 @@ def _galleries(pages: Pages, content: Content, dataset: str) -> str:
         root="../",
         here=dataset,
         dataset=dataset,
-        runs=runs,
+        compared=Comparison(runs, content.suite.runs),
         images=_images(content, dataset, list(runs.values())),
     )
 

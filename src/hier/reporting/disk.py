@@ -1,0 +1,284 @@
+"""What the picture of a run's disk holds: images and nodes with their places, colours and edges."""
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from hier.reporting.arcs import Complex, handles
+
+Views = dict[str, Any]  # a run's views.json
+Shown = dict[int, dict[str, Any]]  # see Images.shown
+
+UNIT = 1000
+"""Units of the SVG in the disk's radius: whole numbers are precise to a third of a pixel."""
+COLOURED = 6
+"""Names that have a colour and a shape of their own; the rarer ones are "others"."""
+ROOM = 0.92
+"""Radius of a cluster of one image, were there one: clusters stay inside the images' rim."""
+
+
+class Level(NamedTuple):
+    """The names at one level of the classes.
+
+    The first of `names` are the most frequent among the drawn images, and have a colour.
+    """
+
+    title: str
+    names: list[str]
+    images: list[int]  # drawn ones of each
+
+    def coloured(self) -> list[str]:
+        """Names among the drawn images that have a colour of their own, in the colours' order."""
+        return self.names[: min(COLOURED, self._there())]
+
+    def others(self) -> int:
+        """How many names among the drawn images have none."""
+        return max(0, self._there() - COLOURED)
+
+    def _there(self) -> int:
+        return sum(number > 0 for number in self.images)
+
+
+class Scene:
+    """The disk of one run.
+
+    Args:
+        views: of the run.
+        images: of every row that the views speak of.
+    """
+
+    def __init__(self, views: Views, images: Shown) -> None:
+        self.views, self.images = views, images
+        self.rows: list[int] = views["samples"]["row"]
+        self.nodes: dict[str, list[Any]] = views["tree"]["nodes"]
+        self.proxies = views["tree"]["kind"] == "proxies"
+        self.noun = "proxy" if self.proxies else "cluster"
+        self.total = sum(
+            count
+            for count, parent in zip(self.nodes["count"], self.nodes["parent"], strict=True)
+            if parent is None
+        )
+
+    # --- names ---------------------------------------------------------------------------------
+
+    @cached_property
+    def pictured(self) -> list[int]:
+        """The images that are drawn or stand for a node."""
+        return sorted({*self.rows, *(row for some in self.nodes["rows"] for row in some)})
+
+    def names(self, row: int) -> list[str]:
+        """What the image is at each level of the views, finest first."""
+        found = self.images[row]["names"]
+        return [found[min(at, len(found) - 1)] for at in range(len(self.views["levels"]))]
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        found = []
+        for at, title in enumerate(self.views["levels"]):
+            count = dict.fromkeys((self.names(row)[at] for row in self.pictured), 0)
+            count |= dict.fromkeys(self.nodes["label"][at], 0)
+            for row in self.rows:
+                count[self.names(row)[at]] += 1
+            names = sorted(count, key=lambda name: (-count[name], name))
+            found.append(Level(title, names, [count[name] for name in names]))
+        return found
+
+    @cached_property
+    def codes(self) -> list[dict[str, int]]:
+        """For each level the position of a name."""
+        return [{name: code for code, name in enumerate(level.names)} for level in self.levels]
+
+    @property
+    def coloured_by(self) -> int:
+        """The level that the picture is coloured by at first: the coarsest that tells any apart."""
+        return max(
+            (at for at, level in enumerate(self.levels) if len(level.coloured()) > 1), default=0
+        )
+
+    def mark(self, level: int, code: int) -> int:
+        """Which shape and colour a name has."""
+        return code if code < len(self.levels[level].coloured()) else COLOURED
+
+    def sample_codes(self, level: int) -> list[int]:
+        return [self.codes[level][self.names(row)[level]] for row in self.rows]
+
+    def node_codes(self, level: int) -> list[int]:
+        return [self.codes[level][name] for name in self.nodes["label"][level]]
+
+    # --- places --------------------------------------------------------------------------------
+
+    @cached_property
+    def points(self) -> Complex:
+        """The images."""
+        return np.array(self.views["samples"]["x"]) + 1j * np.array(self.views["samples"]["y"])
+
+    @cached_property
+    def spots(self) -> Complex:
+        """The nodes; not a number where nothing below a node is drawn.
+
+        A node without a place of its own is drawn in the mean direction of its images, the nearer
+        the centre the more of all images it holds.
+        """
+        count = np.array(self.nodes["count"], float)
+        share = np.log(np.maximum(count, 1.0)) / np.log(max(self.total, 2))
+        toward = self._sums()
+        with np.errstate(invalid="ignore"):
+            guessed = ROOM * (1.0 - np.minimum(share, 1.0)) * toward / np.abs(toward)
+        own = np.array([x is not None for x in self.nodes["x"]], bool)
+        at = np.array([0.0 if x is None else x for x in self.nodes["x"]])
+        up = np.array([0.0 if y is None else y for y in self.nodes["y"]])
+        return np.where(own, at + 1j * up, guessed)
+
+    def _sums(self) -> Complex:
+        """For each node the sum of the directions of the drawn images below; not a number if none."""
+        sums = np.zeros(len(self.nodes["name"]), complex)
+        seen = np.zeros(len(sums), bool)
+        for point, parent in zip(self.points, self.views["samples"]["parent"], strict=True):
+            while parent is not None:
+                sums[parent] += point
+                seen[parent] = True
+                parent = self.nodes["parent"][parent]
+        sums[seen & (np.abs(sums) < 1e-9)] = 1e-9
+        return np.where(seen, sums, np.nan)
+
+    @cached_property
+    def drawn(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.spots)
+
+    def holder(self, parent: int | None) -> int | None:
+        """The lowest drawn node from `parent` upwards; None for the centre."""
+        while parent is not None and not self.drawn[parent]:
+            parent = self.nodes["parent"][parent]
+        return parent
+
+    @cached_property
+    def sample_edges(self) -> tuple[list[int | None], Complex]:
+        """For each image the node above, and the curve to there (N×4: start, handles, end)."""
+        held = [self.holder(parent) for parent in self.views["samples"]["parent"]]
+        return held, self._curves(self.points, held)
+
+    @cached_property
+    def node_edges(self) -> Complex:
+        """For each node the curve to the one above (M×4)."""
+        return self._curves(self.spots, [self.holder(p) for p in self.nodes["parent"]])
+
+    def _curves(self, start: Complex, held: list[int | None]) -> Complex:
+        end = np.array([0j if node is None else self.spots[node] for node in held], complex)
+        start = np.nan_to_num(start)  # a node that is not drawn has no edge that is
+        return np.stack([start, *handles(start, end), end], axis=1)
+
+    @cached_property
+    def size(self) -> NDArray[np.float64]:
+        """Radius of each node's mark: its area grows with the share of images below."""
+        return 0.012 + 0.024 * np.sqrt(np.array(self.nodes["count"]) / max(self.total, 1))
+
+    # --- for the template ----------------------------------------------------------------------
+
+    def marks(self) -> list[tuple[int, int, int]]:
+        """For each image x, y and which of the shapes it has."""
+        level = self.coloured_by
+        codes = self.sample_codes(level)
+        return [
+            (*units(point), self.mark(level, code))
+            for point, code in zip(self.points, codes, strict=True)
+        ]
+
+    def circles(self) -> list[tuple[int, int, int, int, int, float]]:
+        """For each drawn node its number, x, y, radius, colour and purity; large ones first."""
+        level = self.coloured_by
+        codes, purity = self.node_codes(level), self.nodes["purity"][level]
+        order = sorted(np.flatnonzero(self.drawn).tolist(), key=lambda n: -self.size[n])
+        return [
+            (
+                n,
+                *units(self.spots[n]),
+                round(self.size[n] * UNIT),
+                self.mark(level, codes[n]),
+                round(purity[n], 2),
+            )
+            for n in order
+        ]
+
+    def branches(self) -> list[tuple[int, str]]:
+        """For each drawn node its number and the edge upwards, as path data."""
+        return [(n, path(self.node_edges[n])) for n in np.flatnonzero(self.drawn).tolist()]
+
+    def twigs(self) -> list[tuple[int, str]]:
+        """For each node with images right below it (−1: the centre) their edges, in their order."""
+        held, curves = self.sample_edges
+        found: dict[int, str] = {}
+        for node, curve in zip(held, curves, strict=True):
+            at = -1 if node is None else node
+            found[at] = found.get(at, "") + path(curve)
+        return sorted(found.items())
+
+    def data(self) -> dict[str, Any]:
+        """What the scripts need beside the picture: names as positions in `levels`."""
+        kinds: dict[tuple[int, ...], int] = {}
+        rows = {}
+        for row in self.pictured:
+            codes = (code[name] for code, name in zip(self.codes, self.names(row), strict=True))
+            rows[row] = kinds.setdefault(tuple(codes), len(kinds))
+        thumbs = [thumb for row in rows if (thumb := self.images[row]["thumb"])]
+        kept = ("name", "parent", "depth", "count", "purity", "rows")
+        return {
+            "noun": self.noun,
+            "levels": [
+                {
+                    "title": level.title,
+                    "names": level.names,
+                    "coloured": len(level.coloured()),
+                    "others": level.others(),
+                }
+                for level in self.levels
+            ],
+            "kinds": list(kinds),
+            "rows": rows,
+            "thumbs": thumbs[0].rsplit("/", 1)[0] + "/" if thumbs else "",
+            "bare": [row for row in rows if not self.images[row]["thumb"]],
+            "samples": {"row": self.rows, "parent": self.sample_edges[0]},
+            "nodes": {name: self.nodes[name] for name in kept}
+            | {"label": [self.node_codes(at) for at in range(len(self.levels))]},
+        }
+
+    # --- in words ------------------------------------------------------------------------------
+
+    def beside(self, level: int) -> float | None:
+        """Share of the images whose nearest neighbour in the picture has the same name there."""
+        if len(self.points) < 2:
+            return None
+        places = np.stack([self.points.real, self.points.imag], axis=1)
+        nearest = cKDTree(places).query(places, k=2)[1]
+        codes = np.array(self.sample_codes(level))
+        return float((codes[nearest[:, 0]] == codes[nearest[:, 1]]).mean())
+
+    def on_rim(self) -> bool:
+        """Whether all images lie at one distance from the origin."""
+        radius = self.views["samples"]["radius"]
+        return min(radius, default=0.0) >= 0.9995
+
+    def in_words(self) -> str:
+        """What a reader sees in the picture."""
+        shares = [(level.title, self.beside(at)) for at, level in enumerate(self.levels)]
+        parts = [f"{100 * share:.0f} % by {title}" for title, share in shares if share is not None]
+        alike = f"Images drawn beside one of the same kind: {', '.join(parts)}." if parts else ""
+        rim = (
+            "All images are at one distance from the origin, so that only their directions on the "
+            "rim tell them apart."
+        )
+        return f"{alike} {rim if self.on_rim() else ''}".strip()
+
+
+def units(point: complex) -> tuple[int, int]:
+    """x and y in the SVG, where y points down."""
+    return round(point.real * UNIT), round(-point.imag * UNIT)
+
+
+def path(curve: Complex) -> str:
+    """Path data of one curve: its start, then the handles and the end from there on."""
+    x, y = units(curve[0])
+    steps = [f"{px - x} {py - y}" for px, py in map(units, curve[1:])]
+    return f"M{x} {y}c{' '.join(steps)}".replace(" -", "-")

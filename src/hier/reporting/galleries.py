@@ -1,0 +1,95 @@
+"""The same queries in every run of a dataset, and where HIER and another method differ on them."""
+
+from typing import Any, NamedTuple
+
+from hier.config.run import Run
+from hier.provenance.verify import PAPER_NAMES
+
+Views = dict[str, dict[str, Any]]  # by run, views.json
+Setting = tuple[str, int, int]
+
+
+class Duel(NamedTuple):
+    """A HIER run and one of another method with the same backbone, dimension and seed.
+
+    A query is right if its nearest neighbour is of its class. Numbers of shared queries.
+    """
+
+    hier: str
+    other: str
+    name: str  # of the other's method
+    won: int  # HIER right, the other wrong
+    lost: int
+    both: int  # right in both
+    neither: int
+
+
+class Comparison:
+    """The runs of one dataset beside each other.
+
+    Args:
+        runs: in the order of the suite; all have the same shared queries.
+        settings: of every run of the suite.
+    """
+
+    def __init__(self, runs: Views, settings: dict[str, Run]) -> None:
+        self.names = list(runs)
+        self.settings = {name: settings[name] for name in runs}
+        self.queries = [_by_row(views["galleries"]["shared"]) for views in runs.values()]
+
+    def rows(self) -> list[int]:
+        """Rows of the shared queries, in the order of the first run that has them."""
+        return list(dict.fromkeys(row for queries in self.queries for row in queries))
+
+    def query(self, run: int, row: int) -> dict[str, Any] | None:
+        """A query of a run, by its number; None where it has not got it."""
+        return self.queries[run].get(row)
+
+    def right(self, row: int) -> str:
+        """For each run 1 where the query is right, 0 where it is wrong, - where there is none."""
+        found = (queries.get(row) for queries in self.queries)
+        return "".join("-" if query is None else str(int(query["correct"])) for query in found)
+
+    def groups(self) -> dict[str, list[int]]:
+        """The numbers of the runs with one backbone, dimension and seed, by these in words."""
+        found: dict[str, list[int]] = {}
+        for number, name in enumerate(self.names):
+            backbone, dim, seed = _setting(self.settings[name])
+            found.setdefault(f"{backbone}, {dim} dimensions, seed {seed}", []).append(number)
+        return found
+
+    def method(self, run: int) -> str:
+        """What the paper calls a run's method."""
+        method = self.settings[self.names[run]].method
+        return PAPER_NAMES.get(method, method)
+
+    def duels(self) -> list[Duel]:
+        """Every HIER run against every other method in its setting."""
+        return [
+            self._duel(hier, other)
+            for hier in self._of_hier()
+            for other in range(len(self.names))
+            if other not in self._of_hier()
+            and _setting(self.settings[self.names[hier]])
+            == _setting(self.settings[self.names[other]])
+        ]
+
+    def _of_hier(self) -> list[int]:
+        return [n for n, name in enumerate(self.names) if self.settings[name].method == "hier"]
+
+    def _duel(self, hier: int, other: int) -> Duel:
+        found = {"10": 0, "01": 0, "11": 0, "00": 0}
+        for row in self.rows():
+            right = self.right(row)
+            pair = right[hier] + right[other]
+            if pair in found:
+                found[pair] += 1
+        return Duel(self.names[hier], self.names[other], self.method(other), *found.values())
+
+
+def _setting(run: Run) -> Setting:
+    return run.backbone.name, run.dim, run.seed
+
+
+def _by_row(queries: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    return {query["row"]: query for query in queries}
