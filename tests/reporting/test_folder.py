@@ -7,8 +7,9 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from fakes.content import TABLES, cells_of, content_of, images_of, metrics_of, views_of
+from fakes.content import TABLES, cells_of, content_of, images_of, metrics_of, tree_of
 from fakes.reader import read, rows_of
+from fakes.views import views_of
 from hier.config.compose import compose
 from hier.config.suite import parse
 from hier.provenance.hashing import Hasher
@@ -21,6 +22,7 @@ HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"
 UNTRAINED = "smoke-untrained-test_resnet-16-s0"
 NAN = float("nan")
+NODES = {"proxies": 512, "clustering": 63}  # the most that there can be
 ADDRESSES = {
     "href",
     "src",
@@ -348,7 +350,10 @@ def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path):
         for name, history in content.histories.items()
     }
     classes, each = 125, 24
-    views = {name: views_of(seed, classes, each, nodes=512) for seed, name in enumerate(suite.runs)}
+    views = {
+        name: views_of(seed, classes, each, NODES[tree_of(run)], tree=tree_of(run))
+        for seed, (name, run) in enumerate(suite.runs.items())
+    }
     images = {name: images_of(name, tmp_path, classes, each) for name in suite.datasets}
     for dataset, of in images.items():
         own = [views[name] for name, run in suite.runs.items() if run.dataset == dataset]
