@@ -260,6 +260,8 @@ def keys(params):
         ("models/network.py", {"train", "embed", "report"}),
         ("geometry/poincare.py", {"train", "embed", "evaluate", "report"}),
         ("evaluation/recall.py", {"train", "evaluate", "report"}),
+        ("evaluation/tree.py", {"evaluate", "report"}),
+        ("evaluation/views.py", {"evaluate", "report"}),
         ("data/layouts/cub.py", {"prepare", "report"}),
         ("data/demo.py", {"download", "report"}),
         ("data/index.py", {"prepare", "train", "embed", "evaluate", "report"}),
@@ -290,7 +292,7 @@ def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
     ("setting", "value", "changed"),
     [
         ("seed", 7, {"train"}),
-        ("regularizer.weight", 9.0, {"train"}),
+        ("regularizer.weight", 9.0, {"train", "evaluate"}),
         ("schedule.epochs", 99, {"train"}),
         ("embed.batch_size", 3, {"train", "embed"}),
         ("runtime.threads", 5, {"train", "embed", "evaluate"}),
@@ -314,6 +316,15 @@ def test_a_setting_makes_stale_what_reads_it(sources, params, setting, value, ch
         "tabulate",
         "report",
     }
+
+
+def test_what_levels_are_called_makes_nothing_before_evaluate_stale(sources, params):
+    before = keys(params)
+    other = json.loads(json.dumps(params))
+    other["datasets"]["smoke"]["levels"] = ["kind", "sort", "order"]
+    after = keys(other)
+    stale = {name for name in STAGE_NAMES if after[name] != before[name]}
+    assert stale == {"evaluate", "tabulate", "report"}
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -346,8 +357,9 @@ def test_a_job_in_full(params):
         "data/smoke/index.parquet",
         f"runs/{run}/embeddings.safetensors",
         f"runs/{run}/history.csv",
+        f"runs/{run}/proxies.safetensors",
     )
-    assert work.outputs == (f"runs/{run}/metrics.json",)
+    assert work.outputs == (f"runs/{run}/metrics.json", f"runs/{run}/views.json")
     assert work.record == Path(f"runs/{run}/evaluate.record.json")
     assert {f"runs.{run}.head", f"runs.{run}.evaluate", "datasets.smoke.ks"} <= set(work.params)
     work = job("tabulate", "", params)
@@ -401,6 +413,7 @@ def test_every_parameter_of_every_job_is_a_key_of_params(params):
         ("runs/a-b-c-1-s0/history.csv", "hier train a-b-c-1-s0"),
         ("runs/a-b-c-1-s0/embeddings.safetensors", "hier embed a-b-c-1-s0"),
         ("runs/a-b-c-1-s0/metrics.json", "hier evaluate a-b-c-1-s0"),
+        ("runs/a-b-c-1-s0/views.json", "hier evaluate a-b-c-1-s0"),
         ("results/table.csv", "hier tabulate"),
         ("results/table.md", "hier tabulate"),
         ("results/paper_layout.csv", "hier tabulate"),
@@ -475,7 +488,10 @@ def test_metrics_are_metrics_to_dvc(params):
     stages = yaml.safe_load(dvc_yaml(params))["stages"]
     body = stages["evaluate"]["do"]
     assert list(paths(body["metrics"])) == ["runs/${key}/metrics.json"]
-    assert list(paths(body["outs"])) == ["runs/${key}/evaluate.record.json"]
+    assert list(paths(body["outs"])) == [
+        "runs/${key}/views.json",
+        "runs/${key}/evaluate.record.json",
+    ]
     assert all(
         "metrics" not in stage.get("do", stage)
         for name, stage in stages.items()

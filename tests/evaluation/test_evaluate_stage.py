@@ -22,7 +22,8 @@ C = 0.1
 
 @pytest.fixture(scope="module")
 def suite():
-    return compose(["suite=smoke", "methods=[untrained,pa,hier]", "dataset.ks=[1,2,5]"], CONF)
+    settings = ["methods=[untrained,pa,hier]", "dataset.ks=[1,2,5]", "dataset.levels=[class,kind]"]
+    return compose(["suite=smoke", *settings], CONF)
 
 
 def run_of(suite, method):
@@ -173,15 +174,24 @@ def test_the_stage_takes_the_rows_that_were_embedded(
     Path(work.inputs[1]).parent.mkdir(parents=True)
     save_file({"embedding": points, "row": torch.from_numpy(rows)}, work.inputs[1])
     Path(work.inputs[2]).write_text(history)
+    proxies = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    save_file(
+        {"regularizer.proxies": proxies, "metric.loss.proxies": proxies[:3].clone()}, work.inputs[3]
+    )
     threads = torch.get_num_threads()
     try:
         stage.run(work, suite, "identity")
     finally:
         torch.set_num_threads(threads)
-    (output,) = work.outputs
+    output, views = work.outputs
     metrics = json.loads(Path(output).read_text())
     recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
     assert metrics["recall"] == recall
     assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
     assert metrics.get("best_on_test") == best  # beside the result, which it does not touch
+    assert metrics["hierarchy"]["images"] == 60
+    assert set(metrics["hierarchy"]) == {"images", "levels", "proxies", "clustering"}
+    seen = json.loads(Path(views).read_text())
+    assert sorted(seen["samples"]["row"]) == rows.tolist()  # rows of the index, not positions
+    assert seen["tree"]["kind"] == "proxies"
     assert [path.name for path in Path(output).parent.glob(".*")] == []

@@ -19,7 +19,7 @@ import yaml
 from hier.config.params import PARAMS, raw
 from hier.config.suite import parse
 from hier.errors import ConfigError
-from hier.pipeline import Job, jobs
+from hier.pipeline import METRICS, Job, jobs
 from hier.provenance.hashing import KNOWN
 from hier.provenance.ledger import LOCK, Loader, cache_folder
 from hier.provenance.record import read_record, sealed
@@ -175,7 +175,7 @@ class Tree:
 
     def metric(self, random: Random) -> Change:
         job = random.choice([job for job in self.jobs if job.stage.name == "evaluate"])
-        (path,) = job.outputs
+        path = METRICS.format(run=job.key)
         metrics = json.loads(Path(path).read_text())
         metrics["recall"]["1"] = round(random.random(), 6)
         text = json.dumps(metrics, indent=2) + "\n"

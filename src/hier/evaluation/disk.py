@@ -16,8 +16,6 @@ METHOD = (
 )
 NEIGHBOURS = 10
 STEPS = 40
-WIDTH = 10.0
-"""Images within which another one counts as near, were all evenly spread on the rim."""
 SPREAD = 0.25
 """Share of the even distance that is kept free between two angles in a row."""
 
@@ -40,12 +38,14 @@ def disk(distances: Array, radius: Array) -> Disk:
     angle = _in_order(distances)
     if near:
         together = _together(distances, near)
-        unit = len(angle) / (2.0 * np.pi * WIDTH)
+        # On a rim this long, `near` images that are evenly spread take up a length of 1.
+        rim = len(angle) / (2.0 * np.pi * near)
         moved = minimize(
-            _apart, angle, (together, radius * unit), "L-BFGS-B", jac=True,
+            _apart, angle, (together, radius * rim), "L-BFGS-B", jac=True,
             options={"maxiter": STEPS},
         )  # fmt: skip
-        angle = _spread(moved.x)
+        angle = moved.x
+    angle = _spread(angle)
     x, y = radius * np.cos(angle), radius * np.sin(angle)
     return Disk(angle, x, y, _trustworthiness(distances, x, y, near) if near else None)
 
