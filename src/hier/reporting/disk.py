@@ -186,7 +186,10 @@ class Scene:
             kinds.setdefault(tuple(codes), []).append(row)
         thumbs = [thumb for row in self.pictured if (thumb := self.images[row]["thumb"])]
         images = list(map(units, self.points))
-        spots = [units(spot) if drawn else None for spot, drawn in zip(self.spots, self.drawn)]
+        spots = [
+            units(spot) if drawn else None
+            for spot, drawn in zip(self.spots, self.drawn, strict=True)
+        ]
         kept = ("name", "parent", "depth", "count", "purity", "rows")
         return {
             "proxies": self.proxies,

@@ -34,7 +34,7 @@ SHADES = 6
 Nodes = list[tuple[complex, float, str]]  # places, radii and colours
 
 
-def svg(scene: Scene, run: str) -> str:
+def disk_svg(scene: Scene, run: str) -> str:
     """The whole disk, coloured by the level that the page starts with."""
     drawn = zip(scene.points, _shapes(scene), strict=True)
     images: dict[int, list[tuple[int, int]]] = {}
@@ -52,7 +52,7 @@ def svg(scene: Scene, run: str) -> str:
     )  # fmt: skip
 
 
-def png(scene: Scene) -> bytes:
+def disk_png(scene: Scene) -> bytes:
     """The same as a PNG of 750 pixels."""
     drawn, packed = BytesIO(), BytesIO()
     with warnings.catch_warnings():
@@ -160,8 +160,10 @@ def _legend(figure: Figure, scene: Scene) -> None:
     keys, labels = [], []
     for shape, text in _entries(scene):
         colour, marker = ("#cccccc", "o") if shape is None else MARKS[shape]
-        edge = {"markeredgecolor": "black", "markeredgewidth": 0.5} if shape is None else {}
-        keys.append(Line2D([], [], color=colour, marker=marker, linestyle="none", **edge))
+        key = Line2D([], [], color=colour, marker=marker, linestyle="none")
+        if shape is None:
+            key.set(markeredgecolor="black", markeredgewidth=0.5)
+        keys.append(key)
         # matplotlib leaves out what begins with an underscore.
         labels.append(f"\u200b{text}" if text.startswith("_") else text)
     legend = figure.legend(
