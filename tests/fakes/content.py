@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fakes.views import Kinds, tame, views_of
+from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.store import ImageStore
 from hier.reporting.content import Content
@@ -16,7 +18,12 @@ SIDE = 80  # pixels of an image
 
 
 def content_of(
-    suite: Suite, folder: Path, classes: int = 6, each: int = 5, **changes: Any
+    suite: Suite,
+    folder: Path,
+    classes: int = 6,
+    each: int = 5,
+    kinds: Kinds | None = None,
+    **changes: Any,
 ) -> Content:
     """Results of every run.
 
@@ -24,9 +31,13 @@ def content_of(
         folder: for the stores of images.
         classes: of each dataset, named `A1-0`, …, below genera below families.
         each: images of a class.
+        kinds: of the classes, instead.
         changes: fields of Content to take instead.
     """
-    views = {name: views_of(seed, classes, each) for seed, name in enumerate(suite.runs)}
+    views = {
+        name: views_of(seed, classes, each, kinds=kinds, tree=tree_of(run))
+        for seed, (name, run) in enumerate(suite.runs.items())
+    }
     given = {
         "cells": cells_of(suite),
         "histories": {name: history_of(run) for name, run in suite.runs.items()},
@@ -37,8 +48,15 @@ def content_of(
     }
     given |= changes
     if "images" not in given:
-        given["images"] = {name: images_of(name, folder, classes, each) for name in suite.datasets}
+        given["images"] = {
+            name: images_of(name, folder, classes, each, kinds) for name in suite.datasets
+        }
     return Content(suite, **given)
+
+
+def tree_of(run: Run) -> str:
+    """What a run's tree is made of."""
+    return "proxies" if run.regularizer.name == "hier" else "clustering"
 
 
 TABLES = ("table.csv", "paper_layout.csv", "paper_layout.tex")
@@ -85,16 +103,19 @@ def lineage_of(run: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def images_of(dataset: str, folder: Path, classes: int, each: int) -> Images:
+def images_of(
+    dataset: str, folder: Path, classes: int, each: int, kinds: Kinds | None = None
+) -> Images:
     """Noise, the same for the same row."""
+    names = kinds or tame(classes)
     number = np.arange(classes * each)
     kind = number // each
     index = pd.DataFrame(
         {
             "image": [f"images/{k}/{n}.jpg" for k, n in zip(kind, number, strict=True)],
             "label": kind,
-            "class_name": [f"A{k // 2}-{k % 2}" for k in kind],
-            "superclass": [f"A/A{k // 2}" for k in kind],
+            "class_name": [names[k][0] for k in kind],
+            "superclass": [names[k][1] for k in kind],
             "split": "test",
             "height": np.int32(SIDE),
             "width": np.int32(SIDE),
@@ -106,49 +127,3 @@ def images_of(dataset: str, folder: Path, classes: int, each: int) -> Images:
     pixels = coarse.repeat(SIDE // 4, 1).repeat(SIDE // 4, 2)
     np.save(path, pixels.reshape(-1))
     return Images(dataset, index, ImageStore(path, index), number.tolist())
-
-
-def views_of(seed: int, classes: int, each: int, nodes: int = 5, most: int = 600) -> dict[str, Any]:
-    """A views.json: random points, a binary tree, queries with the rows after them."""
-    random, n = np.random.default_rng(seed), classes * each
-    rows = np.arange(n)[:most]
-    point = random.uniform(-0.7, 0.7, (2, len(rows))).round(4).tolist()
-    spot = random.uniform(-0.7, 0.7, (2, nodes)).round(4).tolist()
-    parents = [None, *((i - 1) // 2 for i in range(1, nodes))]
-    depth = [1]
-    for parent in parents[1:]:
-        depth.append(depth[parent] + 1)
-    queries = [
-        {
-            "row": int(row),
-            "correct": True,
-            "neighbours": [
-                {"row": int((row + i) % n), "distance": round(0.1 * i, 4), "correct": i < each}
-                for i in range(1, 9)
-            ],
-        }
-        for row in random.choice(n, min(n, 36), replace=False)
-    ]
-    return {
-        "levels": ["species", "genus", "family"],
-        "samples": {
-            "row": rows.tolist(), "x": point[0], "y": point[1],
-            "parent": [int(i % nodes) for i in range(len(rows))],
-            "radius": random.uniform(0, 1, len(rows)).round(4).tolist(),
-        },
-        "tree": {
-            "kind": "proxies", "unused": 2,
-            "nodes": {
-                "name": [f"proxy {i}" for i in range(nodes)], "parent": parents, "depth": depth,
-                "x": spot[0], "y": spot[1], "radius": [0.5] * nodes, "count": [n] * nodes,
-                "label": [[f"A{i % 3}-0" for i in range(nodes)], ["A/A1"] * nodes, ["A"] * nodes],
-                "purity": [[0.25] * nodes, [0.5] * nodes, [1.0] * nodes],
-                "rows": [[int(r) for r in random.choice(n, min(n, 24), replace=False)] for _ in range(nodes)],
-            },
-        },
-        "projection": {"method": "random", "trustworthiness": 0.5},
-        "galleries": {
-            "shared": queries[:24], "worst": queries[24:],
-            "confusions": [{"class": "A0-0", "taken_for": "A0-1", "count": 3, "of": each}],
-        },
-    }  # fmt: skip

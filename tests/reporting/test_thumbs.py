@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from fakes.content import images_of, views_of
+from fakes.content import images_of
+from fakes.views import views_of
 from hier.reporting.thumbs import MOST, SIDE, names_of, rows_of, worth_showing
 
 

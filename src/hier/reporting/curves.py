@@ -6,8 +6,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Text as text (searchable, small) and ids that do not vary.
-mpl.rcParams.update({"svg.hashsalt": "hier", "svg.fonttype": "none"})
+# Text as text (searchable, small), in one font rather than a list at each word; ids that do not vary.
+mpl.rcParams.update(
+    {"svg.hashsalt": "hier", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+)
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a dash of its own.
 STYLES = (

@@ -175,57 +175,24 @@ class Scene:
         """Radius of each node's mark: its area grows with the share of images below."""
         return 0.012 + 0.024 * np.sqrt(np.array(self.nodes["count"]) / max(self.total, 1))
 
-    # --- for the template ----------------------------------------------------------------------
-
-    def marks(self) -> list[tuple[int, int, int]]:
-        """For each image x, y and which of the shapes it has."""
-        level = self.coloured_by
-        codes = self.sample_codes(level)
-        return [
-            (*units(point), self.mark(level, code))
-            for point, code in zip(self.points, codes, strict=True)
-        ]
-
-    def circles(self) -> list[tuple[int, int, int, int, int, float]]:
-        """For each drawn node its number, x, y, radius, colour and purity; large ones first."""
-        level = self.coloured_by
-        codes, purity = self.node_codes(level), self.nodes["purity"][level]
-        order = sorted(np.flatnonzero(self.drawn).tolist(), key=lambda n: -self.size[n])
-        return [
-            (
-                n,
-                *units(self.spots[n]),
-                round(self.size[n] * UNIT),
-                self.mark(level, codes[n]),
-                round(purity[n], 2),
-            )
-            for n in order
-        ]
-
-    def branches(self) -> list[tuple[int, str]]:
-        """For each drawn node its number and the edge upwards, as path data."""
-        return [(n, path(self.node_edges[n])) for n in np.flatnonzero(self.drawn).tolist()]
-
-    def twigs(self) -> list[tuple[int, str]]:
-        """For each node with images right below it (−1: the centre) their edges, in their order."""
-        held, curves = self.sample_edges
-        found: dict[int, str] = {}
-        for node, curve in zip(held, curves, strict=True):
-            at = -1 if node is None else node
-            found[at] = found.get(at, "") + path(curve)
-        return sorted(found.items())
+    # --- for the page and the figure -----------------------------------------------------------
 
     def data(self) -> dict[str, Any]:
-        """What the scripts need beside the picture: names as positions in `levels`."""
-        kinds: dict[tuple[int, ...], int] = {}
-        rows = {}
+        """What scripts draw the disk and the subtrees from: names as positions in `levels`, places in
+        thousandths with y downwards, None where a node is not drawn."""
+        kinds: dict[tuple[int, ...], list[int]] = {}
         for row in self.pictured:
             codes = (code[name] for code, name in zip(self.codes, self.names(row), strict=True))
-            rows[row] = kinds.setdefault(tuple(codes), len(kinds))
-        thumbs = [thumb for row in rows if (thumb := self.images[row]["thumb"])]
+            kinds.setdefault(tuple(codes), []).append(row)
+        thumbs = [thumb for row in self.pictured if (thumb := self.images[row]["thumb"])]
+        images = list(map(units, self.points))
+        spots = [
+            units(spot) if drawn else None
+            for spot, drawn in zip(self.spots, self.drawn, strict=True)
+        ]
         kept = ("name", "parent", "depth", "count", "purity", "rows")
         return {
-            "noun": self.noun,
+            "proxies": self.proxies,
             "levels": [
                 {
                     "title": level.title,
@@ -235,16 +202,25 @@ class Scene:
                 }
                 for level in self.levels
             ],
-            "kinds": list(kinds),
-            "rows": rows,
+            "kinds": [{"codes": codes, "rows": rows} for codes, rows in kinds.items()],
             "thumbs": thumbs[0].rsplit("/", 1)[0] + "/" if thumbs else "",
-            "bare": [row for row in rows if not self.images[row]["thumb"]],
-            "samples": {"row": self.rows, "parent": self.sample_edges[0]},
+            "bare": [row for row in self.pictured if not self.images[row]["thumb"]],
+            "samples": {"row": self.rows, "parent": self.sample_edges[0], "place": images},
             "nodes": {name: self.nodes[name] for name in kept}
-            | {"label": [self.node_codes(at) for at in range(len(self.levels))]},
+            | {
+                "label": [self.node_codes(at) for at in range(len(self.levels))],
+                "place": spots,
+                "size": [round(size * UNIT) for size in self.size],
+            },
         }
 
     # --- in words ------------------------------------------------------------------------------
+
+    def purity(self, node: int) -> str:
+        """The most frequent names below a node with their shares, the coarsest level first."""
+        labels, purities = self.nodes["label"], self.nodes["purity"]
+        pairs = zip(reversed(labels), reversed(purities), strict=True)
+        return ", ".join(f"{label[node]} {100 * share[node]:.0f} %" for label, share in pairs)
 
     def beside(self, level: int) -> float | None:
         """Share of the images whose nearest neighbour in the picture has the same name there."""
@@ -275,10 +251,3 @@ class Scene:
 def units(point: complex) -> tuple[int, int]:
     """x and y in the SVG, where y points down."""
     return round(point.real * UNIT), round(-point.imag * UNIT)
-
-
-def path(curve: Complex) -> str:
-    """Path data of one curve: its start, then the handles and the end from there on."""
-    x, y = units(curve[0])
-    steps = [f"{px - x} {py - y}" for px, py in map(units, curve[1:])]
-    return f"M{x} {y}c{' '.join(steps)}".replace(" -", "-")

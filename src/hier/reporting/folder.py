@@ -9,10 +9,10 @@ import pandas as pd
 import yaml
 
 from hier.provenance.verify import PAPER_NAMES
-from hier.reporting import disk_figure
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.disk import Scene
+from hier.reporting.disk_figure import disk_png, disk_svg
 from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls
 from hier.reporting.layout import columns_of
@@ -92,7 +92,8 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     images = _images(content, settings.dataset, [views] if views else [])
     scene = Scene(views, images) if views else None
     if scene:
-        _write_disk(folder / "figures" / f"{run}-disk", scene)
+        put(folder / "figures" / f"{run}-disk.svg", disk_svg(scene, run))
+        put(folder / "figures" / f"{run}-disk.png", disk_png(scene))
     text = pages.render(
         "run.html.j2",
         root="../",
@@ -114,12 +115,6 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         outline=outline(scene) if scene else [],
     )
     put(folder / "runs" / f"{run}.html", text)
-
-
-def _write_disk(path: Path, scene: Scene) -> None:
-    figure = disk_figure.static_disk(scene)
-    put(path.with_name(f"{path.name}.svg"), disk_figure.svg(figure))
-    put(path.with_name(f"{path.name}.png"), disk_figure.png(figure))
 
 
 def _facts(cells: pd.DataFrame) -> dict[str, Any]:

@@ -17,7 +17,6 @@ class Entry(NamedTuple):
     closes: int
     colour: int
     purity: float  # at the level that the disk is coloured by
-    name: str  # the most frequent name at that level
 
 
 def outline(scene: Scene) -> list[Entry]:
@@ -34,7 +33,6 @@ def outline(scene: Scene) -> list[Entry]:
             closes=max(0, here - after),
             colour=scene.mark(level, codes[node]),
             purity=nodes["purity"][level][node],
-            name=nodes["label"][level][node],
         )
         for (node, depth), here, after in zip(order, nested, [*nested[1:], 1], strict=True)
     ]

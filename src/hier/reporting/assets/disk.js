@@ -1,102 +1,79 @@
-// The disk: point at images and nodes, colour them by a level, show a part, zoom. Without it, the picture stands still.
+// The disk can be coloured, searched, pointed at and enlarged, by pointer and by keyboard.
 "use strict";
 (() => {
   const tree = window.hierarchy;
-  const svg = document.querySelector("[data-disk]");
+  const picture = window.picture;
   const form = document.querySelector("[data-disk-controls]");
-  if (!tree || !svg || !form || !window.d3) return;
+  if (!picture || !form) return;
 
   const { samples, nodes, levels } = tree;
-  const stage = document.querySelector("[data-stage]");
-  const view = svg.querySelector("[data-view]");
-  const images = [...svg.querySelectorAll(".images use")];
-  const circles = new Map([...svg.querySelectorAll(".nodes circle")].map((circle) => [Number(circle.dataset.n), circle]));
-  const branches = new Map([...svg.querySelectorAll(".branches path")].map((path) => [Number(path.dataset.n), path.getAttribute("d")]));
-  const twigs = eachTwig();
-  const keptTwigs = drawnPath("kept-twigs"); // of what is chosen or shown alone
-  const kept = drawnPath("kept");
-  const way = drawnPath("way"); // from what is pointed at to the centre
-  const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-  ring.setAttribute("class", "ring");
-  view.append(ring);
-
-  const number = (element, name) => Number(element.getAttribute(name));
-  const targets = [
-    ...images.map((use, image) => ({ image, x: number(use, "x"), y: number(use, "y"), r: 14 })),
-    ...[...circles].map(([node, circle]) => ({ node, x: number(circle, "cx"), y: number(circle, "cy"), r: number(circle, "r") })),
-  ];
-  const around = (a, b) => Math.atan2(a.y, a.x) - Math.atan2(b.y, b.x);
-  const circle = {
-    image: targets.filter((target) => target.image !== undefined).sort(around),
-    node: targets.filter((target) => target.node !== undefined).sort(around),
-  };
-  const places = d3.Delaunay.from(targets, (target) => target.x, (target) => target.y);
-
-  function drawnPath(name) {
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("class", name);
-    svg.querySelector(".images").before(path);
-    return path;
-  }
-
-  // The edge of each image: those of one node are in one path, in the order of the images.
-  function eachTwig() {
-    const parts = new Map([...svg.querySelectorAll(".twigs path")].map((path) => [Number(path.dataset.n), path.getAttribute("d").split("M").slice(1)]));
-    return samples.parent.map((parent) => `M${parts.get(parent ?? -1).shift()}`);
-  }
+  const { stage, svg, view, images, circles, twigs, branches } = picture;
+  const { level: chooseLevel, only: chooseName } = form.elements;
+  const isNode = (target) => target.node !== undefined;
 
   // --- colours --------------------------------------------------------------------------------
 
-  function legendEntry(shape, text) {
-    const item = document.createElement("li");
-    const key = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    for (const [name, value] of Object.entries({ viewBox: "-20 -20 40 40", width: 16, height: 16, "aria-hidden": "true" })) key.setAttribute(name, value);
-    const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-    use.setAttribute("href", `#m${shape}`);
-    key.append(use);
-    item.append(key, text);
-    return item;
+  const legend = document.createElement("ul");
+  legend.className = "legend";
+  legend.setAttribute("aria-label", "What the marks mean");
+  stage.after(legend);
+
+  function entry(text, className, draw) {
+    const item = d3.create("li");
+    const key = item.append("svg").attr("viewBox", "-22 -22 44 44").attr("width", 16).attr("height", 16).attr("aria-hidden", "true");
+    draw(key.append("g").attr("class", className));
+    item.node().append(text);
+    return item.node();
+  }
+
+  function mark(shape, text) {
+    return entry(text, "images", (key) => key.append("path").attr("class", `c${shape}`).attr("d", picture.shape(shape)));
   }
 
   function colour(level) {
     const { names, coloured, others } = levels[level];
-    images.forEach((use, i) => use.setAttribute("href", `#m${tree.mark(level, tree.codes(samples.row[i])[level])}`));
-    for (const [n, each] of circles) {
-      each.setAttribute("class", `n${tree.mark(level, nodes.label[level][n])}`);
-      each.setAttribute("fill-opacity", nodes.purity[level][n]);
-    }
-    const entries = names.slice(0, coloured).map((name, code) => legendEntry(code, name));
-    if (others) entries.push(legendEntry(6, `others (${others})`));
-    document.querySelector("[data-legend]").replaceChildren(...entries);
-    const drawn = new Set(samples.row.map((row) => tree.codes(row)[level]));
-    const options = [...drawn].map((code) => new Option(names[code], code));
+    const shapes = samples.row.map((row) => tree.mark(level, tree.codes(row)[level]));
+    images.attr("class", (_, i) => `c${shapes[i]}`).attr("d", (_, i) => picture.shape(shapes[i]));
+    circles.attr("class", (n) => `c${tree.mark(level, nodes.label[level][n])}`).attr("fill-opacity", (n) => nodes.purity[level][n]);
+    const noun = tree.proxies ? "proxy" : "cluster";
+    legend.replaceChildren(
+      ...names.slice(0, coloured).map((name, shape) => mark(shape, name)),
+      ...(others ? [mark(6, `others (${others})`)] : []),
+      entry(`${noun}: the larger, the more images; the fuller, the purer`, "nodes", (key) => key.append("circle").attr("class", "c6").attr("r", 18).attr("fill-opacity", 0.5)),
+    );
+    const there = [...new Set(samples.row.map((row) => tree.codes(row)[level]))];
+    const options = there.map((code) => new Option(names[code], code));
     options.sort((a, b) => a.text.localeCompare(b.text, "en", { numeric: true }));
-    form.elements.only.replaceChildren(new Option("all", ""), ...options);
+    chooseName.replaceChildren(new Option("all", ""), ...options);
     emphasise();
   }
 
-  // --- what stands out ------------------------------------------------------------------------
+  // --- what stands out: what is chosen, of one name -------------------------------------------
 
   function emphasise() {
     const { level, chosen } = tree.state;
-    const only = form.elements.only.value === "" ? null : Number(form.elements.only.value);
-    const part = chosen?.node !== undefined ? tree.subtree(chosen.node) : null;
-    const above = chosen?.image !== undefined ? new Set(tree.upwards(samples.parent[chosen.image])) : null;
-    const inside = (node) => (!part || part.has(node)) && (!above || above.has(node)) && (only === null || nodes.label[level][node] === only);
-    const shown = (image) =>
-      (!part || part.has(samples.parent[image])) && (!above || image === chosen.image) &&
-      (only === null || tree.codes(samples.row[image])[level] === only);
-    const partial = part !== null || above !== null || only !== null;
-    svg.classList.toggle("partial", partial);
-    images.forEach((use, i) => use.classList.toggle("in", shown(i)));
-    for (const [n, each] of circles) each.classList.toggle("in", inside(n));
-    keptTwigs.setAttribute("d", partial ? twigs.filter((_, i) => shown(i)).join("") : "");
-    kept.setAttribute("d", partial ? [...branches].filter(([n]) => inside(n)).map(([, edge]) => edge).join("") : "");
+    const name = chooseName.value === "" ? null : Number(chooseName.value);
+    const part = chosen && (isNode(chosen) ? tree.subtree(chosen.node) : new Set(tree.upwards(samples.parent[chosen.image])));
+    const ofPart = (image) => !part || (isNode(chosen) ? part.has(samples.parent[image]) : image === chosen.image);
+    const inImage = samples.row.map((row, i) => ofPart(i) && (name === null || tree.codes(row)[level] === name));
+    const inNode = (n) => (!part || part.has(n)) && (name === null || nodes.label[level][n] === name);
+    const partial = part !== null || name !== null;
+    svg.classed("partial", partial);
+    images.classed("in", (_, i) => inImage[i]);
+    circles.classed("in", inNode);
+    picture.keptTwigs.attr("d", partial ? twigs.filter((_, i) => inImage[i]).join("") : "");
+    picture.kept.attr("d", partial ? branches.filter((edge, n) => edge && inNode(n)).join("") : "");
   }
 
   // --- pointing -------------------------------------------------------------------------------
 
+  const targets = [
+    ...samples.place.map(([x, y], image) => ({ image, x, y, r: 14 })),
+    ...circles.data().map((node) => ({ node, x: nodes.place[node][0], y: nodes.place[node][1], r: nodes.size[node] })),
+  ];
+  const places = d3.Delaunay.from(targets, (target) => target.x, (target) => target.y);
   let current = null;
+
   const tip = document.createElement("div");
   tip.className = "tip";
   tip.hidden = true;
@@ -105,103 +82,93 @@
   said.setAttribute("role", "status");
   stage.append(tip, said);
 
-  function line(text, kind = "p") {
-    const element = document.createElement(kind);
-    element.textContent = text;
-    return element;
-  }
-
   function words(target) {
-    if (target.node !== undefined) return [nodes.name[target.node], tree.count(target.node), tree.purity(target.node)];
-    const [parent] = tree.upwards(samples.parent[target.image]);
-    const above = parent === undefined ? [] : [`${nodes.name[parent]} above it: ${tree.purity(parent)}`];
-    return [tree.title(samples.row[target.image]), ...above];
+    if (isNode(target)) return [nodes.name[target.node], tree.count(target.node), tree.purity(target.node)];
+    const above = samples.parent[target.image];
+    return [tree.title(samples.row[target.image]), ...(above === null ? [] : [`${nodes.name[above]} above it: ${tree.purity(above)}`])];
   }
 
   function point(target, aloud = false) {
     current = target;
     tip.hidden = target === null;
-    way.setAttribute("d", target ? wayOf(target) : "");
-    ring.setAttribute("r", target ? target.r + 8 : 0);
+    picture.ring.attr("r", target ? target.r + 8 : 0);
+    picture.way.attr("d", target ? way(target) : "");
     if (!target) return;
-    ring.setAttribute("cx", target.x);
-    ring.setAttribute("cy", target.y);
+    picture.ring.attr("cx", target.x).attr("cy", target.y);
+    const row = isNode(target) ? nodes.rows[target.node][0] : samples.row[target.image];
     const [title, ...rest] = words(target);
-    const row = target.node === undefined ? samples.row[target.image] : nodes.rows[target.node][0];
-    const text = document.createElement("div");
-    text.append(line(title, "strong"), ...rest.map((each) => line(each)));
-    tip.replaceChildren(...(row === undefined ? [] : [tree.photo(row, tree.title(row))]), text);
-    put(tip, target);
+    const text = d3.create("div");
+    text.append("strong").text(title);
+    text.selectAll("p").data(rest).join("p").text((each) => each);
+    tip.replaceChildren(...(row === undefined ? [] : [tree.photo(row, tree.title(row))]), text.node());
+    put(target);
     if (aloud) said.textContent = [title, ...rest].join("; ");
   }
 
-  function wayOf(target) {
-    const start = target.node ?? samples.parent[target.image];
-    const edges = tree.upwards(start).map((n) => branches.get(n) ?? "");
-    return (target.node === undefined ? twigs[target.image] : "") + edges.join("");
+  function way(target) {
+    const nodesAbove = tree.upwards(isNode(target) ? target.node : samples.parent[target.image]);
+    return (isNode(target) ? "" : twigs[target.image]) + nodesAbove.map((n) => branches[n] ?? "").join("");
   }
 
-  // On the side of the target where there is more room, inside the stage.
-  function put(element, target) {
-    const m = view.getScreenCTM();
-    const box = stage.getBoundingClientRect();
-    const x = m.a * target.x + m.e - box.left;
-    const y = m.d * target.y + m.f - box.top;
-    const left = x > box.width / 2 ? x - element.offsetWidth - 16 : x + 16;
-    element.style.left = `${Math.max(0, Math.min(left, box.width - element.offsetWidth))}px`;
-    element.style.top = `${Math.max(0, Math.min(y - element.offsetHeight / 2, box.height - element.offsetHeight))}px`;
+  // Beside the target where there is more room, inside the stage.
+  function put(target) {
+    const { a, d, e, f } = view.node().getScreenCTM();
+    const room = stage.getBoundingClientRect();
+    const [x, y] = [a * target.x + e - room.left, d * target.y + f - room.top];
+    const left = x > room.width / 2 ? x - tip.offsetWidth - 16 : x + 16;
+    const within = (value, most) => `${Math.max(0, Math.min(value, most))}px`;
+    tip.style.left = within(left, room.width - tip.offsetWidth);
+    tip.style.top = within(y - tip.offsetHeight / 2, room.height - tip.offsetHeight);
   }
 
   function nearest(event) {
-    const node = event.target.closest?.(".nodes circle");
-    if (node) return targets.find((target) => target.node === Number(node.dataset.n));
-    const [x, y] = d3.pointer(event, view);
+    const { n } = event.target.dataset;
+    if (n !== undefined) return targets.find((target) => target.node === Number(n));
+    const [x, y] = d3.pointer(event, view.node());
     const target = targets[places.find(x, y)];
     const reach = event.pointerType === "touch" ? 28 : 16; // pixels
-    return target && Math.hypot(target.x - x, target.y - y) * view.getScreenCTM().a <= reach ? target : null;
+    return target && Math.hypot(target.x - x, target.y - y) * view.node().getScreenCTM().a <= reach ? target : null;
   }
 
-  svg.addEventListener("pointermove", (event) => {
+  svg.on("pointermove", (event) => {
     const target = nearest(event);
     if (target !== current) point(target);
   });
-  svg.addEventListener("pointerleave", () => point(null));
-  svg.addEventListener("click", (event) => {
-    const target = nearest(event);
-    point(target);
-    tree.choose(target);
+  svg.on("pointerleave", () => point(null));
+  svg.on("click", (event) => {
+    point(nearest(event));
+    tree.choose(current);
   });
 
   // --- keyboard -------------------------------------------------------------------------------
 
+  const clockwise = (a, b) => Math.atan2(a.y, a.x) - Math.atan2(b.y, b.x);
+  const imagesAround = targets.filter((target) => !isNode(target)).sort(clockwise);
+  const nodesAround = targets.filter(isNode).sort(clockwise);
+  const top = d3.greatest(nodesAround, (target) => nodes.count[target.node]) ?? imagesAround[0];
+  const nodeTarget = (n) => nodesAround.find((target) => target.node === n);
+
   function step(by) {
-    const here = current ?? largest();
-    const all = circle[here.node === undefined ? "image" : "node"];
-    return all[(all.indexOf(here) + by + all.length) % all.length];
+    const all = isNode(current) ? nodesAround : imagesAround;
+    return all.at((all.indexOf(current) + by) % all.length);
   }
 
-  function largest() {
-    return circle.node.reduce((a, b) => (nodes.count[b.node] > nodes.count[a.node] ? b : a), circle.node[0] ?? circle.image[0]);
+  function above() {
+    return nodeTarget(picture.drawn(isNode(current) ? nodes.parent[current.node] : samples.parent[current.image])) ?? current;
   }
 
-  function up() {
-    const start = current.node === undefined ? samples.parent[current.image] : nodes.parent[current.node];
-    const drawn = tree.upwards(start).find((n) => circles.has(n));
-    return circle.node.find((target) => target.node === drawn) ?? current;
+  function below() {
+    if (!isNode(current)) return current;
+    const children = tree.below[current.node].map(nodeTarget).filter(Boolean);
+    return children[0] ?? imagesAround.find((target) => samples.parent[target.image] === current.node) ?? current;
   }
 
-  function down() {
-    if (current.node === undefined) return current;
-    const child = tree.below[current.node].find((n) => circles.has(n));
-    return circle.node.find((target) => child !== undefined && target.node === child)
-      ?? circle.image.find((target) => samples.parent[target.image] === current.node) ?? current;
-  }
-
+  const go = (where) => point(current ? where() : top, true);
   const keys = {
-    ArrowLeft: () => point(step(-1), true),
-    ArrowRight: () => point(step(1), true),
-    ArrowUp: () => point(current ? up() : largest(), true),
-    ArrowDown: () => point(current ? down() : largest(), true),
+    ArrowLeft: () => go(() => step(-1)),
+    ArrowRight: () => go(() => step(1)),
+    ArrowUp: () => go(above),
+    ArrowDown: () => go(below),
     Enter: () => tree.choose(current),
     " ": () => tree.choose(current),
     Escape: () => {
@@ -212,57 +179,52 @@
     "-": () => scale(0.5),
     0: () => scale(0),
   };
-  svg.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key] || !targets.length) return;
-    event.preventDefault();
-    keys[event.key]();
-  });
-  svg.addEventListener("focus", () => {
-    if (svg.matches(":focus-visible") && targets.length) point(current ?? largest(), true);
-  });
-  svg.addEventListener("blur", () => point(null));
+  if (top) {
+    svg.on("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+    svg.on("focus", () => svg.node().matches(":focus-visible") && point(current ?? top, true));
+    svg.on("blur", () => point(null));
+  }
 
-  // --- zoom: by button, by key, by pinching or Ctrl and the wheel; so that the page can be scrolled over the disk ---
+  // --- zoom: by button, key, pinch, or Ctrl and wheel, so that the page still scrolls over the disk ---
 
-  const zoom = d3.zoom()
-    .scaleExtent([1, 12])
-    .extent([[-1050, -1050], [1050, 1050]])
-    .translateExtent([[-1050, -1050], [1050, 1050]])
+  const box = [[-1050, -1050], [1050, 1050]];
+  const zoom = d3.zoom().scaleExtent([1, 12]).extent(box).translateExtent(box)
     .filter((event) => {
       if (event.type === "wheel") return event.ctrlKey;
       if (event.touches) return event.touches.length > 1;
-      return !event.button && d3.zoomTransform(svg).k > 1;
+      return !event.button && d3.zoomTransform(svg.node()).k > 1;
     })
     .on("zoom", ({ transform }) => {
-      view.setAttribute("transform", transform);
-      svg.style.setProperty("--k", transform.k ** -0.75); // marks grow more slowly than what is between them
-      svg.classList.toggle("zoomed", transform.k > 1);
-      if (current) put(tip, current);
+      view.attr("transform", transform);
+      svg.style("--k", transform.k ** -0.75); // marks grow more slowly than the room between them
+      svg.classed("zoomed", transform.k > 1);
+      if (current) put(current);
     });
-  d3.select(svg).call(zoom).on("dblclick.zoom", null);
+  svg.call(zoom).on("dblclick.zoom", null);
 
   function scale(by) {
-    const selection = d3.select(svg);
-    if (!by) return selection.call(zoom.transform, d3.zoomIdentity);
-    const focus = current && d3.zoomTransform(svg).apply([current.x, current.y]);
-    return selection.call(zoom.scaleBy, by, focus ?? [0, 0]);
+    if (!by) return svg.call(zoom.transform, d3.zoomIdentity);
+    const about = current && d3.zoomTransform(svg.node()).apply([current.x, current.y]);
+    return svg.call(zoom.scaleBy, by, about ?? [0, 0]);
   }
 
   // --- controls -------------------------------------------------------------------------------
 
+  svg.attr("role", "application").attr("tabindex", 0).attr("aria-describedby", "how-disk");
   form.hidden = false;
-  document.querySelector("[data-keys]").hidden = false;
-  svg.setAttribute("role", "application");
-  svg.setAttribute("tabindex", "0");
-  svg.setAttribute("aria-describedby", "how-disk");
+  document.getElementById("how-disk").hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.elements.level.addEventListener("change", () => tree.colourBy(Number(form.elements.level.value)));
-  form.elements.only.addEventListener("change", emphasise);
+  chooseLevel.addEventListener("change", () => tree.colourBy(Number(chooseLevel.value)));
+  chooseName.addEventListener("change", emphasise);
   form.addEventListener("click", (event) => {
     const button = event.target.closest("[data-zoom]");
     if (button) scale(Number(button.dataset.zoom));
   });
   tree.on("level", colour);
   tree.on("chosen", emphasise);
-  tree.colourBy(Number(form.elements.level.value));
+  tree.colourBy(Number(chooseLevel.value));
 })();

@@ -1,50 +1,34 @@
-// Shows some of the queries: right or wrong ones of a run, or where the runs of a dataset differ.
+// Shows some of the queries: where the runs of a dataset differ, or the runs of one setting.
 "use strict";
 (() => {
-  function filter(form, queries, isShown) {
-    const said = form.querySelector("output");
-    function show() {
-      let shown = 0;
-      for (const query of queries) {
-        query.hidden = !isShown(query.dataset.right, form.elements);
-        shown += !query.hidden;
-      }
-      said.textContent = `${shown} of ${queries.length} queries`;
-    }
-    form.hidden = false;
-    form.addEventListener("change", show);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(show));
-    show();
-    return show;
-  }
-
-  for (const form of document.querySelectorAll("[data-queries]")) {
-    const queries = [...document.getElementById(form.getAttribute("data-queries")).children];
-    filter(form, queries, (right, { which }) => which.value === "" || which.value === right);
-  }
+  const form = document.querySelector("[data-compared]");
+  if (!form) return;
+  const { which, group } = form.elements;
+  const said = form.querySelector("output");
+  const queries = [...document.querySelectorAll("[data-right]")];
+  const answers = [...document.querySelectorAll("[data-run]")];
 
   // `right` has for each run 1 (right), 0 (wrong) or - (not there).
-  function matches(right, { which, group }) {
+  function matches(right) {
     const runs = group?.value ? group.value.split(" ").map(Number) : [...right].map((_, run) => run);
     const seen = runs.map((run) => right[run]);
+    if (which.value === "") return true;
     if (which.value === "differ") return seen.includes("1") && seen.includes("0");
     if (which.value === "wrong") return !seen.includes("1");
-    if (which.value === "") return true;
-    const [one, other] = which.value.split(" ").map(Number);
+    const [one, other] = which.value.split(" ");
     return right[one] === "1" && right[other] === "0";
   }
 
-  const compared = document.querySelector("[data-compared]");
-  if (compared) {
-    filter(compared, [...document.querySelectorAll(".asked-of-all")], matches);
-    const showRuns = () => {
-      const group = compared.elements.group?.value.split(" ");
-      for (const answer of document.querySelectorAll(".answer")) {
-        answer.hidden = Boolean(group?.[0]) && !group.includes(answer.dataset.run);
-      }
-    };
-    compared.addEventListener("change", showRuns);
-    compared.addEventListener("reset", () => setTimeout(showRuns));
+  function show() {
+    for (const query of queries) query.hidden = !matches(query.dataset.right);
+    const runs = group?.value ? group.value.split(" ") : null;
+    for (const answer of answers) answer.hidden = runs !== null && !runs.includes(answer.dataset.run);
+    said.textContent = `${queries.filter((query) => !query.hidden).length} of ${queries.length} queries`;
   }
+
+  form.hidden = false;
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(show));
+  show();
 })();

@@ -3,8 +3,9 @@
 window.hierarchy = (() => {
   const holder = document.getElementById("hierarchy-data");
   if (!holder) return null;
-  const { noun, levels, kinds, rows, thumbs, bare, samples, nodes } = JSON.parse(holder.textContent);
+  const { proxies, levels, kinds, thumbs, bare, samples, nodes } = JSON.parse(holder.textContent);
   const without = new Set(bare);
+  const codesOf = new Map(kinds.flatMap(({ codes, rows }) => rows.map((row) => [row, codes])));
   const state = { level: 0, chosen: null }; // chosen: null, { image: number } or { node: number }
   const told = { level: [], chosen: [] };
 
@@ -16,7 +17,7 @@ window.hierarchy = (() => {
 
   // What an image is at each level, finest first, as positions in the levels' names.
   function codes(row) {
-    return kinds[rows[row]];
+    return codesOf.get(row);
   }
 
   // A level above the class is a path, which holds the levels above it.
@@ -99,7 +100,7 @@ window.hierarchy = (() => {
   }
 
   return {
-    noun, levels, samples, nodes, below, state,
+    proxies, levels, samples, nodes, below, state,
     codes, title, share, count, label, purity, mark, upwards, subtree, photo, photos,
     choose: (target) => set("chosen", target),
     colourBy: (level) => set("level", level),

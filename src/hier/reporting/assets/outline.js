@@ -8,19 +8,17 @@
   const items = new Map([...outline.querySelectorAll("li[data-n]")].map((item) => [Number(item.dataset.n), item]));
   const part = (item, selector) => item.firstElementChild.querySelector(`:scope > ${selector}`);
 
-  function colour(level) {
+  function colour(level) { // of the bars
     for (const [n, item] of items) {
-      const summary = part(item, "summary");
-      const bar = summary.querySelector("i");
+      const bar = part(item, "summary").querySelector("i");
       bar.className = `k${tree.mark(level, nodes.label[level][n])}`;
       bar.style.setProperty("--p", nodes.purity[level][n]);
-      summary.querySelector("span").textContent = `${tree.label(n, level)} ${tree.share(nodes.purity[level][n])}`;
     }
   }
 
   function addPhotos(n) {
     const item = items.get(n);
-    if (!part(item, ".thumbs")) part(item, "p").after(tree.photos(n, 12));
+    if (!part(item, ".thumbs")) part(item, "summary").after(tree.photos(n, 12));
   }
 
   outline.addEventListener("click", (event) => {
