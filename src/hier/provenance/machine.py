@@ -16,6 +16,7 @@ from typing import Any
 from hier.provenance.hashing import hash_file
 
 LOCK = Path("requirements.lock")
+KIND = ("cpu family", "model")  # of /proc/cpuinfo, beside the name
 
 
 def environment() -> dict[str, Any]:
@@ -61,12 +62,17 @@ def _most_held() -> int:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The processor's name with its family and model: a cloud calls several kinds by one name, and
+    their arithmetic differs in the last bits."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = cpuinfo.read_text().partition("\n\n")[0].splitlines()
+        facts = {
+            name.strip(): value.strip() for name, _, value in (x.partition(":") for x in first)
+        }
+        if "model name" in facts:
+            kind = [f"{name.removeprefix('cpu ')} {facts[name]}" for name in KIND if name in facts]
+            return f"{facts['model name']} ({', '.join(kind)})" if kind else facts["model name"]
     return platform.processor()
 
 
