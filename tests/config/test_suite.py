@@ -154,6 +154,13 @@ def test_a_dataset_under_another_name(path):
     assert error_after(path, change) == "params.yaml: dataset other calls itself smoke"
 
 
+def test_two_levels_of_one_name(path):
+    levels = ["class", "class"]
+    text = error_after(path, lambda data: data["datasets"]["smoke"].update(levels=levels))
+    said = "dataset smoke: levels names one twice: ['class', 'class']"
+    assert text == f"params.yaml: datasets.smoke: {said}"
+
+
 def test_no_runs(path):
     text = error_after(path, lambda data: data["runs"].clear())
     assert text.startswith("params.yaml: runs: Dictionary should have at least 1 item")

@@ -18,6 +18,7 @@ DATASET = Dataset(
     layout="cub",
     generate=Generate(seed=0, branching=[2, 2], images_per_class=1, size=16),
     superclass=True,
+    levels=["class", "kind"],
     counts=Counts(images={"train": 2, "query": 1, "gallery": 1}, train_classes=2, test_classes=1),
     store_size=8,
     ks=[1],

@@ -8,6 +8,7 @@ import yaml
 from hier.config.dataset import Dataset
 from hier.data.layouts import LAYOUTS, layout
 from hier.errors import LayoutError, UnknownNameError
+from hier.evaluation.levels import levels_of
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["image", "label", "class_name", "superclass", "split"]
@@ -173,6 +174,9 @@ class TestGrocery:
             "query": 40,
         }
         assert table["superclass"].nunique() == 43
+        assert levels_of(table, dataset("grocery").levels, "grocery").codes.max(1).tolist() == [
+            80, 42, 2,
+        ]  # fmt: skip
         assert {name.split("/")[0] for name in table["superclass"]} == {
             "Fruit",
             "Packages",
@@ -227,6 +231,7 @@ class TestOmniglot:
         assert table["split"].value_counts().to_dict() == {"train": 964, "test": 659}
         assert table["label"].tolist() == list(range(964 + 659))
         assert table.groupby("split")["superclass"].nunique().to_dict() == {"test": 20, "train": 30}
+        assert len(levels_of(table, dataset("omniglot").levels, "omniglot").titles) == 2
 
 
 def test_every_layout_is_registered_and_others_are_named():

@@ -22,6 +22,7 @@ from hier.data.layouts import layout
 from hier.data.prepare import prepare
 from hier.data.store import ImageStore
 from hier.errors import ClassOverlapError, ConfigError, CountError, ImageError, LayoutError
+from hier.evaluation.levels import levels_of
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
 MAKE = {
@@ -364,6 +365,7 @@ class TestPrepare:
         train, test = set(index.loc[in_train, "label"]), set(index.loc[~in_train, "label"])
         assert (train, test) == ({0, 1, 2, 3}, {4, 5, 6, 7})
         assert index["superclass"].notna().all() == dataset(name).superclass
+        assert levels_of(index, dataset(name).levels, name).titles == dataset(name).levels
         store, turned = ImageStore(outputs[1], index), 0
         for row, image in enumerate(index["image"]):
             with Image.open(io.BytesIO(member_of(archives, image))) as opened:

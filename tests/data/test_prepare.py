@@ -24,6 +24,7 @@ from hier.errors import (
     LayoutError,
     MissingInputError,
 )
+from hier.evaluation.levels import levels_of
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
 
@@ -32,6 +33,7 @@ TINY = Dataset(
     layout="cub",
     generate=Generate(seed=0, branching=[2, 2, 2], images_per_class=2, size=16),
     superclass=True,
+    levels=["species", "genus", "family"],
     counts=Counts(images={"train": 8, "test": 8}, train_classes=4, test_classes=4),
     store_size=16,
     ks=[1],
@@ -252,6 +254,7 @@ def test_the_demo_as_configured(tmp_path):
     download(dataset, tmp_path / "archive")
     prepare(dataset, tmp_path / "archive", tmp_path / "index.parquet", tmp_path / "images.npy")
     index = read_index(tmp_path / "index.parquet")
+    assert levels_of(index, dataset.levels, "demo").codes.max(1).tolist() == [63, 15, 3]
     families = index["superclass"].str.split("/").str[0]
     assert index.groupby([families, "split"])["label"].nunique().unique().tolist() == [8]
     assert index.groupby(["superclass", "split"])["label"].nunique().unique().tolist() == [2]

@@ -16,6 +16,7 @@ DATASET = Dataset(
     layout="cub",
     generate=Generate(seed=0, branching=[2, 2], images_per_class=1, size=16),
     superclass=False,
+    levels=["class"],
     counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
     store_size=8,
     ks=[1],

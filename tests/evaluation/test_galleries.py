@@ -120,6 +120,24 @@ def test_the_worst_are_wrong_and_the_most_confused_pairs_come_first(run):
         pairs.append((names[shown["row"] - 1000], names[shown["neighbours"][0]["row"] - 1000]))
     listed = [(c["class"], c["taken_for"]) for c in found["confusions"]]
     assert pairs == listed[:12]  # one of each pair, as there are more than 12 pairs
+    worst = [shown["row"] - 1000 for shown in found["worst"]]
+    assert worst == [most_wrong(run, points, names, *pair) for pair in pairs]
+
+
+def most_wrong(run, points, names, name, taken_for):
+    """The query of a class whose nearest item, of `taken_for`, is nearer than its own by the most."""
+    gaps = {}
+    for query in np.flatnonzero(names == name):
+        near = nearest(run, points, index_of(names, ["all"] * len(names)), query, False)
+        if names[near[0][1]] == taken_for:
+            own = next(d for d, item in near if names[item] == name)
+            gaps[query] = compared(run, own) - compared(run, near[0][0])
+    return max(gaps, key=gaps.__getitem__)
+
+
+def compared(run, distance):
+    """What a product falls by: hyperbolic distances are compared by their cosh."""
+    return distance if run.evaluate.metric == "cosine" else math.cosh(math.sqrt(C) * distance)
 
 
 def test_shared_queries_are_the_same_for_every_run_and_spread_over_classes(run):

@@ -29,6 +29,7 @@ def fetched(*sources, mirrors=(), **values):
         sources=[Source(files=list(files)) for files in sources],
         mirrors=list(mirrors),
         superclass=False,
+        levels=["class"],
         counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
         store_size=8,
         ks=[1],

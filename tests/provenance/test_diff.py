@@ -65,6 +65,7 @@ def test_inputs_are_told_with_their_hashes_and_the_stage_that_made_them(project)
         "runs/{run}/model.safetensors": (["embed"], "train"),
         "runs/{run}/embeddings.safetensors": (["evaluate"], "embed"),
         "runs/{run}/history.csv": (["evaluate"], "train"),
+        "runs/{run}/proxies.safetensors": (["evaluate"], "train"),
     }
     for difference in inputs:
         for side, run in (("one", HIER), ("other", HIER1)):

@@ -101,6 +101,16 @@ def test_the_first_value_that_differs(pair):
     )
 
 
+def test_the_first_value_of_a_list_that_differs(pair):
+    one = {"nodes": {"parent": [None, 0], "rows": [[1, 2], []]}}
+    other = {"nodes": {"parent": [None, 0], "rows": [[1, 3], []]}}
+    assert pair("views.json", save_json, one, other) == "nodes.rows.0.1: 2 recorded, 3 rebuilt"
+    longer = {"nodes": {"parent": [None, 0, 0], "rows": [[1, 2], [3]]}}
+    assert pair("views.json", save_json, one, longer) == (
+        "nodes.rows.1 is recorded, but was not rebuilt"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "one", "other", "first"),
     [

@@ -67,9 +67,9 @@ def test_the_proof_is_sealed_and_names_the_machine(project):
     proof = json.loads(Path(f"runs/{PA}/rerun.json").read_text())
     assert proof["run"] == PA
     assert proof["machine"]["torch"]["deterministic"] is True
-    metrics = f"runs/{PA}/metrics.json"
     evaluated = proof["records"][f"runs/{PA}/evaluate.record.json"]
-    assert evaluated["outputs"] == {metrics: hash_file(Path(metrics)).sha256}
+    paths = [f"runs/{PA}/metrics.json", f"runs/{PA}/views.json"]
+    assert evaluated["outputs"] == {path: hash_file(Path(path)).sha256 for path in paths}
 
 
 @pytest.mark.parametrize("change", ["key", "outputs"])

@@ -77,7 +77,7 @@ def test_the_way_back_is_that_of_the_records(project, monkeypatch):
 def test_the_page_shows_it(project):
     page = read(project.path(f"results/report/runs/{HIER}.html"))
     tree = page.one("ul", class_="tree")
-    shown = {button.attributes["data-copy"] for button in tree.all("button", class_="hash")}
+    shown = {button.attributes["title"] for button in tree.all("button", class_="hash")}
     record = json.loads(project.path(f"runs/{HIER}/train.record.json").read_text())
     digests = [d["sha256"] for kind in ("inputs", "versioned") for d in record[kind].values()]
     assert {

@@ -96,7 +96,8 @@ def tree_of_proxies(space: Space) -> Tree:
     The ancestor of an image is the lowest common one of it and its reciprocal nearest neighbour: the
     proxy that the farther of the two is nearest to. The parent of a proxy is found alike among the
     proxies strictly nearer to the centre, so that there is no circle; where there are none, it is
-    the root.
+    the root. Groups of two are the pairs of the loss. Larger ones make no better tree of a trained
+    demo, and a worse one where the demo's own tree stands in for the proxies.
     """
     reach = _reach(space.between_images, space.to_proxies)
     between = _reach(space.between_proxies, space.between_proxies)

@@ -56,7 +56,8 @@ It follows the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/prove
 
 | here | what it is |
 |---|---|
-| `runs/<run>/metrics.json` | the figures of a run, as shares of 1 |
+| `runs/<run>/metrics.json` | the figures of a run, as shares of 1 (below `hierarchy` in percent) |
+| `runs/<run>/views.json` | what its page shows: places on a disk, a tree, neighbours (rows of the index) |
 | `runs/<run>/history.csv` | its losses, epoch by epoch |
 | `results/` | the table and the page of all runs (only where all runs were exported) |
 | `data/<dataset>/index.parquet` | the images: path, class, side |

@@ -108,12 +108,12 @@ def _json(recorded: Path, rebuilt: Path) -> str | None:
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings by their dotted keys."""
-    if not isinstance(node, dict):
+    """The values of nested mappings and lists by their dotted keys; lists are counted from 0."""
+    if not node or not isinstance(node, dict | list):
         yield key, node
         return
-    for name, value in node.items():
-        yield from _leaves(value, f"{key}.{name}" if key else name)
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(value, f"{key}.{name}" if key else str(name))
 
 
 def _bytes(recorded: Path, rebuilt: Path) -> str:

@@ -24,9 +24,9 @@
   }
 
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy]");
+    const button = event.target.closest("button.hash");
     if (!button) return;
-    const text = button.dataset.copy;
+    const text = button.title;
     const done = await copy(text);
     button.focus();
     if (said) said.textContent = done ? `Copied ${text}` : `Could not copy; it is ${text}`;
