@@ -122,10 +122,11 @@ def forge():
     record = read_record(train)
     record["outputs"][str(model)] = digest
     train.record.write_text(sealed(record))
-    record = read_record(embed)
-    record["inputs"][str(model)] = record["inputs_after"][str(model)] = digest
-    record["key"] = content_key(record)
-    embed.record.write_text(sealed(record))
+    for reader in (embed, job("report", "", params)):
+        record = read_record(reader)
+        record["inputs"][str(model)] = record["inputs_after"][str(model)] = digest
+        record["key"] = content_key(record)
+        reader.record.write_text(sealed(record))
     shutil.rmtree(f".hier/kept/{train.name}")
 
 

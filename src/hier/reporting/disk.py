@@ -71,8 +71,13 @@ class Scene:
 
     def names(self, row: int) -> list[str]:
         """What the image is at each level of the views, finest first."""
-        found = self.images[row]["names"]
-        return [found[min(at, len(found) - 1)] for at in range(len(self.views["levels"]))]
+        return self._names[row]
+
+    @cached_property
+    def _names(self) -> dict[int, list[str]]:
+        levels = range(len(self.views["levels"]))
+        known = {row: self.images[row]["names"] for row in self.pictured}
+        return {row: [of[min(at, len(of) - 1)] for at in levels] for row, of in known.items()}
 
     @cached_property
     def levels(self) -> list[Level]:

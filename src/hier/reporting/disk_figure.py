@@ -5,10 +5,12 @@ run. The PNG is matplotlib's, with a palette.
 """
 
 import warnings
+from functools import cache
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from jinja2 import Template
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -40,7 +42,7 @@ def disk_svg(scene: Scene, run: str) -> str:
     images: dict[int, list[tuple[int, int]]] = {}
     for point, shape in drawn:
         images.setdefault(shape, []).append(units(point))
-    return environment().get_template("disk.svg.j2").render(
+    return _template().render(
         run=_plain(run, 200),
         colours=[colour for colour, _ in MARKS],
         twigs=_path(scene.sample_edges[1]),
@@ -63,6 +65,11 @@ def disk_png(scene: Scene) -> bytes:
     picture = full.quantize(palette=_palette(), dither=Image.Dither.NONE)
     picture.save(packed, format="png", optimize=True, dpi=(DPI, DPI))
     return packed.getvalue()
+
+
+@cache
+def _template() -> Template:
+    return environment().get_template("disk.svg.j2")
 
 
 def _shapes(scene: Scene) -> list[int]:
