@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 EXTRA_grocery := grocery
 INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
 
-.PHONY: help install reproduce smoke bench bench-quick test lint format expected lock clean
+.PHONY: help install reproduce smoke bench bench-quick test browser screenshots lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,15 @@ endef
 
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
 	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+browser: ## install a browser, in which the tests open the pages, if there is none (Debian's chromium)
+	@for each in chromium chromium-browser google-chrome; do command -v $$each >/dev/null && exit 0; done; \
+	test "$$(id -u)" = 0 || sudo=sudo; \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "could not install it: install Chromium by other means, so that chromium is on the PATH"; exit 1; }
+
+screenshots: $(INSTALLED) ## photograph the pages in results/report for the README (docs/screenshots)
+	@python docs/screenshots.py
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@ruff check . && ruff format --check --quiet . && mypy

@@ -94,7 +94,7 @@ def shown(item):
 def wanted(images, neighbour, root="../"):
     name = images[neighbour["row"] // 6][0]
     mark, word = ("✓", "right") if neighbour["correct"] else ("✗", "wrong")
-    below = f"{mark} {neighbour['distance']:.3g}" + ("" if neighbour["correct"] else f" {name}")
+    below = f"{mark} {neighbour['distance']:#.3g}" + ("" if neighbour["correct"] else f" {name}")
     return below, f"{name}, {word}", f"{root}thumbs/smoke/{neighbour['row']}.webp"
 
 

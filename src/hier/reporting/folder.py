@@ -93,6 +93,9 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     scene = Scene(views, images) if views else None
     if scene:
         put(folder / "figures" / f"{run}-disk.svg", disk_svg(scene, run))
+    if (
+        scene and scene.proxies
+    ):  # what a paper shows; of every run they were a fifth of a large report
         put(folder / "figures" / f"{run}-disk.png", disk_png(scene))
     text = pages.render(
         "run.html.j2",

@@ -51,12 +51,18 @@ class Comparison:
         return "".join("-" if query is None else str(int(query["correct"])) for query in found)
 
     def groups(self) -> dict[str, list[int]]:
-        """The numbers of the runs with one backbone, dimension and seed, by these in words."""
+        """The numbers of the runs with one backbone, dimension and seed, by these in words; none
+        where there is only one such group of several runs."""
         found: dict[str, list[int]] = {}
         for number, name in enumerate(self.names):
             backbone, dim, seed = _setting(self.settings[name])
             found.setdefault(f"{backbone}, {dim} dimensions, seed {seed}", []).append(number)
-        return found
+        several = {words: numbers for words, numbers in found.items() if len(numbers) > 1}
+        return several if len(several) > 1 else {}
+
+    def repeats(self) -> bool:
+        """Whether two runs are of one method, so that its name does not tell them apart."""
+        return len({run.method for run in self.settings.values()}) < len(self.names)
 
     def method(self, run: int) -> str:
         """What the paper calls a run's method."""

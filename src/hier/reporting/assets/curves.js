@@ -77,8 +77,16 @@
   });
   figure.querySelector("img").replaceWith(room);
 
+  // A picture with a name of its own; Plot names its parts, too, which have no role.
+  function picture(panel, width) {
+    const svg = plot(panel, width);
+    svg.setAttribute("role", "img");
+    for (const part of svg.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
+    return svg;
+  }
+
   function draw() {
-    for (const [panel, slot] of slots) slot.replaceChildren(plot(panel, Math.max(240, slot.clientWidth)));
+    for (const [panel, slot] of slots) slot.replaceChildren(picture(panel, Math.max(240, slot.clientWidth)));
   }
 
   let width = 0;
