@@ -321,21 +321,28 @@ def test_compose_writes_and_checks(tmp_path):
     overrides = ["suite=smoke", "methods=pa"]
     done = call(folder, "compose", "--check", *overrides)
     assert done.returncode == 2
-    line = "error: params.yaml is not what `hier compose` gives; run it without --check"
+    own = "params/runs/smoke-pa-test_resnet-16-s0.yaml"
+    line = f"error: {own} is not what `hier compose` gives; run it without --check"
     assert one_line(done) == line
     assert sorted(path.name for path in folder.iterdir()) == ["conf", "expected", "src"]
 
     assert call(folder, "compose", *overrides).returncode == 0
     assert sorted(path.name for path in folder.iterdir()) == [
-        "conf", "dvc.yaml", "expected", "params.yaml", "src",
+        "conf", "dvc.yaml", "expected", "params", "params.yaml", "src",
     ]  # fmt: skip
-    written = {path: path.stat().st_mtime_ns for path in folder.glob("*.yaml")}
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.yaml")}
     for check in ([], ["--check"]):
         done = call(folder, "compose", *check, *overrides)
         assert (done.returncode, done.stdout) == (0, "suite smoke: 1 runs on smoke\n")
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.yaml")} == written
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.yaml")} == written
 
     assert call(folder, "compose", "--check", "suite=smoke").returncode == 2
+    left = folder / "params" / "runs" / "old-pa-test_resnet-16-s0.yaml"
+    left.write_text("dataset: old\n")
+    done = call(folder, "compose", "--check", *overrides)
+    assert one_line(done).startswith(f"error: {left.relative_to(folder)} is of no run or dataset")
+    assert call(folder, "compose", *overrides).returncode == 0
+    assert not left.exists()
     (folder / "dvc.yaml").write_text("stages: {}\n")
     done = call(folder, "compose", "--check", *overrides)
     assert done.returncode == 2
@@ -540,7 +547,7 @@ def test_an_interrupted_transfer_says_what_is_kept(tmp_path):
         "fetch._fetch = fetched\n"
         "from hier.cli import main; main()"
     )
-    params = folder / "params.yaml"
+    params = folder / "params" / "datasets" / "grocery.yaml"
     params.write_text(params.read_text().replace("url: null", "url: http://127.0.0.1:9/a", 1))
     done = call(folder, "download", "grocery", command=[sys.executable, "-c", code])
     assert done.returncode == 130

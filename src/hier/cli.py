@@ -37,7 +37,7 @@ def cli(debug: bool) -> None:
     """Rebuild, check and trust the results of HIER (CVPR 2023).
 
     \b
-    hier compose suite=demo         choose what to run (writes params.yaml and dvc.yaml)
+    hier compose suite=demo         choose what to run (writes params.yaml, params/, dvc.yaml)
     hier plan                       look at it
     snakemake --cores all           run it in parallel, or: dvc repro
     hier verify                     grade every cell against the recorded results
@@ -63,9 +63,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 @cli.command()
 @click.argument("overrides", nargs=-1)
 @filters
-@click.option(
-    "--check", is_flag=True, help="Write nothing; fail if params.yaml or dvc.yaml differ."
-)
+@click.option("--check", is_flag=True, help="Write nothing; fail if some file would change.")
 def compose(
     overrides: tuple[str, ...],
     dataset: tuple[str, ...],
@@ -73,7 +71,10 @@ def compose(
     backbone: tuple[str, ...],
     check: bool,
 ) -> None:
-    """Resolve a suite into params.yaml and dvc.yaml.
+    """Resolve a suite into params.yaml, params/ and dvc.yaml.
+
+    params.yaml names datasets and runs; what each is set to stands in params/datasets/DATASET.yaml
+    and params/runs/RUN.yaml.
 
     \b
     hier compose suite=grocery                        a suite of conf/suite/
@@ -83,19 +84,25 @@ def compose(
     hier compose suite=demo 'runs.demo-hier-*.schedule.epochs=5'
     """
     from hier.config.compose import compose as compose_suite
-    from hier.config.compose import render
-    from hier.config.suite import PARAMS, only
+    from hier.config.params import left_over, texts
+    from hier.config.suite import only
     from hier.dvc_view import DVC_YAML, dvc_yaml
     from hier.errors import ConfigError
     from hier.provenance.atomic import write_text
 
     suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
-    for path, text in ((PARAMS, render(suite)), (DVC_YAML, dvc_yaml(suite.model_dump()))):
+    params = suite.model_dump()
+    written = texts(params) | {DVC_YAML: dvc_yaml(params)}
+    for path, text in written.items():
         if path.exists() and path.read_text() == text:
             continue
         if check:
             raise ConfigError(f"{path} is not what `hier compose` gives; run it without --check")
         write_text(path, text)
+    for path in left_over(params):
+        if check:
+            raise ConfigError(f"{path} is of no run or dataset; run `hier compose` without --check")
+        path.unlink()
     click.echo(f"suite {suite.suite}: {len(suite.runs)} runs on {', '.join(suite.datasets)}")
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from hier.pipeline import DISK, HISTORY, METRICS, STAGES, gathered
+from hier.config.params import places
+from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage, gathered
 
 DVC_YAML = Path("dvc.yaml")
 
@@ -21,14 +22,15 @@ def dvc_yaml(params: dict[str, Any]) -> str:
     DVC cannot take a list of dependencies from params.yaml, so the two stages that gather all runs
     list them; that is why the file is written by `hier compose` together with params.yaml. A
     stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings it along.
+
+    Args:
+        params: datasets and runs with their settings, as `hier.config.params.raw` gives them.
     """
     stages: dict[str, Any] = {}
     for stage in STAGES.values():
-        key = "" if stage.each == "suite" else "${key}"
-        names = {
-            "run": "${key}",
-            "dataset": "${key}" if stage.each == "dataset" else "${item.dataset}",
-        }
+        # DVC's names: of a list's items, of a mapping's keys (runs) and values (their datasets).
+        names = {"run": "${key}", "dataset": "${item}"}
+        key = names.get(stage.each, "")
         taken = gathered(stage, params["datasets"], params["runs"])
         outs: list[Any] = [_kept(path.format(**names)) for path in stage.outputs]
         record = _kept(stage.record.format(**names))
@@ -39,7 +41,7 @@ def dvc_yaml(params: dict[str, Any]) -> str:
                 *taken,
                 *stage.versioned(),
             ],
-            "params": [path.format(**names) for path in stage.params],
+            "params": _by_file(stage, names, params),
         }
         measured = [out for out in outs if METRICS.format(**names) in out]
         if measured:
@@ -51,6 +53,19 @@ def dvc_yaml(params: dict[str, Any]) -> str:
     return head + yaml.safe_dump(
         {"stages": stages, "plots": _plots(params)}, sort_keys=False, width=100
     )
+
+
+def _by_file(
+    stage: Stage, names: dict[str, str], params: dict[str, Any]
+) -> list[dict[str, list[str] | None]]:
+    """The keys that a stage depends on, file by file; None where it is a whole file."""
+    found: dict[str, list[str] | None] = {}
+    for template in stage.params:
+        for path, key in places(template.format(**names), params):
+            kept = found.setdefault(str(path), [] if key else None)
+            if kept is not None and key:
+                kept.append(key)
+    return [{path: keys} for path, keys in found.items()]
 
 
 def _plots(params: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
-"""params.yaml: what is read from it, and one line for whatever an edit by hand breaks."""
+"""The settings: what is read from their files, and one line for whatever an edit by hand breaks."""
 
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hier.config.compose import compose, render
+from fakes.settings import edited_settings, write_settings
+from hier.config.compose import compose
 from hier.config.suite import load, one_line, raw
 from hier.errors import ConfigError, MissingInputError, UnknownNameError
 
@@ -23,14 +23,13 @@ def suite():
 @pytest.fixture
 def path(tmp_path, suite, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(render(suite))
+    write_settings(suite.model_dump())
     return Path("params.yaml")
 
 
-def error_after(path, change):
-    data = yaml.safe_load(path.read_text())
-    change(data)
-    path.write_text(yaml.safe_dump(data, sort_keys=False))
+def error_after(change):
+    with edited_settings() as params:
+        change(params)
     with pytest.raises(ConfigError) as caught:
         load()
     assert "\n" not in str(caught.value)
@@ -40,7 +39,7 @@ def error_after(path, change):
 
 def test_what_was_rendered_is_what_is_read(path, suite):
     assert load() == suite
-    assert raw() == yaml.safe_load(path.read_text())
+    assert raw() == suite.model_dump()
     assert raw()["runs"][HIER]["regularizer"]["weight"] == 0.5
 
 
@@ -75,8 +74,8 @@ def test_an_unknown_key_is_answered_with_the_nearest(path, where, old, new, near
     def change(data):
         data["runs"][HIER][where][new] = 1
 
-    text = error_after(path, change)
-    key = f"params.yaml: runs.{HIER}.{where}.{new}"
+    text = error_after(change)
+    key = f"params/runs/{HIER}.yaml: {where}.{new}"
     assert text.startswith(f"{key}: no such key; did you mean {near}?")
 
 
@@ -100,31 +99,32 @@ def test_what_is_not_a_mapping(path, text):
 
 
 def test_an_unknown_key_by_hand(path):
-    text = error_after(path, lambda data: data["runs"][HIER]["optimizer"].update(momentum=0.9))
-    assert text == f"params.yaml: runs.{HIER}.optimizer.momentum: no such key (given: 0.9)"
+    text = error_after(lambda data: data["runs"][HIER]["optimizer"].update(momentum=0.9))
+    assert text == f"params/runs/{HIER}.yaml: optimizer.momentum: no such key (given: 0.9)"
 
 
 def test_an_unknown_key_of_a_tagged_group_is_named_without_the_tag(path):
-    text = error_after(path, lambda data: data["runs"][HIER]["regularizer"].update(lamda=1))
-    assert text == f"params.yaml: runs.{HIER}.regularizer.lamda: no such key (given: 1)"
+    text = error_after(lambda data: data["runs"][HIER]["regularizer"].update(lamda=1))
+    assert text == f"params/runs/{HIER}.yaml: regularizer.lamda: no such key (given: 1)"
 
 
 def test_an_unknown_key_at_the_top(path):
-    text = error_after(path, lambda data: data.update(run={}))
+    text = error_after(lambda data: data.update(run={}))
     assert text == "params.yaml: run: no such key; did you mean runs?"
 
 
 def test_a_missing_key(path):
-    text = error_after(path, lambda data: data["runs"][PA].pop("schedule"))
-    assert text == f"params.yaml: runs.{PA}.schedule: is missing"
+    text = error_after(lambda data: data["runs"][PA].pop("schedule"))
+    assert text == f"params/runs/{PA}.yaml: schedule: is missing"
 
 
 def test_a_number_that_yaml_reads_as_text(path):
-    path.write_text(path.read_text().replace("lr: 0.005", "lr: 5e-3", 1))
+    own = Path(f"params/runs/{PA}.yaml")
+    own.write_text(own.read_text().replace("lr: 0.005", "lr: 5e-3", 1))
     with pytest.raises(ConfigError) as caught:
         load()
-    text = f"params.yaml: runs.{PA}.optimizer.lr: Input should be a valid number (given: '5e-3')"
-    assert str(caught.value) == text
+    text = "optimizer.lr: Input should be a valid number (given: '5e-3')"
+    assert str(caught.value) == f"{own}: {text}"
 
 
 @pytest.mark.parametrize(
@@ -134,36 +134,70 @@ def test_a_number_that_yaml_reads_as_text(path):
         (lambda run: run["head"].update(dim=8), "smoke-hier-test_resnet-8-s0"),
         (lambda run: run.update(method="pa"), PA),
         (lambda run: run["backbone"].update(name="vit"), "smoke-hier-vit-16-s0"),
-        (lambda run: run.update(dataset="demo"), "demo-hier-test_resnet-16-s0"),
     ],
 )
 def test_a_run_whose_key_disagrees_with_its_settings(path, change, other):
-    text = error_after(path, lambda data: change(data["runs"][HIER]))
+    text = error_after(lambda data: change(data["runs"][HIER]))
     assert text == f"params.yaml: run {HIER} has the settings of {other}"
 
 
 def test_a_run_of_a_dataset_that_is_not_listed(path):
-    text = error_after(path, lambda data: data["datasets"].clear())
+    text = error_after(lambda data: data["datasets"].clear())
     assert text == f"params.yaml: run {PA} needs dataset smoke, which is not listed"
+
+
+def test_a_run_of_another_dataset_than_params_yaml_says(path):
+    path.write_text(path.read_text().replace(f"{PA}: smoke", f"{PA}: demo"))
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value) == (
+        f"params/runs/{PA}.yaml is not of dataset demo, as params.yaml says; "
+        "write it anew with: hier compose"
+    )
 
 
 def test_a_dataset_under_another_name(path):
     def change(data):
         data["datasets"]["other"] = data["datasets"]["smoke"]
 
-    assert error_after(path, change) == "params.yaml: dataset other calls itself smoke"
+    assert error_after(change) == "params.yaml: dataset other calls itself smoke"
 
 
 def test_two_levels_of_one_name(path):
     levels = ["class", "class"]
-    text = error_after(path, lambda data: data["datasets"]["smoke"].update(levels=levels))
+    text = error_after(lambda data: data["datasets"]["smoke"].update(levels=levels))
     said = "dataset smoke: levels names one twice: ['class', 'class']"
-    assert text == f"params.yaml: datasets.smoke: {said}"
+    assert text == f"params/datasets/smoke.yaml: {said}"
 
 
 def test_no_runs(path):
-    text = error_after(path, lambda data: data["runs"].clear())
+    text = error_after(lambda data: data["runs"].clear())
     assert text.startswith("params.yaml: runs: Dictionary should have at least 1 item")
+
+
+@pytest.mark.parametrize("runs", ["word", "{a: {seed: 1}}", "{a: 3}", "[a, [b]]", "3", "[3]"])
+def test_runs_that_are_no_names(path, runs):
+    """As in the params.yaml of before, where each run's settings stood below its name."""
+    path.write_text(f"suite: smoke\ndatasets: [smoke]\nruns: {runs}\n")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value).startswith("params.yaml: runs")
+    assert str(caught.value).endswith("; write it anew with: hier compose")
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/b", "A", ""])
+def test_a_name_leads_out_of_no_folder(path, name):
+    path.write_text(f"suite: smoke\ndatasets: []\nruns: {{'{name}': smoke}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value).startswith(f"params.yaml: runs: {name!r} is no name")
+
+
+def test_a_run_without_its_file(path):
+    Path(f"params/runs/{PA}.yaml").unlink()
+    with pytest.raises(MissingInputError) as caught:
+        load()
+    assert str(caught.value) == f"params/runs/{PA}.yaml is missing; make it with: hier compose"
 
 
 def test_unknown_names_list_the_valid_ones(suite):

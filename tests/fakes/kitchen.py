@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from fakes.settings import write_settings
 from hier import pipeline
 from hier.pipeline import Stage
 from hier.provenance.hashing import hashing
@@ -94,7 +95,7 @@ def furnish(folder, monkeypatch):
     write("expected/veg.csv", b"a,b")
     for stage in STAGES:
         write(f"src/hier/stages/{stage.name}.py", b"def run(): ...")
-    Path("params.yaml").write_text(json.dumps(PARAMS))
+    write_settings(PARAMS)
 
 
 def write(path, content):
@@ -172,9 +173,23 @@ def entry(name):
     return {
         "cmd": record["command"],
         "deps": [item(path, digest) for path, digest in read.items()],
-        "params": {"params.yaml": record["params"]},
+        "params": dvc_params(record["params"]),
         "outs": [item(p, d) for p, d in (record["outputs"] | {str(path): own}).items()],
     }
+
+
+def dvc_params(settings):
+    """Dotted keys and values as DVC groups them, for the keys that the kitchen's stages have."""
+    found = {}
+    for key, value in settings.items():
+        kind, _, rest = key.partition(".")
+        if rest:
+            name, _, inner = rest.partition(".")
+            found.setdefault(f"params/{kind}/{name}.yaml", {})[inner] = value
+        else:  # all runs
+            found["params.yaml"] = {kind: {name: run["dataset"] for name, run in value.items()}}
+            found |= {f"params/{kind}/{name}.yaml": run for name, run in value.items()}
+    return found
 
 
 def write_lock(entries):

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from hier.config.params import raw
+from hier.config.params import by_file, raw
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
 from hier.provenance.record import parse_record, recorded
@@ -51,6 +51,6 @@ def lock_entry(job: Job) -> dict[str, Any]:
     return {
         "cmd": record["command"],
         "deps": [item(p, d) for kind in ("inputs", "versioned") for p, d in record[kind].items()],
-        "params": {"params.yaml": record["params"]},
+        "params": by_file(record["params"]),
         "outs": [item(path, digest) for path, digest in (record["outputs"] | own).items()],
     }

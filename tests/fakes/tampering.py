@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from hier.config.params import PARAMS, raw
+from hier.config.params import raw, texts
 from hier.config.suite import parse
 from hier.errors import ConfigError
 from hier.pipeline import METRICS, Job, jobs
@@ -239,7 +239,7 @@ class Tree:
     # What goes in.
 
     def parameter(self, random: Random) -> Change:
-        """A leaf of params.yaml such that the whole is still a suite."""
+        """A leaf of the settings such that the whole is still a suite."""
         leaves = [(key, value) for key, value in walk(self.params) if key[0] != "suite"]
         while True:
             key, value = random.choice(leaves)
@@ -264,8 +264,8 @@ class Tree:
         for job in self.jobs:
             if hit := [p for p in job.params if f"{dotted}.".startswith(f"{p}.")]:
                 reports[job.name] = ("stale", f"parameter {hit[0]} ")
-        text = yaml.safe_dump(params, sort_keys=False)
-        return Change(dotted, {PARAMS: text.encode()}, reports)
+        changed = {p: t.encode() for p, t in texts(params).items() if p.read_text() != t}
+        return Change(dotted, changed, reports)
 
     def source(self, random: Random) -> Change:
         path = random.choice([p for p in sources() if self.users(p)])
@@ -321,10 +321,10 @@ def _size(entry: dict[str, Any], job: Job, random: Random) -> None:
 
 
 def _parameter(entry: dict[str, Any], job: Job, random: Random) -> None:
-    params = entry["params"]["params.yaml"]
+    params = entry["params"]
     leaves = [(key, value) for key, value in walk(params) if other(value, random) is not None]
     key, value = random.choice(leaves)
-    entry["params"]["params.yaml"] = edited(params, key, other(value, random))
+    entry["params"] = edited(params, key, other(value, random))
 
 
 def _command(entry: dict[str, Any], job: Job, random: Random) -> None:

@@ -5,10 +5,9 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import yaml
-
 from fakes.ledger import make_ledger
 from fakes.project import Project
+from fakes.settings import edited_settings
 
 SUITE = ("suite=smoke", "methods=[pa,hier]", "seeds=[0,1]")
 HIER = "smoke-hier-test_resnet-16-s0"
@@ -54,12 +53,11 @@ def made_up(folder: Path, monkeypatch) -> Project:
     project = Project(folder)
     project.run("hier", "compose", "suite=smoke", "methods=[hier]")
     monkeypatch.chdir(folder)
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    addresses = {"url": "https://a.test/i.tgz", "alternates": ["https://b.test/i"]}
-    file = {"name": "images.tgz", "sha256": FETCHED, **addresses}
-    params["datasets"]["smoke"] |= {"generate": None, "sources": [{"files": [file]}]}
-    weights = {"file": "w.safetensors", "sha256": WEIGHTS[:8], "url": "https://w.test/w"}
-    params["runs"][HIER]["backbone"]["weights"] = weights
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with edited_settings() as params:
+        addresses = {"url": "https://a.test/i.tgz", "alternates": ["https://b.test/i"]}
+        file = {"name": "images.tgz", "sha256": FETCHED, **addresses}
+        params["datasets"]["smoke"] |= {"generate": None, "sources": [{"files": [file]}]}
+        weights = {"file": "w.safetensors", "sha256": WEIGHTS[:8], "url": "https://w.test/w"}
+        params["runs"][HIER]["backbone"]["weights"] = weights
     make_ledger()
     return project

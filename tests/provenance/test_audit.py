@@ -330,7 +330,7 @@ def test_results_of_which_only_the_ledger_is_here(done, kitchen):
     assert all(f.adopted for f in found)
     changed = {f.job.name: f for f in Audit(done.other(seed=1)).findings()}
     assert {name for name, f in changed.items() if f.standing == "stale"} == {NAME, "serve"}
-    assert changed[NAME].reason == "parameter runs.soup.seed is not what dvc.lock says"
+    assert changed[NAME].reason == "params/runs/soup.yaml: seed is not what dvc.lock says"
     Path("src/hier/tools/spoon.py").write_bytes(b"other")
     changed = {f.job.name: f for f in Audit(done.PARAMS).findings()}
     assert changed["chop@veg"].reason == "src/hier/tools is not what dvc.lock says"

@@ -85,10 +85,10 @@ def test_figures_are_told_with_their_difference(project):
 
 
 def test_settings_are_held_against_each_other_key_by_key(project):
-    params = yaml.safe_load(project.path("params.yaml").read_text())["runs"]
+    run = yaml.safe_load(project.path(f"params/runs/{HIER}.yaml").read_text())
     found = named(as_json(project, PA, HIER)["parameters"])
     assert found["regularizer.name"] == ("none", "hier")
-    assert found["regularizer.weight"] == (None, params[HIER]["regularizer"]["weight"])
+    assert found["regularizer.weight"] == (None, run["regularizer"]["weight"])
     assert "seed" not in found
     assert not any(name.startswith(("runs.", "datasets.")) for name in found)
 

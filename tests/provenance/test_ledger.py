@@ -109,13 +109,14 @@ def without(listed, path):
 
 
 def reset(params, name, value):
-    return {"params.yaml": params["params.yaml"] | {name: value}}
+    return params | {SOUP: params[SOUP] | {name: value}}
 
 
 def resized(listed, path):
     return [one | {"size": one["size"] + 1} if one["path"] == path else one for one in listed]
 
 
+SOUP, VEG = "params/runs/soup.yaml", "params/datasets/veg.yaml"
 LIES = {
     "another command": ("cmd", "hier cook stew", None),
     "another input": ("deps", lambda d: with_md5(d, CHOPPED), CHOPPED),
@@ -124,12 +125,12 @@ LIES = {
     "another source": ("deps", lambda d: with_md5(d, "src/hier/pot.py"), "src/hier/pot.py"),
     "no input": ("deps", lambda d: without(d, "data/veg/larder"), "data/veg/larder"),
     "one input more": ("deps", lambda d: [*d, item("more", {"md5": "0" * 32})], "more"),
-    "another setting": ("params", lambda p: reset(p, "runs.soup.seed", 1), "runs.soup.seed"),
+    "another setting": ("params", lambda p: reset(p, "seed", 1), f"{SOUP}:seed"),
     "a setting within": (
-        "params", lambda p: reset(p, "runs.soup.head", {"dim": 4, "eps": 2e-08}), "runs.soup.head",
+        "params", lambda p: reset(p, "head", {"dim": 4, "eps": 2e-08}), f"{SOUP}:head",
     ),
-    "no setting": ("params", lambda p: {"params.yaml": {}}, "datasets.veg.ks"),
-    "one setting more": ("params", lambda p: reset(p, "z", 1), "z"),
+    "no setting": ("params", lambda p: p | {VEG: {}}, f"{VEG}:ks"),
+    "one setting more": ("params", lambda p: reset(p, "z", 1), f"{SOUP}:z"),
     "another output": ("outs", lambda o: with_md5(o, DISH), DISH),
     "another output folder": ("outs", lambda o: with_md5(o, "runs/soup/rest"), "runs/soup/rest"),
     "an output of another size": ("outs", lambda o: resized(o, DISH), DISH),

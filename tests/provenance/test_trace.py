@@ -90,11 +90,11 @@ def test_every_input_is_the_output_of_the_step_that_is_named(project):
 def test_the_archive_is_named_with_its_hash_and_where_it_comes_from(project):
     [origin] = step(as_json(project, HIER), "download@smoke")["origins"]
     archive = project.path("data/smoke/archive/smoke.tgz")
-    params = yaml.safe_load(project.path("params.yaml").read_text())
+    dataset = yaml.safe_load(project.path("params/datasets/smoke.yaml").read_text())
     assert origin["name"] == "smoke.tgz"
     assert origin["sha256"] == digest(archive)
     assert origin["size"] == archive.stat().st_size
-    assert origin["seed"] == params["datasets"]["smoke"]["generate"]["seed"]
+    assert origin["seed"] == dataset["generate"]["seed"]
 
 
 def test_the_tree_tells_of_code_packages_machine_and_settings(project):
@@ -134,13 +134,14 @@ def test_changed_bytes_are_shown_where_they_lie_and_at_the_step(spoiled):
 
 
 def test_what_was_trained_with_other_settings_is_stale(spoiled):
-    params = yaml.safe_load(spoiled.path("params.yaml").read_text())
-    params["runs"][PA]["optimizer"]["lr"] *= 2
-    spoiled.path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    own = spoiled.path(f"params/runs/{PA}.yaml")
+    run = yaml.safe_load(own.read_text())
+    run["optimizer"]["lr"] *= 2
+    own.write_text(yaml.safe_dump(run, sort_keys=False))
     worst = step(as_json(spoiled, PA), f"train@{PA}")
     assert (worst["standing"], f"runs.{PA}.optimizer" in worst["reason"]) == ("stale", True)
     made_with = worst["params"][f"runs.{PA}.optimizer"]["lr"]
-    assert made_with == params["runs"][PA]["optimizer"]["lr"] / 2
+    assert made_with == run["optimizer"]["lr"] / 2
     assert step(as_json(spoiled, HIER), f"train@{HIER}")["standing"] == "current"
 
 

@@ -5,7 +5,8 @@ import pytest
 
 import hier
 from fakes import kitchen as fake
-from hier.config.compose import compose, render
+from fakes.settings import write_settings
+from hier.config.compose import compose
 from hier.pipeline import job as real_job
 from hier.provenance.hashing import hashing
 from hier.provenance.keep import keep
@@ -35,8 +36,8 @@ def real(tmp_path, monkeypatch):
         suite = compose(
             ["suite=smoke", "methods=[hier]", f"seeds={list(range(seeds))}"], ROOT / "conf"
         )
-        Path("params.yaml").write_text(render(suite))
         params = suite.model_dump()
+        write_settings(params)
         for name, key in (("download", "smoke"), ("prepare", "smoke"), ("train", RUN)):
             job = real_job(name, key, params)
             with recorded(job, params):

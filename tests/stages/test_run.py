@@ -12,7 +12,9 @@ from types import ModuleType
 import pytest
 
 import hier
+from fakes.settings import write_settings
 from hier.config import suite as suite_module
+from hier.config.params import raw
 from hier.errors import BusyError, HierError, MissingInputError, UnknownNameError
 from hier.provenance.holding import held, holders
 from hier.provenance.record import read_record
@@ -35,7 +37,7 @@ def done(kitchen, monkeypatch):
         def run(job, suite, key):
             called.append((job.name, key))
             assert job.name in holders()
-            kitchen.work(job, json.loads(Path("params.yaml").read_text()))
+            kitchen.work(job, raw())
 
         made.run = run
         return made
@@ -89,7 +91,7 @@ def test_force_works_anew(done):
 
 
 def wrong_setting(kitchen):
-    Path("params.yaml").write_text(json.dumps(kitchen.other(seed=8)))
+    write_settings(kitchen.other(seed=8))
 
 
 CHANGES = {
@@ -118,7 +120,7 @@ def test_a_setting_that_is_put_back_makes_the_old_key(done, kitchen):
     first = done[2]
     wrong_setting(kitchen)
     run_stage("cook", "soup")
-    Path("params.yaml").write_text(json.dumps(kitchen.PARAMS))
+    write_settings(kitchen.PARAMS)
     run_stage("cook", "soup")
     assert done[-1] == first
     assert done[-2][1] != first[1]

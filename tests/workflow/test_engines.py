@@ -13,7 +13,7 @@ pytestmark = pytest.mark.engines
 
 SUITE = ("suite=smoke", "methods=[untrained,hier]")
 HIER = "smoke-hier-test_resnet-16-s0"
-WEIGHT = f"runs.{HIER}.regularizer.weight"
+WEIGHT = f"params/runs/{HIER}.yaml:regularizer.weight"
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_a_sweep_with_dvc_exp_run(by_dvc):
     swept = {}
     for experiment in shown["experiments"]:
         (revision,) = experiment["revs"]
-        run = revision["data"]["params"]["params.yaml"]["data"]["runs"][HIER]
+        run = revision["data"]["params"][f"params/runs/{HIER}.yaml"]["data"]
         metrics = revision["data"]["metrics"][f"runs/{HIER}/metrics.json"]["data"]
         swept[run["regularizer"]["weight"]] = metrics["recall"]["1"]
     assert set(swept) == {0.1, 1.0, 2.0}

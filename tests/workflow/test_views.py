@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hier.config.compose import compose, render
+from hier.config.compose import compose
+from hier.config.params import PARAMS, places, raw, texts
+from hier.config.params import files as files_of
 from hier.dvc_view import dvc_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ with Repo(".") as repo:
         stage.addressing: {
             "cmd": stage.cmd,
             "deps": [d.def_path for d in stage.deps if d.protocol == "local" and d.hash_name != "params"],
-            "params": [p for d in stage.deps if d.hash_name == "params" for p in d.params],
+            "params": [[d.def_path, *d.params] for d in stage.deps if d.hash_name == "params"],
             "outs": [o.def_path for o in stage.outs],
             "persistent": [o.def_path for o in stage.outs if o.persist],
             "metrics": [o.def_path for o in stage.outs if o.metric],
@@ -35,8 +37,13 @@ with Repo(".") as repo:
 def test_committed_params_and_dvc_yaml_are_the_composition():
     suite = compose(["suite=demo"], ROOT / "conf")
     mend = "write them anew with: hier compose suite=demo"
-    assert (ROOT / "params.yaml").read_text() == render(suite), mend
-    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(suite.model_dump()), mend
+    params = suite.model_dump()
+    for path, text in texts(params).items():
+        assert (ROOT / path).read_text() == text, mend
+    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(params), mend
+    assert {p.relative_to(ROOT) for p in (ROOT / "params").rglob("*.yaml")} < {*files_of(params)}, (
+        mend
+    )
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +130,17 @@ def test_dvc_leaves_every_output_in_place_and_knows_the_metrics(dvc_stages):
 
 @pytest.mark.engines
 def test_both_engines_watch_the_same_parameters(project, dvc_stages):
-    """Snakemake's rules take theirs from hier.pipeline too; DVC must list exactly these keys."""
-    import yaml
-
+    """Snakemake's rules take theirs from hier.pipeline too; DVC must list exactly these keys, and of
+    the stages that gather all runs the whole of each run's file."""
     from hier.pipeline import jobs
 
-    params = yaml.safe_load(project.path("params.yaml").read_text())
-    assert {j.name: sorted(j.params) for j in jobs(params)} == {
-        name: sorted(stage["params"]) for name, stage in dvc_stages.items()
-    }
+    params = raw(project.path(PARAMS))
+    for job in jobs(params):
+        expected = {}
+        for key in job.params:
+            for path, inner in places(key, params):
+                expected.setdefault(str(path), set()).update([inner] if inner else [])
+        listed = {file: set(keys) for file, *keys in dvc_stages[job.name]["params"]}
+        assert listed == expected, job.name
+    report = {file for file, *keys in dvc_stages["report"]["params"] if not keys}
+    assert report == {str(path) for path in files_of(params)[1:]}

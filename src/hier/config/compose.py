@@ -1,4 +1,4 @@
-"""From Hydra groups in conf/ to the resolved list of runs in params.yaml.
+"""From Hydra groups in conf/ to the resolved runs of a suite.
 
 A suite (conf/suite/<name>.yaml) is a matrix: each entry crosses methods and seeds over one dataset,
 backbone and recipe. Every run is composed by Hydra from conf/run.yaml and the chosen groups.
@@ -15,6 +15,7 @@ import multiprocessing
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import product
@@ -37,6 +38,13 @@ from hier.config.suite import Suite, one_line, parse
 from hier.errors import ConfigError, UnknownNameError
 
 CONF = Path("conf")
+# Hydra's settings of its own launching, logging and help, which no run has: a fifth of the time.
+WITHOUT_ITS_OWN = tuple(
+    f"~hydra/{group}"
+    for group in (
+        "output", "launcher", "sweeper", "help", "hydra_help", "hydra_logging", "job_logging", "env"
+    )
+)  # fmt: skip
 _COMPOSED: dict[tuple[str, tuple[str, ...]], DictConfig] = {}
 
 AXES = ("suite", "methods", "seeds", "dataset", "backbone", "recipe", "dim", "protocol")
@@ -125,12 +133,6 @@ def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
         whole = [{**run, "dataset": datasets[run["dataset"]]} for run in runs.values()]
         raise _no_such_key(unused[0], matrix.suite, whole)
     return parse({"suite": matrix.suite, "datasets": datasets, "runs": runs}, "hier compose")
-
-
-def render(suite: Suite) -> str:
-    """params.yaml as text: every setting, those left at their defaults included."""
-    head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
-    return head + yaml.safe_dump(suite.model_dump(), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _no_such_key(text: str, suite: str, runs: list[dict[str, Any]]) -> ConfigError:
@@ -328,7 +330,7 @@ def _composed_or_none(overrides: tuple[str, ...]) -> DictConfig | None:
 
 def _composed(name: str, overrides: tuple[str, ...]) -> DictConfig:
     try:
-        return hydra_compose(config_name=name, overrides=list(overrides))
+        return hydra_compose(config_name=name, overrides=[*overrides, *WITHOUT_ITS_OWN])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
     except yaml.YAMLError as error:
@@ -337,6 +339,28 @@ def _composed(name: str, overrides: tuple[str, ...]) -> DictConfig:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
+
+
+class _ReadOnce:
+    """Hydra's repository of configuration files, which parses each of them once for all runs of a suite.
+
+    Hydra itself does so within one composition; what it is given it may change, hence the copies.
+    """
+
+    def __init__(self, repository: Any) -> None:
+        self.repository = repository
+        self.read: dict[str, Any] = {}
+
+    def load_config(self, config_path: str) -> Any:
+        if config_path not in self.read:
+            self.read[config_path] = self.repository.load_config(config_path)
+        return deepcopy(self.read[config_path])
+
+    def __deepcopy__(self, memo: Any) -> "_ReadOnce":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
 
 
 class _hydra:  # noqa: N801
@@ -351,6 +375,8 @@ class _hydra:  # noqa: N801
         logging.getLogger("hydra").setLevel(logging.WARNING)
         GlobalHydra.instance().clear()
         initialize_config_dir(str(self.conf.resolve()), version_base="1.3")
+        loader: Any = GlobalHydra.instance().config_loader()
+        loader.repository = _ReadOnce(loader.repository)
 
     def __exit__(self, *_: object) -> None:
         _COMPOSED.clear()

@@ -1,6 +1,15 @@
-"""params.yaml as plain data, read without checking it (see hier.config.suite for that)."""
+"""The settings of a suite in files, as plain data (see hier.config.suite for what they must be).
+
+params.yaml names the suite, its datasets, and its runs with the dataset of each. What a dataset or run
+is set to stands in a file of its own, params/datasets/NAME.yaml or params/runs/NAME.yaml: DVC reads a
+stage's files anew for every stage, which took minutes where one file held all of Table 1.
+
+In the program it is one mapping, and the dotted key `runs.NAME.seed` is `seed` in params/runs/NAME.yaml.
+"""
 
 import gc
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,32 +19,120 @@ import yaml
 from hier.errors import ConfigError, MissingInputError
 
 PARAMS = Path("params.yaml")
+FOLDER = Path("params")
+KINDS = ("datasets", "runs")
+NAME = re.compile(r"[a-z0-9_-]+")
+AGAIN = "write it anew with: hier compose"
+
+
+def file_of(kind: str, name: str) -> Path:
+    """Where the settings of a dataset or run stand."""
+    return FOLDER / kind / f"{name}.yaml"
 
 
 def raw(path: Path = PARAMS) -> dict[str, Any]:
-    """params.yaml as plain data.
+    """params.yaml with the settings of its datasets and runs.
 
     Raises:
         MissingInputError: no such file.
-        ConfigError: it is no YAML mapping in UTF-8.
+        ConfigError: one is no YAML mapping in UTF-8, or params.yaml does not name datasets and runs.
     """
-    if not path.exists():
-        raise MissingInputError(path, "hier compose")
-    try:
-        data = _yaml(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text; write it anew with: hier compose") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} is not a mapping; write it anew with: hier compose")
+    data = dict(_mapping(path))
+    for kind in KINDS:
+        if kind in data:
+            names = _names(kind, data[kind], path)
+            data[kind] = {name: _mapping(path.parent / file_of(kind, name)) for name in names}
+            for name, dataset in names.items() if kind == "runs" else ():
+                if data[kind][name].get("dataset") != dataset:
+                    own = path.parent / file_of(kind, name)
+                    raise ConfigError(f"{own} is not of dataset {dataset}, as {path} says; {AGAIN}")
     return data
 
 
-@lru_cache(maxsize=1)
-def _yaml(text: str) -> Any:
-    """Kept, since a process that runs many jobs reads the same text each time; not to be changed."""
-    return load_yaml(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def texts(params: Mapping[str, Any]) -> dict[Path, str]:
+    """What `raw` reads, as the text of each file, params.yaml last."""
+    head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
+    held = [index(params), *(content for kind in KINDS for content in params[kind].values())]
+    return {
+        path: head + _dump(content)
+        for path, content in reversed([*zip(files(params), held, strict=True)])
+    }
+
+
+def files(params: Mapping[str, Any]) -> list[Path]:
+    """params.yaml, then the file of each dataset and run."""
+    return [PARAMS, *(file_of(kind, name) for kind in KINDS for name in params[kind])]
+
+
+def left_over(params: Mapping[str, Any]) -> list[Path]:
+    """Files of settings of another suite's datasets and runs."""
+    return sorted(
+        path for kind in KINDS for path in (FOLDER / kind).glob("*.yaml")
+        if path.stem not in params[kind]
+    )  # fmt: skip
+
+
+def index(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What params.yaml itself holds."""
+    runs = {name: run["dataset"] for name, run in params["runs"].items()}
+    return {**params, "datasets": list(params["datasets"]), "runs": runs}
+
+
+def places(key: str, names: Mapping[str, Iterable[str]]) -> Iterator[tuple[Path, str | None]]:
+    """The files in which a dotted key stands, and the key in each; None where it is the whole file.
+
+    Args:
+        names: of the datasets and runs, for a key that means them all.
+    """
+    kind, _, rest = key.partition(".")
+    name, _, inner = rest.partition(".")
+    if kind not in KINDS:
+        yield PARAMS, key
+    elif rest:
+        yield file_of(kind, name), inner or None
+    else:
+        yield PARAMS, kind
+        yield from ((file_of(kind, name), None) for name in names[kind])
+
+
+def by_file(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Dotted keys with their values, as dvc.lock has them: by file, then by the key in it."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        for path, inner in places(key, {key: value} if key in KINDS else {}):
+            if key not in KINDS:
+                part = value if inner is None else {inner: value}
+            elif inner is None:
+                part = value[path.stem]
+            elif key == "runs":
+                part = {key: {name: run["dataset"] for name, run in value.items()}}
+            else:
+                part = {key: list(value)}
+            found.setdefault(str(path), {}).update(part)
+    return found
+
+
+def select(params: dict[str, Any], key: str) -> Any:
+    """The value at a dotted key, such as `runs.demo-pa-test_resnet-64-s0.seed`.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    node: Any = params
+    for part in key.split("."):
+        if not isinstance(node, dict) or part not in node:
+            raise ConfigError(f"{shown(key)}: is missing; {AGAIN}")
+        node = node[part]
+    return node
+
+
+def shown(key: str) -> str:
+    """`file: key`, as messages name a setting; of no key, params.yaml."""
+    kind, _, rest = key.partition(".")
+    name, _, inner = rest.partition(".")
+    if kind in KINDS and NAME.fullmatch(name):
+        return f"{file_of(kind, name)}: {inner}" if inner else str(file_of(kind, name))
+    return f"{PARAMS}: {key}" if key else str(PARAMS)
 
 
 def load_yaml(text: str, loader: type) -> Any:
@@ -54,15 +151,39 @@ def load_yaml(text: str, loader: type) -> Any:
             gc.enable()
 
 
-def select(params: dict[str, Any], key: str) -> Any:
-    """The value at a dotted key, such as `runs.demo-pa-test_resnet-64-s0.seed`.
+def _names(kind: str, given: Any, path: Path) -> dict[str, str]:
+    """The names of a kind, with the dataset of each."""
+    kept, shape = (dict, "a mapping of names to datasets") if kind == "runs" else (list, "names")
+    if not isinstance(given, kept):
+        raise ConfigError(f"{path}: {kind}: must be {shape}; {AGAIN}")
+    pairs = [*given.items()] if isinstance(given, dict) else [(name, name) for name in given]
+    for name in (name for pair in pairs for name in pair):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConfigError(f"{path}: {kind}: {str(name)[:40]!r} is no name; {AGAIN}")
+    return dict(pairs)
 
-    Raises:
-        ConfigError: there is no such key.
-    """
-    node: Any = params
-    for part in key.split("."):
-        if not isinstance(node, dict) or part not in node:
-            raise ConfigError(f"{PARAMS} has no {key}; write it anew with: hier compose")
-        node = node[part]
-    return node
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A file as a mapping; not to be changed, since it is kept."""
+    if not path.exists():
+        raise MissingInputError(path, "hier compose")
+    try:
+        data = _yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text; {AGAIN}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is not a mapping; {AGAIN}")
+    return data
+
+
+@lru_cache(maxsize=1024)
+def _yaml(text: str) -> Any:
+    """Kept, since a process that runs many jobs reads the same texts each time."""
+    return load_yaml(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _dump(content: Any) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -1,5 +1,6 @@
-"""What params.yaml is: the datasets and runs of one suite, fully resolved."""
+"""What the settings of a suite are: its datasets and runs, fully resolved."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from hier.config.base import Strict
 from hier.config.dataset import Dataset, Subset
 from hier.config.keys import did_you_mean, siblings
-from hier.config.params import PARAMS, raw
+from hier.config.params import PARAMS, raw, shown
 from hier.config.run import Run, Sampler
 from hier.errors import ConfigError, UnknownNameError
 
@@ -90,24 +91,28 @@ def _name(run: Run, kind: str) -> str:
 
 
 def load(path: Path = PARAMS) -> Suite:
-    """Read and check params.yaml.
+    """Read and check params.yaml and what it names.
 
     Raises:
         MissingInputError: no such file.
         ConfigError: not YAML, an unknown key, a wrong type or a value out of range.
     """
-    return parse(raw(path), str(path))
+    return parse(raw(path), shown)
 
 
-def parse(data: dict[str, Any], where: str) -> Suite:
-    """Check plain data against the schema; `where` names its origin in error messages."""
+def parse(data: dict[str, Any], where: str | Callable[[str], str]) -> Suite:
+    """Check plain data against the schema; `where` names its origin, or that of a key, in messages."""
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
         raise ConfigError(one_line(error, where, Suite)) from error
 
 
-def one_line(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+def one_line(
+    error: ValidationError,
+    where: str | Callable[[str], str],
+    model: type[BaseModel] | None = None,
+) -> str:
     """`where: key: what is wrong`, for the first error; says how many more there are.
 
     Args:
@@ -128,6 +133,7 @@ def one_line(error: ValidationError, where: str, model: type[BaseModel] | None =
     if first["type"] == "extra_forbidden" and model:
         message += did_you_mean(location[-1], siblings(model, first["loc"]))
     given = first.get("input")
-    shown = "" if isinstance(given, dict | list) else f" (given: {given!r})"
+    was = "" if isinstance(given, dict | list) else f" (given: {given!r})"
     more = f"; and {len(others)} more" if others else ""
-    return f"{where}: {key + ': ' if key else ''}{message}{shown}{more}"
+    named = (f"{where}: {key}" if key else where) if isinstance(where, str) else where(key)
+    return f"{named}: {message}{was}{more}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hier.config.params import select
+from hier.config.params import by_file, select
 from hier.errors import HierError, TamperedError
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
@@ -164,10 +164,11 @@ class Audit(ByRecords):
         for path, digest in (now["inputs"] | now["versioned"]).items():
             if path not in said or said[path].get("md5") != digest.get("md5"):
                 return Finding(job, "stale", f"{path} is not what dvc.lock says")
-        params = entry.get("params", {}).get("params.yaml", {})
-        for key, value in now["params"].items():
-            if params.get(key) != value:
-                return Finding(job, "stale", f"parameter {key} is not what dvc.lock says")
+        params = entry.get("params", {})
+        for file, settings in by_file(now["params"]).items():
+            for key, value in settings.items():
+                if params.get(file, {}).get(key) != value:
+                    return Finding(job, "stale", f"{file}: {key} is not what dvc.lock says")
         return Finding(job, "unpulled", f"{job.outputs[0]} is not here", adopted=True)
 
     def what_goes_in(self, job: Job) -> GoingIn:

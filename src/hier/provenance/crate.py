@@ -14,6 +14,7 @@ from urllib.parse import quote
 import yaml
 
 from hier import __version__
+from hier.config.params import files
 from hier.pipeline import ARCHIVE, EMBEDDINGS, METRICS, MODEL, PROXIES, STAGES, STORE, Job, Stage
 from hier.provenance.audit import Audit
 from hier.provenance.hashing import files_in
@@ -36,7 +37,7 @@ TERMS = {
     )
 } | {"sha256": "http://schema.org/sha256"}  # fmt: skip
 BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
-WORKFLOW = ("Snakefile", "dvc.yaml", "params.yaml", "requirements.lock", "LICENSE", "CITATION.cff")
+WORKFLOW = ("Snakefile", "dvc.yaml", "requirements.lock", "LICENSE", "CITATION.cff")
 # DVC takes every dvc.yaml below the project for its own, one in a crate as well.
 PUT_AS = {"dvc.yaml": "dvc.yaml.txt"}
 NEVER = {ARCHIVE, STORE}
@@ -63,7 +64,7 @@ It follows the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/prove
 | `data/<dataset>/index.parquet` | the images: path, class, side |
 | `*.record.json` | what each job read and wrote (SHA-256, MD5, size), settings, packages, machine, times |
 | `results/report/index.html` | pages that show the results: open it in a browser |
-| `params.yaml` | every setting of every run |
+| `params.yaml`, `params/` | the runs, and every setting of each |
 | `Snakefile`, `workflow/`, `dvc.yaml.txt`, `src/` | the workflow and the code that ran |
 
 Each job is a `CreateAction`: `instrument` is its code, `object` what it read, `result` what it wrote.
@@ -94,6 +95,7 @@ class Crate:
     ) -> None:  # fmt: skip
         self.params, self.audit, self.work, self.records = params, audit, work, records
         self.away = away
+        self.settings = files(params)
         self.stages = list(dict.fromkeys(job.stage.name for job in work))
         self.templates = {p: t for job in audit.jobs for p, t in outputs_of(job)}
         self.makers = {t: stage.name for stage in STAGES.values() for t in stage.outputs}
@@ -206,7 +208,7 @@ class Crate:
         settings = "#workflow/input/params.yaml"
         self._add(settings, "FormalParameter", name="params.yaml", additionalType="File")
         workflow["input"] = [_ref(settings)]
-        self.examples["params.yaml"] = [settings]
+        self.examples |= {str(path): [settings] for path in self.settings}
         results = [t for t in self.makers if self._is_result(t) and self.makers[t] in self.stages]
         workflow["output"] = [_ref(self._parameter("workflow", "output", t)) for t in results]
         workflow["connection"] = [_ref(self._connection(t, "workflow", "output")) for t in results]
@@ -286,6 +288,8 @@ class Crate:
         for path in map(Path, WORKFLOW[1:]):
             if path.exists():
                 self._file(path, PUT_AS.get(path.name, path.name), {"name": path.name})
+        for path in self.settings:
+            self._file(path, path.as_posix(), {"name": path.name})
         for path in files_in(Path("workflow")):
             self._file(path, path.as_posix(), {"name": path.name})
 
@@ -361,7 +365,7 @@ class Crate:
         if job.stage.name == "train":
             read += [self._origin("weights/", origin) for origin in self.origins[job.name]]
         if job.stage.each == "suite":
-            read.append("params.yaml")
+            read += map(str, self.settings)
         kept = self._file(job.record, str(job.record), {"name": f"record of {job.name}"})
         identifier = self._add(
             f"#action/{job.name}", "CreateAction", name=job.name, description=job.command,
@@ -435,7 +439,7 @@ class Crate:
         run = self._add(
             "#action/workflow", "CreateAction", name=f"suite {self.params['suite']}",
             description=self._name(), instrument=_ref("Snakefile"),
-            object=[_ref(i) for i in ["params.yaml", *archives]],
+            object=[_ref(i) for i in [*map(str, self.settings), *archives]],
             result=[_ref(i) for i in results], **when,
             actionStatus="http://schema.org/CompletedActionStatus",
         )  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from hier.config.params import load_yaml
+from hier.config.params import by_file, load_yaml
 from hier.errors import TamperedError
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
@@ -237,7 +237,7 @@ def _said(entry: Entry) -> dict[str, Any]:
     return {
         "cmd": entry["cmd"],
         "deps": _by_path(entry.get("deps", [])),
-        "params": entry.get("params", {}).get("params.yaml", {}),
+        "params": _settings(entry.get("params", {})),
         "outs": _by_path(entry["outs"]),
     }
 
@@ -248,9 +248,14 @@ def _proved(record: Record) -> dict[str, Any]:
     return {
         "cmd": record["command"],
         "deps": {path: _as_dvc(digest) for path, digest in went_in.items()},
-        "params": record["params"],
+        "params": _settings(by_file(record["params"])),
         "outs": {path: _as_dvc(digest) for path, digest in record["outputs"].items()},
     }
+
+
+def _settings(by_file: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Values by file and key, as one mapping."""
+    return {f"{path}:{key}": value for path, own in by_file.items() for key, value in own.items()}
 
 
 def _by_path(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

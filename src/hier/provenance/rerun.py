@@ -17,9 +17,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
-from hier.config.params import PARAMS
+from hier.config.params import texts
 from hier.config.suite import Suite
 from hier.errors import HierError, ReproductionError, RerunError, TamperedError
 from hier.pipeline import EXPECTED, STAGES, Job, job
@@ -110,7 +108,7 @@ class Elsewhere:
 
     Args:
         folder: empty.
-        runs: those that will be rebuilt; params.yaml holds no others.
+        runs: those that will be rebuilt; its params.yaml names no others.
     """
 
     def __init__(self, folder: Path, suite: Suite, runs: list[str], say: Say) -> None:
@@ -118,7 +116,8 @@ class Elsewhere:
         self.params = _only(suite.model_dump(), runs)
         with full_disk_is_clear(folder / "src"):
             _copy_versioned(folder)
-            (folder / PARAMS).write_text(yaml.safe_dump(self.params, sort_keys=False))
+            for path, text in texts(self.params).items():
+                write_text(folder / path, text)
             for dataset in self.params["datasets"]:
                 self._take_archive(job("download", dataset, self.params))
 
