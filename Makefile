@@ -39,14 +39,14 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=tests python -m fakes.smoke .smoke
 
-bench: $(INSTALLED) $(VENV)/.installed-bench ## time loss, search, images and a step beside plain ones, on a quiet machine; 1 where a bound is missed
+bench: $(INSTALLED) $(VENV)/.installed-bench ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
 
-bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound
+bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound (some 2 minutes)
 	@$(call bench,--quick)
 
 define bench
-status=0; for each in regularizer retrieval images step; do \
+status=0; for each in regularizer retrieval images step engines; do \
 	printf '\n## %s\n\n' $$each; python benchmarks/$$each.py $(1) || status=1; \
 done; exit $$status
 endef

@@ -10,7 +10,6 @@ part; Hydra only where no --params is given.
 """
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -44,6 +43,7 @@ from hier.training.checkpoint import Checkpoints
 from hier.training.images import TrainingImages
 from hier.training.loop import train
 from hier.training.watch import Recalls
+from turns import peak_memory
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 500, 375
@@ -320,14 +320,6 @@ def name_of(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     found = environment()
     return f"{found['processor']}, {found['cpus']} CPUs"
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes allocated on the GPU, or resident in this process, at the most."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def table(figures: Figures, run: Run, dataset: Dataset, suite: Suite) -> str:

@@ -1,7 +1,6 @@
 """Comparisons within one process: all sides take turns, and the ratios of the rounds are judged."""
 
 import os
-import resource
 import statistics
 import sys
 import time
@@ -9,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+
+from hier.provenance.machine import most_held, processor
 
 
 @dataclass
@@ -83,8 +84,10 @@ class Table:
     def end(self) -> None:
         """Say what it was measured on; exit with 1 where a bound was missed."""
         load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-        gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-        print(f"\n{gpu}{torch.get_num_threads()} threads, torch {torch.__version__}, load {load}")
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+        print(
+            f"\n{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load}"
+        )
         if self.missed:
             print("a bound was missed", file=sys.stderr)
         sys.exit(self.missed)
@@ -94,5 +97,4 @@ def peak_memory(device: torch.device) -> int:
     """Bytes allocated on the GPU, or resident in this process, at the most so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return most_held()

@@ -73,6 +73,18 @@ def test_what_was_written_is_read(tmp_path):
     assert raw(path)["suite"] == "y"  # read anew, since its text is another
 
 
+def test_one_run_is_read_with_its_dataset_alone(tmp_path):
+    runs = {f"a-{d}-s{i}": {"dataset": d, "seed": i} for d in "bc" for i in range(2)}
+    params = {"suite": "x", "datasets": {"b": {"ks": [1]}, "c": {"ks": [2]}}, "runs": runs}
+    write_settings(params, tmp_path)
+    path = tmp_path / "params.yaml"
+    one = raw(path, only="a-c-s1")
+    assert one["runs"] == {"a-c-s1": runs["a-c-s1"]}
+    assert one["datasets"] == {"c": {"ks": [2]}}
+    assert raw(path, only="b") == params | {"runs": {}, "datasets": {"b": {"ks": [1]}}}
+    assert raw(path, only="nope") == raw(path) == params  # so that the valid names can be told
+
+
 def test_each_run_and_dataset_has_a_file_of_its_own(tmp_path):
     write_settings(PARAMS, tmp_path)
     read = {

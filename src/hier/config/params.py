@@ -30,22 +30,28 @@ def file_of(kind: str, name: str) -> Path:
     return FOLDER / kind / f"{name}.yaml"
 
 
-def raw(path: Path = PARAMS) -> dict[str, Any]:
+def raw(path: Path = PARAMS, only: str | None = None) -> dict[str, Any]:
     """params.yaml with the settings of its datasets and runs.
+
+    Args:
+        only: the name of one of them, where all that matters is its own settings and those of its
+            dataset; the others are left out. All are read where there is none of that name.
 
     Raises:
         MissingInputError: no such file.
         ConfigError: one is no YAML mapping in UTF-8, or params.yaml does not name datasets and runs.
     """
     data = dict(_mapping(path))
-    for kind in KINDS:
-        if kind in data:
-            names = _names(kind, data[kind], path)
-            data[kind] = {name: _mapping(path.parent / file_of(kind, name)) for name in names}
-            for name, dataset in names.items() if kind == "runs" else ():
-                if data[kind][name].get("dataset") != dataset:
-                    own = path.parent / file_of(kind, name)
-                    raise ConfigError(f"{own} is not of dataset {dataset}, as {path} says; {AGAIN}")
+    named = {kind: _names(kind, data[kind], path) for kind in KINDS if kind in data}
+    datasets = {name: dataset for names in named.values() for name, dataset in names.items()}
+    wanted = {only, datasets[only]} if only in datasets else datasets
+    for kind, names in named.items():
+        data[kind] = {}
+        for name in filter(wanted.__contains__, names):
+            own = path.parent / file_of(kind, name)
+            data[kind][name] = _mapping(own)
+            if kind == "runs" and data[kind][name].get("dataset") != names[name]:
+                raise ConfigError(f"{own} is not of dataset {names[name]}, as {path} says; {AGAIN}")
     return data
 
 

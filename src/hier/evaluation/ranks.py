@@ -30,6 +30,9 @@ cache. Fewer than 2²⁴ items, so that float32 counts them exactly."""
 PART = 256
 """Items of a tile, in a row, that are counted only where the largest of their products may count."""
 
+Rows = Tensor | slice
+"""Numbers of queries; a slice from 0, which copies nothing, for all of them."""
+
 ABSENT = torch.iinfo(torch.int64).max
 """The rank where the gallery has no item of the query's class, or one beyond every K."""
 
@@ -132,9 +135,8 @@ class _Search:
             self.hidden[has_one] = place[self.query_number[has_one]]
 
     def nearest_own(self) -> _Own:
-        everyone = torch.arange(len(self.query), device=self.query.device)
         parts = []
-        for rows, block in self._blocks(everyone, BLOCK_QUERIES):
+        for rows, block in self._blocks(slice(0, len(self.query)), BLOCK_QUERIES):
             product = self.query[rows] @ self.gallery[block].T
             own = self._own(product, rows, block)
             hidden = self._product_with_hidden(rows)
@@ -157,15 +159,16 @@ class _Search:
             ranks.append(1 + product.ge_(tied).sum(1).long() - own_count)  # ones and zeros
         return torch.cat(ranks)
 
-    def _blocks(self, rows: Tensor, most: int) -> Iterator[tuple[Tensor, slice]]:
+    def _blocks(self, rows: Rows, most: int) -> Iterator[tuple[Rows, slice]]:
         """Some of `rows` (ascending) at a time, at most `most`, and where their classes are."""
         size = max(1, min(most, BLOCK_ELEMENTS // len(self.gallery)))
         first, last = self.first[rows].tolist(), self.last[rows].tolist()
-        for start in range(0, len(rows), size):
-            end = min(start + size, len(rows))
-            yield rows[start:end], slice(first[start], last[end - 1])
+        for start in range(0, len(first), size):
+            end = min(start + size, len(first))
+            some = slice(start, end) if isinstance(rows, slice) else rows[start:end]
+            yield some, slice(first[start], last[end - 1])
 
-    def _own(self, product: Tensor, rows: Tensor, block: slice) -> Tensor:
+    def _own(self, product: Tensor, rows: Rows, block: slice) -> Tensor:
         """`product` of `rows` with the gallery's `block`; −∞ but for the own items that are seen."""
         outside = self.query_labels[rows][:, None] != self.gallery_labels[block][None, :]
         if self.hides:
@@ -173,7 +176,7 @@ class _Search:
             outside |= self.hidden[rows][:, None] == place
         return product.masked_fill(outside, -torch.inf)
 
-    def _product_with_hidden(self, rows: Tensor) -> Tensor:
+    def _product_with_hidden(self, rows: Rows) -> Tensor:
         """Product of each of `rows` with the item that it does not see; −∞ where it sees all."""
         hidden = self.hidden[rows]
         if not self.hides:
@@ -201,7 +204,7 @@ class _Tiles:
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
         dtype = torch.float32 if _float32_is_exact(query.device) else torch.float64
         self.finfo = torch.finfo(dtype)
-        some = gallery[:: 1 + len(gallery) // 1000]
+        some = gallery[:: 1 + len(gallery) // 250]
         middle = some.sort(0).values[len(some) // 2]
         shifted = gallery - middle
         length, order = torch.linalg.vector_norm(shifted, dim=1).sort()

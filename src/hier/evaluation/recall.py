@@ -172,7 +172,7 @@ def _rows(embeddings: Array, metric: Metric, c: float | None) -> Tensor:
     rows = to_tensor(embeddings).detach().double()
     if rows.ndim != 2 or rows.numel() == 0:
         raise ValueError(f"embeddings must be N×D and not empty, got {tuple(rows.shape)}")
-    if not torch.isfinite(rows).all():
+    if not torch.isfinite(torch.stack(torch.aminmax(rows))).all():  # which pass NaN on
         raise ValueError("embeddings hold NaN or infinity")
     if metric == "cosine":
         if c is not None:

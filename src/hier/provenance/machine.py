@@ -43,15 +43,16 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 
 def peak_memory() -> dict[str, int]:
     """The most memory that the process (and on a GPU, torch) has held, in bytes."""
-    held = {"process_bytes": _most_held()}
+    held = {"process_bytes": most_held()}
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available() and torch.cuda.is_initialized():
         held["gpu_bytes"] = torch.cuda.max_memory_allocated()
     return held
 
 
-def _most_held() -> int:
-    """Bytes. Linux's ru_maxrss counts what the caller held before it started this process."""
+def most_held() -> int:
+    """The most bytes that this process has held. Linux's ru_maxrss counts what its caller held before
+    it started this process."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

@@ -32,7 +32,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     Raises:
         HierError: whatever the user can mend; see hier.errors.
     """
-    params = raw()
+    params = raw(only=key or None)
     try:
         work = _job(name, key, params)
     except (KeyError, TypeError):  # whatever an edit by hand broke is told by the schema

@@ -1,0 +1,126 @@
+"""What the engines and the ledger cost on Table 1: 124 runs, 382 stages, none of them to be done.
+
+    python benchmarks/engines.py            some 5 minutes on 2 cores
+    python benchmarks/engines.py --quick    each command once, twice each bound; some 40 seconds
+
+The project's versioned files are copied to a temporary folder with a made-up ledger: small outputs, but
+true records, code and dvc.lock. Each command is timed by itself, from its start to its exit. The last
+row is of real work: the quick suite `smoke` with four runs from clean, on one core and on two, by
+turns; what two cores cannot share is the data's stages before and the table's after.
+
+A Markdown table is printed; a missed bound is exit status 1.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from turns import Table, Turns
+
+ROOT = Path(__file__).parents[1]
+RUN = "cub-hier-vit_small-384-s0"
+COMMANDS: tuple[tuple[str, float], ...] = (
+    ("hier --help", 0.3),
+    (f"hier train {RUN}", 0.5),
+    ("hier plan suite=table1", 5),
+    ("hier verify", 5),
+    ("snakemake --cores all --dry-run", 5),
+    ("dvc status", 10),
+)
+"""The command and the seconds that it may take."""
+LARGE = "hier compose suite=table1"
+SMALL = "hier compose suite=smoke methods=[hier] seeds=[0,1,2,3]"
+MAKE_LEDGER = "from fakes.ledger import make_ledger; make_ledger()"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Time the commands, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="each command once, twice each bound")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (3, quick: 1)")
+    options = parser.parse_args(arguments)
+    rounds = options.rounds or (1 if options.quick else 3)
+    table = Table()
+    with tempfile.TemporaryDirectory() as folder:
+        nothing_to_do(table, project(Path(folder) / "table1"), rounds, 2 if options.quick else 1)
+        if not options.quick:
+            side_by_side(table, project(Path(folder) / "smoke"), min(rounds, 2))
+    table.end()
+
+
+def nothing_to_do(table: Table, folder: Path, rounds: int, ease: float) -> None:
+    """Time the commands where all of Table 1 is done."""
+    call(folder, LARGE)
+    subprocess.run(
+        [sys.executable, "-c", MAKE_LEDGER], cwd=folder, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+    )  # fmt: skip
+    commit(folder)
+    call(folder, "hier verify")  # hashes every file; later calls know them
+    for command, bound in COMMANDS:
+        taken = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            call(folder, command)
+            taken.append(time.perf_counter() - started)
+        shown = command.replace(RUN, "RUN")
+        table.figure("Table 1", f"`{shown}`, s", statistics.median(taken), at_most=bound * ease)
+
+
+def side_by_side(table: Table, folder: Path, rounds: int) -> None:
+    """Time a suite's real work on one core and on two."""
+    call(folder, SMALL)
+    commit(folder)
+    turns = Turns()
+    for _ in range(rounds):
+        for cores in (1, 2):
+            for made in ("data", "runs", "results", ".hier", ".snakemake"):
+                shutil.rmtree(folder / made, ignore_errors=True)
+            command = f"snakemake --cores {cores} --quiet all"
+            turns.note(f"{cores} cores", partial(call, folder, command))
+    table.ratio("smoke, 4 runs", turns, "1 cores", "2 cores")
+
+
+def project(folder: Path) -> Path:
+    """The versioned files, in a folder of their own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Make it a repository, as `hier verify` and DVC expect."""
+    who = "-c user.name=benchmark -c user.email=benchmark@example.org"
+    for command in ("git init --quiet", "git add .", f"git {who} commit --quiet --message x"):
+        call(folder, command)
+
+
+def call(folder: Path, command: str) -> None:
+    """Run a command there, with the programs that lie beside this Python.
+
+    Raises:
+        SystemExit: it failed; with what it printed.
+    """
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command.split(), cwd=folder, env=os.environ | {"PATH": beside}, capture_output=True, text=True
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    main()
