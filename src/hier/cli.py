@@ -88,20 +88,23 @@ def compose(
     from hier.config.suite import only
     from hier.dvc_view import DVC_YAML, dvc_yaml
     from hier.errors import ConfigError
-    from hier.provenance.atomic import write_text
+    from hier.provenance.atomic import write_texts
 
     suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
     params = suite.model_dump()
-    written = texts(params) | {DVC_YAML: dvc_yaml(params)}
-    for path, text in written.items():
-        if path.exists() and path.read_text() == text:
-            continue
-        if check:
+    composed = texts(params) | {DVC_YAML: dvc_yaml(params)}
+    changed = {
+        path: text
+        for path, text in composed.items()
+        if not path.exists() or path.read_bytes() != text.encode()
+    }
+    if check:
+        for path in changed:
             raise ConfigError(f"{path} is not what `hier compose` gives; run it without --check")
-        write_text(path, text)
-    for path in left_over(params):
-        if check:
+        for path in left_over(params):
             raise ConfigError(f"{path} is of no run or dataset; run `hier compose` without --check")
+    write_texts(changed)
+    for path in left_over(params):
         path.unlink()
     click.echo(f"suite {suite.suite}: {len(suite.runs)} runs on {', '.join(suite.datasets)}")
 

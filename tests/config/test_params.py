@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fakes.settings import write_settings
 from hier.config.compose import compose
-from hier.config.params import by_file, left_over, places, raw, select, texts
+from hier.config.params import by_file, left_over, places, raw, select
 from hier.errors import ConfigError, MissingInputError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -96,7 +96,6 @@ def test_each_run_and_dataset_has_a_file_of_its_own(tmp_path):
         "params/datasets/b.yaml": {"ks": [1]},
         OWN: {"dataset": "b", "seed": 3, "head": {"dim": None}},
     }
-    assert str(list(texts(PARAMS))[-1]) == "params.yaml"
 
 
 def test_files_of_another_suite_are_left_over(tmp_path, monkeypatch):

@@ -10,7 +10,13 @@ import sys
 import pytest
 
 from hier.errors import DiskFullError
-from hier.provenance.atomic import atomic_file, atomic_folder, full_disk_is_clear, write_text
+from hier.provenance.atomic import (
+    atomic_file,
+    atomic_folder,
+    full_disk_is_clear,
+    write_text,
+    write_texts,
+)
 
 # What a block may end with: a mistake, Ctrl-C, SIGTERM as `hier` takes it, an error of the system.
 FAILURES = [
@@ -172,6 +178,18 @@ def test_other_errors_of_the_system_keep_their_kind(tmp_path):
 def test_text_is_written_as_it_stands(tmp_path):
     write_text(tmp_path / "text", "λ = 0.5\r\nend\n")
     assert (tmp_path / "text").read_bytes() == b"\xce\xbb = 0.5\r\nend\n"
+
+
+def test_several_texts_take_their_places_together(tmp_path):
+    old = {tmp_path / name: f"old {name}" for name in "abc"}
+    write_texts(old)
+    assert tree(tmp_path) == {name: f"old {name}".encode() for name in "abc"}
+    new = dict.fromkeys(old, "new")
+    with pytest.raises(FileExistsError):
+        write_texts(new | {tmp_path / "a" / "d": "below a file"})
+    assert tree(tmp_path) == {name: f"old {name}".encode() for name in "abc"}
+    write_texts(new)
+    assert tree(tmp_path) == dict.fromkeys("abc", b"new")
 
 
 def test_two_at_once_do_not_meet(tmp_path):

@@ -56,13 +56,10 @@ def raw(path: Path = PARAMS, only: str | None = None) -> dict[str, Any]:
 
 
 def texts(params: Mapping[str, Any]) -> dict[Path, str]:
-    """What `raw` reads, as the text of each file, params.yaml last."""
+    """What `raw` reads, as the text of each file."""
     head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
     held = [index(params), *(content for kind in KINDS for content in params[kind].values())]
-    return {
-        path: head + _dump(content)
-        for path, content in reversed([*zip(files(params), held, strict=True)])
-    }
+    return {path: head + _dump(content) for path, content in zip(files(params), held, strict=True)}
 
 
 def files(params: Mapping[str, Any]) -> list[Path]:

@@ -3,8 +3,8 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -72,6 +72,13 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several files: all are on the disk before the first of them takes its place."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(atomic_file(path)).write_bytes(text.encode())
 
 
 def _umask() -> int:

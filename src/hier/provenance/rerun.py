@@ -21,7 +21,7 @@ from hier.config.params import texts
 from hier.config.suite import Suite
 from hier.errors import HierError, ReproductionError, RerunError, TamperedError
 from hier.pipeline import EXPECTED, STAGES, Job, job
-from hier.provenance.atomic import full_disk_is_clear, write_text
+from hier.provenance.atomic import full_disk_is_clear, write_text, write_texts
 from hier.provenance.audit import Audit
 from hier.provenance.difference import difference
 from hier.provenance.hashing import IGNORED, Hasher, hash_file
@@ -116,8 +116,7 @@ class Elsewhere:
         self.params = _only(suite.model_dump(), runs)
         with full_disk_is_clear(folder / "src"):
             _copy_versioned(folder)
-            for path, text in texts(self.params).items():
-                write_text(folder / path, text)
+            write_texts({folder / path: text for path, text in texts(self.params).items()})
             for dataset in self.params["datasets"]:
                 self._take_archive(job("download", dataset, self.params))
 
