@@ -444,28 +444,52 @@ def paths(outputs):
 
 
 def expand(text, params):
-    """dvc.yaml's stages as DVC expands them: {name: (cmd, deps, params, outputs)}."""
+    """dvc.yaml's stages as DVC expands them: {name: (cmd, deps, params, outputs)}, the parameters as
+    {file: keys}, no keys where it is a whole file.
+    """
+    suite = {
+        "datasets": {name: name for name in params["datasets"]},  # a list: DVC has items alone
+        "runs": {name: run["dataset"] for name, run in params["runs"].items()},
+    }
 
     def filled(value, key, item):
-        value = value.replace("${key}", key)
-        return value.replace("${item.dataset}", (item or {}).get("dataset", "?"))
+        return value.replace("${key}", key).replace("${item}", item or "?")
 
     expanded = {}
     for name, stage in yaml.safe_load(text)["stages"].items():
         if "foreach" in stage:
-            over = params[stage["foreach"].removeprefix("${").removesuffix("}")]
+            over = suite[stage["foreach"].removeprefix("${").removesuffix("}")]
             cells = {f"{name}@{key}": (key, item, stage["do"]) for key, item in over.items()}
         else:
             cells = {name: ("", None, stage)}
         for full, (key, item, body) in cells.items():
             assert set(body) <= {"cmd", "deps", "params", "outs", "metrics"}
             outputs = [*paths(body.get("metrics", [])), *paths(body["outs"])]
-            lists = (body["deps"], body["params"], outputs)
-            expanded[full] = (
-                filled(body["cmd"], key, item),
-                *([filled(value, key, item) for value in values] for values in lists),
+            deps, outputs = (
+                [filled(path, key, item) for path in listed] for listed in (body["deps"], outputs)
             )
+            settings = {
+                filled(file, key, item): keys or []
+                for of_file in body["params"]
+                for file, keys in of_file.items()
+            }
+            expanded[full] = (filled(body["cmd"], key, item), deps, settings, outputs)
     return expanded
+
+
+def in_files(keys, params):
+    """Dotted keys by the files in which they stand, worked out apart from the code under test."""
+    found = {}
+    for key in keys:
+        kind, _, rest = key.partition(".")
+        name, _, inner = rest.partition(".")
+        if rest:
+            found.setdefault(f"params/{kind}/{name}.yaml", []).append(inner)
+        else:
+            found.setdefault("params.yaml", []).append(key)
+            names = () if key == "suite" else params[key]
+            found |= {f"params/{kind}/{name}.yaml": [] for name in names}
+    return found
 
 
 def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
@@ -473,7 +497,7 @@ def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
         work.name: (
             work.command,
             [*work.inputs, *work.stage.versioned()],
-            list(work.params),
+            in_files(work.params, params),
             [*work.outputs, str(work.record)],
         )
         for work in jobs(params)

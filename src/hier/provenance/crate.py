@@ -14,7 +14,7 @@ from urllib.parse import quote
 import yaml
 
 from hier import __version__
-from hier.config.params import files
+from hier.config.params import PARAMS, files
 from hier.pipeline import ARCHIVE, EMBEDDINGS, METRICS, MODEL, PROXIES, STAGES, STORE, Job, Stage
 from hier.provenance.audit import Audit
 from hier.provenance.hashing import files_in
@@ -95,7 +95,8 @@ class Crate:
     ) -> None:  # fmt: skip
         self.params, self.audit, self.work, self.records = params, audit, work, records
         self.away = away
-        self.settings = files(params)
+        own = {job.key for job in work}  # of the runs that are not exported, nothing is told
+        self.settings = [path for path in files(params) if path == PARAMS or path.stem in own]
         self.stages = list(dict.fromkeys(job.stage.name for job in work))
         self.templates = {p: t for job in audit.jobs for p, t in outputs_of(job)}
         self.makers = {t: stage.name for stage in STAGES.values() for t in stage.outputs}
