@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (3, quick: 1)")
     options = parser.parse_args(arguments)
     rounds = options.rounds or (1 if options.quick else 3)
-    table = Table()
+    table = Table(lenient=options.quick)
     with tempfile.TemporaryDirectory() as folder:
         nothing_to_do(table, project(Path(folder) / "table1"), rounds, 2 if options.quick else 1)
         if not options.quick:

@@ -47,3 +47,16 @@ def test_one_core_and_two_do_the_same_work_from_clean(monkeypatch, capsys, tmp_p
     ]
     assert not any((tmp_path / made).exists() for made in ("data", "runs"))
     assert "| smoke, 4 runs | 1 cores / 2 cores |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("lenient", "missed"), [(False, True), (True, False)])
+def test_a_lenient_table_lets_one_good_round_count(lenient, missed):
+    turns = engines.Turns({"a": [1.0, 4.0, 4.0], "b": [1.0, 1.0, 1.0]})
+    table = engines.Table(lenient=lenient)
+    table.ratio("x", turns, "a", "b", at_most=3)
+    assert table.missed is missed
+    table = engines.Table(lenient=lenient)
+    table.ratio("x", turns, "b", "a", at_least=0.5)
+    assert table.missed is missed
+    table.ratio("x", turns, "a", "b", at_least=5)
+    assert table.missed
