@@ -42,7 +42,7 @@ smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up 
 bench: $(INSTALLED) $(VENV)/.installed-bench ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
 
-bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound (some 2 minutes)
+bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound (3 minutes)
 	@$(call bench,--quick)
 
 define bench

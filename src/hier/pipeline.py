@@ -1,7 +1,7 @@
 """The pipeline as data: each stage's inputs, outputs, code and parameters, in one place.
 
 dvc.yaml (see dvc_view.py) and the Snakefile are two views of `STAGES`. Paths may hold `{dataset}`
-and `{run}`; parameters are dotted keys of params.yaml.
+and `{run}`; parameters are dotted keys of the settings (see hier.config.params).
 """
 
 from collections.abc import Iterable, Iterator

@@ -205,7 +205,7 @@ def facts(step: Step) -> list[str]:
 def _settings(step: Step) -> str:
     """The settings that one looks for first, and how many more there are."""
     if step.job.stage.each == "suite":
-        return "the whole of params.yaml"
+        return "every setting of the suite"
     first = [f"{name} {step.settings[name]}" for name in FIRST if name in step.settings]
     more = len(step.settings) - len(first)
     words = [", ".join(first)] if first else []
