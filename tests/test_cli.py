@@ -229,7 +229,8 @@ def test_what_the_system_refuses_is_one_line(made, copy):
     (folder / "params.yaml").unlink()
     (folder / "params.yaml").mkdir()
     assert (
-        one_line(call(folder, "plan")) == "error: cannot read or write: params.yaml: Is a directory"
+        one_line(call(folder, "plan"))
+        == "error: params.yaml is a folder; remove it, then: hier compose"
     )
 
 
@@ -337,11 +338,14 @@ def test_compose_writes_and_checks(tmp_path):
 
     assert call(folder, "compose", "--check", "suite=smoke").returncode == 2
     left = folder / "params" / "runs" / "old-pa-test_resnet-16-s0.yaml"
-    left.write_text("dataset: old\n")
+    text = (folder / "params" / "runs" / "smoke-pa-test_resnet-16-s0.yaml").read_text()
+    left.write_text(text)
+    (left.parent / "notes.yaml").write_text("mine: true\n")
     done = call(folder, "compose", "--check", *overrides)
     assert one_line(done).startswith(f"error: {left.relative_to(folder)} is of no run or dataset")
     assert call(folder, "compose", *overrides).returncode == 0
     assert not left.exists()
+    assert (left.parent / "notes.yaml").exists()
     (folder / "dvc.yaml").write_text("stages: {}\n")
     done = call(folder, "compose", "--check", *overrides)
     assert done.returncode == 2

@@ -84,7 +84,8 @@ def test_what_is_not_yaml_is_said_in_one_line(path, text):
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load()
-    assert str(caught.value).startswith("params.yaml is not YAML: ")
+    assert str(caught.value).startswith("params.yaml is not YAML (")
+    assert str(caught.value).endswith("; write it anew with: hier compose")
     assert "line 1" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -152,7 +153,7 @@ def test_a_run_of_another_dataset_than_params_yaml_says(path):
         load()
     assert str(caught.value) == (
         f"params/runs/{PA}.yaml is not of dataset demo, as params.yaml says; "
-        "write it anew with: hier compose"
+        "write it anew with: hier compose suite=smoke"
     )
 
 
@@ -197,7 +198,8 @@ def test_a_run_without_its_file(path):
     Path(f"params/runs/{PA}.yaml").unlink()
     with pytest.raises(MissingInputError) as caught:
         load()
-    assert str(caught.value) == f"params/runs/{PA}.yaml is missing; make it with: hier compose"
+    text = f"params/runs/{PA}.yaml is missing; make it with: hier compose suite=smoke"
+    assert str(caught.value) == text
 
 
 def test_unknown_names_list_the_valid_ones(suite):

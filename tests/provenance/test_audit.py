@@ -264,6 +264,23 @@ def test_a_damaged_kept_file(done, find):
     assert find().reason == f"{kept}, the kept copy of {DISH}, is not what the record says"
 
 
+def test_what_was_kept_of_other_work_is_no_damage_unless_it_is_damaged(done, find):
+    """As after `dvc exp run` and `dvc checkout`: results of before, copies of the experiment's."""
+    shutil.copytree("runs/soup", "before")
+    done.make(NAME, done.other(seed=1))
+    shutil.rmtree("runs/soup")
+    shutil.copytree("before", "runs/soup")
+    assert find().standing == "current"
+    kept = Path(".hier/kept/cook@soup/dish.txt")
+    kept.unlink()
+    kept.write_bytes(b"other")
+    assert find().reason == f"{kept}, the kept copy of {DISH}, is not what the record says"
+    kept.unlink()
+    of_kept = kept.with_name("cook.record.json")
+    of_kept.write_text(of_kept.read_text().replace('"seconds"', '"second"'))
+    assert (find().standing, find().reason) == ("tampered", f"{of_kept} does not match its seal")
+
+
 def test_what_is_tampered_is_called_so_even_where_it_is_stale_too(done, find):
     in_place(DISH)
     shutil.rmtree(".hier/kept")

@@ -134,7 +134,7 @@ def test_only_the_last_outputs_are_kept(job, kitchen):
     (KEPT / "of before").write_bytes(b"x")
     kitchen.make("cook@soup", kitchen.other(seed=7))
     assert sorted(p.relative_to(KEPT).as_posix() for p in KEPT.rglob("*")) == [
-        "dish.txt", "rest", "rest/peel",
+        "cook.record.json", "dish.txt", "rest", "rest/peel",
     ]  # fmt: skip
     assert (KEPT / "dish.txt").samefile(DISH)
 

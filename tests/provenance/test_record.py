@@ -149,11 +149,22 @@ def test_the_record_is_removed_first_and_written_last(job, cook, kitchen):
 
 
 @pytest.mark.parametrize("failure", [ValueError("bad"), KeyboardInterrupt(), SystemExit(143)])
-def test_what_fails_leaves_no_record(job, cook, kitchen, failure):
+@pytest.mark.parametrize("touched", [True, False])
+def test_what_fails_after_it_touched_an_output_leaves_no_record(
+    job, cook, kitchen, failure, touched
+):
     cook()
-    with pytest.raises(type(failure)), recorded(job, kitchen.PARAMS):
+    before = job.record.read_bytes()
+
+    def fail():
+        if touched:
+            Path(DISH).write_bytes(b"half of it")
         raise failure
-    assert not job.record.exists()
+
+    with pytest.raises(type(failure)), recorded(job, kitchen.PARAMS):
+        fail()
+    assert job.record.exists() is not touched
+    assert touched or job.record.read_bytes() == before
 
 
 def test_a_missing_output_leaves_no_record(job, kitchen):

@@ -147,16 +147,22 @@ def test_what_was_deleted_and_not_kept_is_worked_anew(done):
     assert [name for name, _ in done] == ["cook@soup"]
 
 
-def test_what_fails_leaves_no_record_and_no_lock(done, kitchen, monkeypatch):
+@pytest.mark.parametrize("touched", [True, False])
+def test_what_fails_leaves_no_lock_and_a_record_of_untouched_outputs_alone(
+    done, kitchen, monkeypatch, touched
+):
     run_all()
 
     def fail(job, suite, key):
+        if touched:
+            DISH.write_bytes(b"half of it")
         raise ValueError("bad")
 
     monkeypatch.setattr(sys.modules["hier.stages.cook"], "run", fail)
     with pytest.raises(ValueError, match="bad"):
         run_stage("cook", "soup", force=True)
-    assert not kitchen.job("cook@soup").record.exists()
+    assert kitchen.job("cook@soup").record.exists() is not touched
+    assert current(kitchen.job("cook@soup"), kitchen.PARAMS) is not touched
     assert holders() == {}
 
 

@@ -21,8 +21,12 @@ from hier.errors import ConfigError, MissingInputError
 PARAMS = Path("params.yaml")
 FOLDER = Path("params")
 KINDS = ("datasets", "runs")
+HEAD = (
+    "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
+)
 NAME = re.compile(r"[a-z0-9_-]+")
-AGAIN = "write it anew with: hier compose"
+COMPOSE = "hier compose"
+AGAIN = f"write it anew with: {COMPOSE}"
 
 
 def file_of(kind: str, name: str) -> Path:
@@ -44,22 +48,24 @@ def raw(path: Path = PARAMS, only: str | None = None) -> dict[str, Any]:
     data = dict(_mapping(path))
     named = {kind: _names(kind, data[kind], path) for kind in KINDS if kind in data}
     datasets = {name: dataset for names in named.values() for name, dataset in names.items()}
+    again = f"{COMPOSE} suite={data['suite']}" if "suite" in data else COMPOSE
     wanted = {only, datasets[only]} if only in datasets else datasets
     for kind, names in named.items():
         data[kind] = {}
         for name in filter(wanted.__contains__, names):
             own = path.parent / file_of(kind, name)
-            data[kind][name] = _mapping(own)
+            data[kind][name] = _mapping(own, again)
             if kind == "runs" and data[kind][name].get("dataset") != names[name]:
-                raise ConfigError(f"{own} is not of dataset {names[name]}, as {path} says; {AGAIN}")
+                raise ConfigError(
+                    f"{own} is not of dataset {names[name]}, as {path} says; write it anew with: {again}"
+                )
     return data
 
 
 def texts(params: Mapping[str, Any]) -> dict[Path, str]:
     """What `raw` reads, as the text of each file."""
-    head = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
     held = [index(params), *(content for kind in KINDS for content in params[kind].values())]
-    return {path: head + _dump(content) for path, content in zip(files(params), held, strict=True)}
+    return {path: HEAD + _dump(content) for path, content in zip(files(params), held, strict=True)}
 
 
 def files(params: Mapping[str, Any]) -> list[Path]:
@@ -68,11 +74,19 @@ def files(params: Mapping[str, Any]) -> list[Path]:
 
 
 def left_over(params: Mapping[str, Any]) -> list[Path]:
-    """Files of settings of another suite's datasets and runs."""
-    return sorted(
-        path for kind in KINDS for path in (FOLDER / kind).glob("*.yaml")
+    """Files that were composed for another suite's datasets and runs."""
+    found = (
+        path
+        for kind in KINDS
+        for path in (FOLDER / kind).glob("*.yaml")
         if path.stem not in params[kind]
-    )  # fmt: skip
+    )
+    return sorted(path for path in found if path.is_file() and _begins(path, HEAD))
+
+
+def _begins(path: Path, text: str) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(text.encode())) == text.encode()
 
 
 def index(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,18 +180,25 @@ def _names(kind: str, given: Any, path: Path) -> dict[str, str]:
     return dict(pairs)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """A file as a mapping; not to be changed, since it is kept."""
+def _mapping(path: Path, again: str = COMPOSE) -> dict[str, Any]:
+    """A file as a mapping; not to be changed, since it is kept.
+
+    Args:
+        again: the command that writes it.
+    """
     if not path.exists():
-        raise MissingInputError(path, "hier compose")
+        raise MissingInputError(path, again)
     try:
         data = _yaml(path.read_text(encoding="utf-8"))
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder; remove it, then: {again}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text; {AGAIN}") from error
+        raise ConfigError(f"{path} is not UTF-8 text; write it anew with: {again}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML ({reason}); write it anew with: {again}") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} is not a mapping; {AGAIN}")
+        raise ConfigError(f"{path} is not a mapping; write it anew with: {again}")
     return data
 
 

@@ -19,7 +19,7 @@ from hier.config.params import by_file, select
 from hier.errors import HierError, TamperedError
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
-from hier.provenance.keep import FOLDER, kept_files
+from hier.provenance.keep import FOLDER, kept_files, kept_record
 from hier.provenance.ledger import LOCK, Ledger, cache_file
 from hier.provenance.machine import versions
 from hier.provenance.record import (
@@ -27,6 +27,7 @@ from hier.provenance.record import (
     Record,
     changed_output,
     moved_on,
+    parse_record,
     read_record,
     what_goes_in,
     why_stale,
@@ -201,11 +202,22 @@ class Audit(ByRecords):
         for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
             if damaged := self._damaged_in_cache(md5):
                 return f"{damaged}, DVC's copy of {path}, is not what its name says"
+        try:
+            outputs = self._record_of_kept(job, record)["outputs"]
+        except TamperedError as error:
+            return str(error)
         for path, kept in kept_files(job):
-            said = record["outputs"].get(str(path))
-            if kept.exists() and self.hasher(kept).as_dict() != said:
+            if kept.exists() and self.hasher(kept).as_dict() != outputs.get(str(path)):
                 return f"{kept}, the kept copy of {path}, is not what the record says"
         return None
+
+    def _record_of_kept(self, job: Job, record: Record) -> Record:
+        """The record of what was kept of a job: the present one, unless it was kept of other work."""
+        path = kept_record(job)
+        if not path.exists():
+            return record
+        kept = parse_record(path.read_bytes(), path)
+        return kept if kept["key"] != record["key"] else record
 
     def _damaged_in_cache(self, md5: str) -> Path | None:
         """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""

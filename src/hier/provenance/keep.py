@@ -2,7 +2,8 @@
 
 Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
 changed. A hard link costs no space and brings them back at once. What it leads to counts only where
-its bytes are those of the record.
+its bytes are those of the record. A copy of the record lies beside it, since DVC may put the outputs of
+other work in the workspace (`dvc checkout`, an experiment), and what is kept stays what it was.
 """
 
 import os
@@ -29,6 +30,8 @@ def keep(job: Job, hasher: Hasher) -> None:
             return
         hasher.same_bytes(path)
         hasher.same_bytes(kept, as_=path)
+    if job.record.exists():
+        shutil.copyfile(job.record, kept_record(job))
 
 
 def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
@@ -54,6 +57,11 @@ def kept_files(job: Job) -> list[tuple[Path, Path]]:
     """Each output of a job, and where what was kept of it lies."""
     home = FOLDER / job.name
     return [(Path(path), home / Path(path).name) for path in job.outputs]
+
+
+def kept_record(job: Job) -> Path:
+    """Where the record of what was kept lies."""
+    return FOLDER / job.name / job.record.name
 
 
 def _link(source: Path, target: Path) -> None:

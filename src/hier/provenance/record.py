@@ -72,7 +72,8 @@ def content_key(going_in: GoingIn) -> str:
 def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) -> Iterator[str]:
     """Run a stage's work: check its inputs, give its key, and record what came out.
 
-    The record is removed first and written last, so that an interrupted stage has none.
+    The record is removed first and written last, so that an interrupted stage has none. Where the
+    work fails before it has touched an output, the record of what is there comes back.
 
     Raises:
         MissingInputError: an input is not there.
@@ -83,9 +84,15 @@ def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) 
         with hashing() as hasher:
             going_in = what_goes_in(job, params, hasher)
     _see_that_it_can_be_written(job)
+    before = job.record.read_bytes() if job.record.exists() else None
     job.record.unlink(missing_ok=True)
     started, start = time.monotonic(), datetime.now(UTC)
-    yield content_key(going_in)
+    try:
+        yield content_key(going_in)
+    except BaseException:
+        if before is not None and _still_vouches(before, job):
+            write_text(job.record, before.decode())
+        raise
     with hashing() as hasher:
         inputs_after = what_goes_in(job, params, hasher)["inputs"]
         if changed := differing(going_in["inputs"], inputs_after):
@@ -108,6 +115,16 @@ def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) 
         }
         write_text(job.record, sealed(record))
         hasher(job.record)
+
+
+def _still_vouches(text: bytes, job: Job) -> bool:
+    """Whether a job's outputs are what a record of before says."""
+    try:
+        outputs = parse_record(text, job.record)["outputs"]
+        with hashing() as hasher:
+            return all(hasher(Path(path)).as_dict() == outputs.get(path) for path in job.outputs)
+    except (TamperedError, OSError, KeyError):
+        return False
 
 
 def sealed(record: Record) -> str:
