@@ -1,7 +1,7 @@
 """What the engines and the ledger cost on Table 1: 124 runs, 382 stages, none of them to be done.
 
     python benchmarks/engines.py            some 5 minutes on 2 cores
-    python benchmarks/engines.py --quick    each command once, twice each bound; some 40 seconds
+    python benchmarks/engines.py --quick    each command once, half as strict; some 50 seconds
 
 The project's versioned files are copied to a temporary folder with a made-up ledger: small outputs, but
 true records, code and dvc.lock. Each command is timed by itself, from its start to its exit. The last
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="each command once, twice each bound")
+    parser.add_argument("--quick", action="store_true", help="each command once, half as strict")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (3, quick: 1)")
     options = parser.parse_args(arguments)
     rounds = options.rounds or (1 if options.quick else 3)
