@@ -82,12 +82,12 @@ def side_by_side(table: Table, folder: Path, rounds: int) -> None:
     commit(folder)
     turns = Turns()
     for _ in range(rounds):
-        for cores in (1, 2):
+        for cores, name in ((1, "1 core"), (2, "2 cores")):
             for made in ("data", "runs", "results", ".hier", ".snakemake"):
                 shutil.rmtree(folder / made, ignore_errors=True)
             command = f"snakemake --cores {cores} --quiet all"
-            turns.note(f"{cores} cores", partial(call, folder, command))
-    table.ratio("smoke, 4 runs", turns, "1 cores", "2 cores")
+            turns.note(name, partial(call, folder, command))
+    table.ratio("smoke, 4 runs", turns, "1 core", "2 cores")
 
 
 def project(folder: Path) -> Path:

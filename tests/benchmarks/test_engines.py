@@ -46,7 +46,7 @@ def test_one_core_and_two_do_the_same_work_from_clean(monkeypatch, capsys, tmp_p
         f"snakemake --cores {cores} --quiet all" for cores in (1, 2, 1, 2)
     ]
     assert not any((tmp_path / made).exists() for made in ("data", "runs"))
-    assert "| smoke, 4 runs | 1 cores / 2 cores |" in capsys.readouterr().out
+    assert "| smoke, 4 runs | 1 core / 2 cores |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("lenient", "missed"), [(False, True), (True, False)])

@@ -139,6 +139,13 @@ def test_only_the_last_outputs_are_kept(job, kitchen):
     assert (KEPT / "dish.txt").samefile(DISH)
 
 
+def test_a_disk_that_is_full_fails_no_stage_and_keeps_nothing(job, kitchen, monkeypatch):
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    kitchen.make("cook@soup")
+    assert job.record.exists()
+    assert not KEPT.exists()
+
+
 def refuse(*arguments, **named):
     raise OSError(errno.EPERM, "Operation not permitted")
 

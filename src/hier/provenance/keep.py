@@ -31,7 +31,10 @@ def keep(job: Job, hasher: Hasher) -> None:
         hasher.same_bytes(path)
         hasher.same_bytes(kept, as_=path)
     if job.record.exists():
-        shutil.copyfile(job.record, kept_record(job))
+        try:
+            shutil.copyfile(job.record, kept_record(job))
+        except OSError:
+            shutil.rmtree(FOLDER / job.name, ignore_errors=True)
 
 
 def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
