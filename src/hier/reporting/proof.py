@@ -32,7 +32,8 @@ def print_proof(proof: Proof) -> None:
     for run, how in proof.refuted.items():
         say(f"{run} is refuted: a rerun gave other bytes {how}")
     runs = proof.cells.drop_duplicates("run")
-    for promise, group in runs[runs["promise"] != ""].groupby("promise", sort=False):
+    held = runs[(runs["promise"] != "") & (runs["grade"] != "no reference")]
+    for promise, group in held.groupby("promise", sort=False):
         say(f"promise of {len(group)} runs against the reference: {promise}")
     for run in runs[runs["proved"].notna()].to_dict("records"):
         say(f"{run['run']}: proved by rerun on {run['proved']}")
