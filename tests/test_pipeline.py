@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import hier
+from fakes.settings import write_settings
 from hier.config.compose import compose
 from hier.dvc_view import dvc_yaml
 from hier.pipeline import SRC, STAGES, job, jobs, maker
@@ -238,6 +239,7 @@ def sources(tmp_path, monkeypatch):
 
 def keys(params):
     """The key of each stage's first job; of what it reads, only the code and settings are looked at."""
+    write_settings(params)
     found = {}
     for name in STAGE_NAMES:
         work = next(each for each in jobs(params) if each.stage.name == name)
@@ -445,8 +447,7 @@ def paths(outputs):
 
 def expand(text, params):
     """dvc.yaml's stages as DVC expands them: {name: (cmd, deps, params, outputs)}, the parameters as
-    {file: keys}, no keys where it is a whole file.
-    """
+    {file: keys}."""
     suite = {
         "datasets": {name: name for name in params["datasets"]},  # a list: DVC has items alone
         "runs": {name: run["dataset"] for name, run in params["runs"].items()},
@@ -469,26 +470,21 @@ def expand(text, params):
                 [filled(path, key, item) for path in listed] for listed in (body["deps"], outputs)
             )
             settings = {
-                filled(file, key, item): keys or []
-                for of_file in body["params"]
+                filled(file, key, item): keys
+                for of_file in body.get("params", [])
                 for file, keys in of_file.items()
             }
             expanded[full] = (filled(body["cmd"], key, item), deps, settings, outputs)
     return expanded
 
 
-def in_files(keys, params):
+def in_files(keys):
     """Dotted keys by the files in which they stand, worked out apart from the code under test."""
     found = {}
     for key in keys:
         kind, _, rest = key.partition(".")
         name, _, inner = rest.partition(".")
-        if rest:
-            found.setdefault(f"params/{kind}/{name}.yaml", []).append(inner)
-        else:
-            found.setdefault("params.yaml", []).append(key)
-            names = () if key == "suite" else params[key]
-            found |= {f"params/{kind}/{name}.yaml": [] for name in names}
+        found.setdefault(f"params/{kind}/{name}.yaml", []).append(inner)
     return found
 
 
@@ -497,7 +493,7 @@ def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
         work.name: (
             work.command,
             [*work.inputs, *work.stage.versioned()],
-            in_files(work.params, params),
+            in_files(work.params),
             [*work.outputs, str(work.record)],
         )
         for work in jobs(params)

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from hier.config.params import places
+from hier.config.params import place
 from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage, gathered
 
 DVC_YAML = Path("dvc.yaml")
@@ -41,8 +41,9 @@ def dvc_yaml(params: dict[str, Any]) -> str:
                 *taken,
                 *stage.versioned(),
             ],
-            "params": _by_file(stage, names, params),
         }
+        if stage.params:
+            body["params"] = _by_file(stage, names)
         measured = [out for out in outs if METRICS.format(**names) in out]
         if measured:
             body["metrics"] = measured
@@ -55,16 +56,11 @@ def dvc_yaml(params: dict[str, Any]) -> str:
     )
 
 
-def _by_file(
-    stage: Stage, names: dict[str, str], params: dict[str, Any]
-) -> list[dict[str, list[str] | None]]:
-    """The keys that a stage depends on, file by file; None where it is a whole file."""
-    found: dict[str, list[str] | None] = {}
-    for template in stage.params:
-        for path, key in places(template.format(**names), params):
-            kept = found.setdefault(str(path), [] if key else None)
-            if kept is not None and key:
-                kept.append(key)
+def _by_file(stage: Stage, names: dict[str, str]) -> list[dict[str, list[str]]]:
+    """The keys that a stage depends on, file by file."""
+    found: dict[str, list[str]] = {}
+    for path, key in (place(template.format(**names)) for template in stage.params):
+        found.setdefault(str(path), []).append(key)
     return [{path: keys} for path, keys in found.items()]
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hier.config.params import FOLDER, PARAMS
+
 ARCHIVE = "data/{dataset}/archive"
 INDEX = "data/{dataset}/index.parquet"
 STORE = "data/{dataset}/images.npy"
@@ -27,6 +29,7 @@ REPORT = "results/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
+SETTINGS = (str(PARAMS), str(FOLDER))  # of the suite, all of them
 
 SRC = "src/hier/"
 
@@ -47,8 +50,9 @@ class Stage:
     `each` says what it runs once for. `gathers` are inputs taken from every dataset or every run of
     the suite, whichever their paths name.
     `code` lists the files and folders below src/hier/ whose change makes the outputs stale,
-    `packages` the libraries whose versions do, and `tables` other folders under version control
-    that it reads.
+    `packages` the libraries whose versions do, and `reads` other files and folders under version
+    control; the stages that gather all runs read all settings as files, since DVC would parse each
+    of them anew for a key in it.
     """
 
     name: str
@@ -59,7 +63,7 @@ class Stage:
     packages: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     gathers: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     directory: bool = field(default=False)  # whether the one output is a folder
     gpu: bool = field(default=False)  # whether it works on a GPU, where there is one
 
@@ -74,7 +78,7 @@ class Stage:
 
     def versioned(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
-        return [f"{SRC}stages/{self.name}.py", *(SRC + path for path in self.code), *self.tables]
+        return [f"{SRC}stages/{self.name}.py", *(SRC + path for path in self.code), *self.reads]
 
 
 def _of_run(*groups: str) -> tuple[str, ...]:
@@ -155,10 +159,10 @@ STEPS: dict[str, Stage] = {
         Stage(
             "tabulate",
             each="suite",
-            tables=(EXPECTED,),
+            reads=(EXPECTED, *SETTINGS),
             gathers=(METRICS,),
             outputs=(TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX),
-            params=("suite", "datasets", "runs"),
+            params=(),
             code=(
                 "provenance/figures.py", "provenance/verify.py", "reporting/layout.py",
                 "reporting/table.py", "stages/inputs.py",
@@ -186,7 +190,8 @@ REPORT_STAGE = Stage(
     gathers=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
     outputs=(REPORT,),
     directory=True,
-    params=("suite", "datasets", "runs"),
+    params=(),
+    reads=SETTINGS,
     code=_all_of(
         STEPS.values(),
         *("provenance/audit.py", "provenance/keep.py", "provenance/ledger.py"),

@@ -44,14 +44,15 @@ STAGES = (
         params=("runs.{run}.seed", "runs.{run}.head", "datasets.{dataset}.ks"),
         code=("tools", "pot.py"),
         packages=("pyyaml", "click"),
-        tables=("expected",),
+        reads=("expected",),
     ),
     Stage(
         "serve",
         each="suite",
         gathers=("runs/{run}/dish.txt",),
         outputs=("results/menu.txt",),
-        params=("runs",),
+        params=(),
+        reads=pipeline.SETTINGS,
         code=(),
         packages=("click",),
     ),
@@ -182,13 +183,8 @@ def dvc_params(settings):
     """Dotted keys and values as DVC groups them, for the keys that the kitchen's stages have."""
     found = {}
     for key, value in settings.items():
-        kind, _, rest = key.partition(".")
-        if rest:
-            name, _, inner = rest.partition(".")
-            found.setdefault(f"params/{kind}/{name}.yaml", {})[inner] = value
-        else:  # all runs
-            found["params.yaml"] = {kind: {name: run["dataset"] for name, run in value.items()}}
-            found |= {f"params/{kind}/{name}.yaml": run for name, run in value.items()}
+        kind, name, inner = key.split(".", 2)
+        found.setdefault(f"params/{kind}/{name}.yaml", {})[inner] = value
     return found
 
 

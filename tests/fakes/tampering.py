@@ -265,6 +265,7 @@ class Tree:
             if hit := [p for p in job.params if f"{dotted}.".startswith(f"{p}.")]:
                 reports[job.name] = ("stale", f"parameter {hit[0]} ")
         changed = {p: t.encode() for p, t in texts(params).items() if p.read_text() != t}
+        reports |= {name: report for path in changed for name, report in self.users(path).items()}
         return Change(dotted, changed, reports)
 
     def source(self, random: Random) -> Change:

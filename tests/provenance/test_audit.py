@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fakes.settings import write_settings
 from hier.provenance import hashing, machine
 from hier.provenance.audit import STANDINGS, Audit
 from hier.provenance.hashing import KNOWN, _stat, hash_file
@@ -345,9 +346,12 @@ def test_results_of_which_only_the_ledger_is_here(done, kitchen):
     found = list(Audit(done.PARAMS).findings())
     assert {f.standing for f in found} == {"unpulled"}
     assert all(f.adopted for f in found)
+    write_settings(done.other(seed=1))
     changed = {f.job.name: f for f in Audit(done.other(seed=1)).findings()}
     assert {name for name, f in changed.items() if f.standing == "stale"} == {NAME, "serve"}
     assert changed[NAME].reason == "params/runs/soup.yaml: seed is not what dvc.lock says"
+    assert changed["serve"].reason == "params is not what dvc.lock says"
+    write_settings(done.PARAMS)
     Path("src/hier/tools/spoon.py").write_bytes(b"other")
     changed = {f.job.name: f for f in Audit(done.PARAMS).findings()}
     assert changed["chop@veg"].reason == "src/hier/tools is not what dvc.lock says"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fakes.settings import write_settings
 from hier.pipeline import jobs
 from hier.provenance.hashing import hashing
 from hier.provenance.holding import held
@@ -33,6 +34,13 @@ def made():
     }
 
 
+def read():
+    """Everything under version control that the stages read."""
+    yield Path("params.yaml")
+    for folder in ("src", "expected", "params"):
+        yield from Path(folder).rglob("*")
+
+
 def would_run(params):
     """The jobs that Snakemake would run by times alone: an input is younger than an output."""
     found = []
@@ -49,7 +57,7 @@ def would_run(params):
 def shuffle(seed):
     shuffled = random.Random(seed)
     start = time.time_ns() - 10**12
-    for path in [*made(), *Path("src").rglob("*"), *Path("expected").rglob("*")]:
+    for path in [*made(), *read()]:
         stamp = start + shuffled.randrange(10**11)
         os.utime(path, ns=(stamp, stamp))
 
@@ -67,7 +75,7 @@ def test_shuffled_times_are_put_in_order(done, seed):
 
 
 def test_all_times_the_same_are_in_order(done):
-    for path in [*made(), *Path("src").rglob("*"), *Path("expected").rglob("*")]:
+    for path in [*made(), *read()]:
         os.utime(path, (10**9, 10**9))
     before = made()
     assert restore(done.PARAMS) == dict.fromkeys(done.NAMES)
@@ -90,9 +98,10 @@ def test_code_that_git_checked_out_anew_is_older_than_nothing(done):
 
 
 def test_what_is_stale_becomes_older_than_all_that_it_reads(done):
+    write_settings(done.other(seed=9))
     found = restore(done.other(seed=9))
     assert found["cook@soup"] == "has parameter runs.soup.seed other than its record says"
-    assert found["serve"] == "has parameter runs other than its record says"
+    assert found["serve"] == "has source params other than its record says"
     assert {name for name, reason in found.items() if reason} == {"cook@soup", "serve"}
     assert DISH.stat().st_mtime_ns == LONG_AGO
     assert Path("runs/soup/rest/peel").stat().st_mtime_ns == LONG_AGO

@@ -9,7 +9,7 @@ In the program it is one mapping, and the dotted key `runs.NAME.seed` is `seed` 
 
 import gc
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -95,37 +95,19 @@ def index(params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, "datasets": list(params["datasets"]), "runs": runs}
 
 
-def places(key: str, names: Mapping[str, Iterable[str]]) -> Iterator[tuple[Path, str | None]]:
-    """The files in which a dotted key stands, and the key in each; None where it is the whole file.
-
-    Args:
-        names: of the datasets and runs, for a key that means them all.
-    """
+def place(key: str) -> tuple[Path, str]:
+    """The file in which the setting at a dotted key stands, and its key there."""
     kind, _, rest = key.partition(".")
     name, _, inner = rest.partition(".")
-    if kind not in KINDS:
-        yield PARAMS, key
-    elif rest:
-        yield file_of(kind, name), inner or None
-    else:
-        yield PARAMS, kind
-        yield from ((file_of(kind, name), None) for name in names[kind])
+    return (file_of(kind, name), inner) if kind in KINDS and inner else (PARAMS, key)
 
 
 def by_file(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Dotted keys with their values, as dvc.lock has them: by file, then by the key in it."""
     found: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
-        for path, inner in places(key, {key: value} if key in KINDS else {}):
-            if key not in KINDS:
-                part = value if inner is None else {inner: value}
-            elif inner is None:
-                part = value[path.stem]
-            elif key == "runs":
-                part = {key: {name: run["dataset"] for name, run in value.items()}}
-            else:
-                part = {key: list(value)}
-            found.setdefault(str(path), {}).update(part)
+        path, inner = place(key)
+        found.setdefault(str(path), {})[inner] = value
     return found
 
 
