@@ -39,10 +39,10 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=tests python -m fakes.smoke .smoke
 
-bench: $(INSTALLED) $(VENV)/.installed-bench ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
+bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
 
-bench-quick: $(INSTALLED) $(VENV)/.installed-bench ## the same in small, against half of each bound (3 minutes)
+bench-quick: $(INSTALLED) ## the same in small, against half of each bound (3 minutes)
 	@$(call bench,--quick)
 
 define bench

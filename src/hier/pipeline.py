@@ -154,7 +154,7 @@ STEPS: dict[str, Stage] = {
             params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
             + _of_dataset("ks", "levels"),
             code=("data/index.py", "evaluation", "generators.py", "geometry", "stages/inputs.py"),
-            packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
+            packages=("faiss-cpu", "numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
             "tabulate",

@@ -15,13 +15,14 @@ from torch.nn.functional import normalize
 
 from hier.evaluation.choice import balanced
 from hier.evaluation.levels import Levels
+from hier.evaluation.neighbours import Neighbours, nearest
 from hier.evaluation.protocol import Retrieval
 from hier.evaluation.ranks import tie_width
 from hier.geometry.poincare import lorentz
 
 SHARED = 24
 WORST = 12
-NEIGHBOURS = 8
+SHOWN = 8
 CONFUSIONS = 20
 MOST_QUERIES = 10_000
 """Of more queries, so many are looked at for errors."""
@@ -117,10 +118,12 @@ class Search:
 
     def shown(self, numbers: Integers) -> list[dict[str, Any]]:
         """Some queries with their nearest neighbours, as in views.json."""
-        product, own = self._products(numbers)
-        key = product - self.width[numbers, None] * own
-        rows = zip(numbers, product.numpy(), own.numpy(), key.numpy(), strict=True)
-        return [self._shown(*row) for row in rows]
+        found = nearest(
+            self.query[numbers], self.codes[self.queries[numbers]],
+            self.items, self.codes[self.gallery],
+            self.width[numbers], self._hidden(numbers), SHOWN,
+        )  # fmt: skip
+        return [self._shown(*row) for row in zip(numbers, found, strict=True)]
 
     def _products(self, numbers: Integers) -> tuple[Tensor, Tensor]:
         """Inner products of some queries with all items, −∞ where one is not seen, and for each
@@ -128,21 +131,24 @@ class Search:
         """
         product = self.query[numbers] @ self.items.T
         own = self.codes[self.queries[numbers]][:, None] == self.codes[self.gallery][None, :]
-        if self.hides_own_number:
-            hides = np.flatnonzero(numbers < len(self.gallery))
-            product[hides, numbers[hides]] = -math.inf
+        hidden = self._hidden(numbers)
+        hides = np.flatnonzero(hidden >= 0)
+        product[hides, hidden[hides]] = -math.inf
         return product, torch.from_numpy(own)
 
-    def _shown(self, number: int, product: Any, own: Any, key: Any) -> dict[str, Any]:
-        nearest = np.lexsort((own, -key))[:NEIGHBOURS]
+    def _hidden(self, numbers: Integers) -> Integers:
+        """The item that each of some queries does not see, or −1."""
+        hides = self.hides_own_number & (numbers < len(self.gallery))
+        return np.where(hides, numbers, -1)
+
+    def _shown(self, number: int, found: Neighbours) -> dict[str, Any]:
         neighbours = [
             {
                 "row": int(self.rows[self.gallery[item]]),
-                "distance": round(self._distance(product[item]), 4),
-                "correct": bool(own[item]),
+                "distance": round(self._distance(product), 4),
+                "correct": bool(own),
             }
-            for item in nearest
-            if product[item] > -math.inf
+            for item, product, own in zip(*found, strict=True)
         ]
         return {
             "row": int(self.rows[self.queries[number]]),

@@ -83,6 +83,17 @@ def tie_width(query: Tensor, gallery: Tensor) -> Tensor:
     return rounding * torch.linalg.vector_norm(query, dim=1) * longest
 
 
+def product_error(query_length: Tensor, longest: Tensor, dim: int) -> Tensor:
+    """What float32 products of queries with items can be wrong by (see :class:`_Tiles`).
+
+    Args:
+        query_length: Q; of rows of D = `dim` numbers.
+        longest: of the items' lengths.
+    """
+    relative, underflow = _rounding(dim, torch.finfo(torch.float32))
+    return relative * query_length * longest + underflow * (1 + query_length + longest)
+
+
 class _Own(NamedTuple):
     """What is known of each query's own items before the others are looked at; Q values each."""
 
@@ -269,11 +280,10 @@ class _Tiles:
     def _thresholds(self, rows: Tensor, own: _Own) -> "_Thresholds":
         """The thresholds of `rows`, as far as they do not depend on the tile."""
         dim, length = self.gallery.shape[1], self.query_length[rows]
-        n_u = (dim + 2) * self.finfo.eps / 2
-        underflow = 4 * dim * self.finfo.tiny
+        relative, underflow = _rounding(dim, self.finfo)
         margin = 3 * own.width + underflow * (1 + length)
         middle = own.nearest - self.shift[rows]
-        slope = n_u / (1 - n_u) * length + underflow
+        slope = relative * length + underflow
         return _Thresholds(middle + margin, middle - own.width - margin, slope)
 
     def _at_least(self, product: Tensor, threshold: Tensor) -> Tensor:
@@ -282,6 +292,12 @@ class _Tiles:
         """
         out = self.buffers[2, : product.numel()].view_as(product)
         return torch.ge(product, threshold[:, None], out=out).sum(1).long()
+
+
+def _rounding(dim: int, finfo: torch.finfo) -> tuple[float, float]:
+    """γₙ, and what underflow adds for each factor and each sum."""
+    n_u = (dim + 2) * finfo.eps / 2
+    return n_u / (1 - n_u), 4 * dim * finfo.tiny
 
 
 def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
