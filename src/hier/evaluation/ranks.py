@@ -148,12 +148,11 @@ class _Search:
     def nearest_own(self) -> _Own:
         parts = []
         for rows, block in self._blocks(slice(0, len(self.query)), BLOCK_QUERIES):
-            product = self.query[rows] @ self.gallery[block].T
-            own = self._own(product, rows, block)
+            own = self._only_own(self.query[rows] @ self.gallery[block].T, rows, block)
             hidden = self._product_with_hidden(rows)
             nearest = own.amax(1) if own.shape[1] else torch.full_like(hidden, -torch.inf)
             tied = nearest - self.width[rows]
-            surely = (own >= tied[:, None]).sum(1) + (hidden >= tied)
+            surely = own.ge_(tied[:, None]).sum(1).long() + (hidden >= tied)  # ones and zeros
             parts.append(_Own(nearest, self.width[rows], surely, (hidden > nearest).long()))
         return _Own(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
@@ -164,7 +163,7 @@ class _Search:
             product = self.query[some] @ self.gallery.T
             seen = self.hidden[some] >= 0
             product[seen, self.hidden[some][seen]] = -torch.inf
-            own = self._own(product[:, block], some, block)
+            own = self._only_own(product[:, block].clone(), some, block)
             tied = own.amax(1, keepdim=True) - self.width[some][:, None]
             own_count = (own >= tied).sum(1)
             ranks.append(1 + product.ge_(tied).sum(1).long() - own_count)  # ones and zeros
@@ -179,13 +178,13 @@ class _Search:
             some = slice(start, end) if isinstance(rows, slice) else rows[start:end]
             yield some, slice(first[start], last[end - 1])
 
-    def _own(self, product: Tensor, rows: Rows, block: slice) -> Tensor:
-        """`product` of `rows` with the gallery's `block`; −∞ but for the own items that are seen."""
+    def _only_own(self, product: Tensor, rows: Rows, block: slice) -> Tensor:
+        """`product` of `rows` with the gallery's `block`, made −∞ but for the own items that are seen."""
         outside = self.query_labels[rows][:, None] != self.gallery_labels[block][None, :]
         if self.hides:
             place = torch.arange(block.start, block.stop, device=product.device)
             outside |= self.hidden[rows][:, None] == place
-        return product.masked_fill(outside, -torch.inf)
+        return product.masked_fill_(outside, -torch.inf)
 
     def _product_with_hidden(self, rows: Rows) -> Tensor:
         """Product of each of `rows` with the item that it does not see; −∞ where it sees all."""

@@ -169,11 +169,12 @@ def to_tensor(values: Array) -> Tensor:
 
 def _rows(embeddings: Array, metric: Metric, c: float | None) -> Tensor:
     """Float64 rows whose inner products rank like the metric."""
-    rows = to_tensor(embeddings).detach().double()
+    rows = to_tensor(embeddings).detach()
     if rows.ndim != 2 or rows.numel() == 0:
         raise ValueError(f"embeddings must be N×D and not empty, got {tuple(rows.shape)}")
     if not torch.isfinite(torch.stack(torch.aminmax(rows))).all():  # which pass NaN on
         raise ValueError("embeddings hold NaN or infinity")
+    rows = rows.double()
     if metric == "cosine":
         if c is not None:
             raise ValueError("the cosine metric takes no curvature c")
@@ -182,9 +183,11 @@ def _rows(embeddings: Array, metric: Metric, c: float | None) -> Tensor:
         raise ValueError(f'metric must be "poincare" or "cosine", got {metric!r}')
     if c is None:
         raise ValueError("the poincare metric needs the curvature c")
-    if not (c * rows.square().sum(1) < 1.0).all():
+    lifted = lorentz(rows, c)
+    first = lifted[:, 0]  # (1 + c‖x‖²)/(1 − c‖x‖²)
+    if not ((first >= 1.0) & (first < math.inf)).all():
         raise ValueError(f"embeddings lie outside the ball of curvature −{c}")
-    return lorentz(rows, c)
+    return lifted
 
 
 def _labels(labels: Array, rows: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ def lorentz(x: Tensor, c: float) -> Tensor:
     dtype = _at_least_float32(x)
     x = x.double()
     squared = c * x.square().sum(-1, keepdim=True)
-    return (torch.cat([1.0 + squared, 2.0 * sqrt_c * x], dim=-1) / (1.0 - squared)).to(dtype)
+    lifted = torch.cat([1.0 + squared, 2.0 * sqrt_c * x], dim=-1)
+    return lifted.div_(1.0 - squared).to(dtype)
 
 
 def _riemannian_gradient(x: Tensor, c: float) -> Tensor:
