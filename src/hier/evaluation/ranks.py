@@ -6,7 +6,8 @@ strictly farther than the nearest own item, so a count decides every K at once:
 1. The nearest own item is looked up among the items of the class, in float64 (:class:`_Own`).
 2. All gallery items are counted from below and from above in float32, tile by tile, against that
    item's product minus and plus what float32 can be wrong by (:class:`_Tiles`). A query whose count
-   has passed the largest K needs no more.
+   has passed the largest K needs no more. A processor that multiplies bfloat16 looks with that first,
+   and in float32 only where something may count.
 3. Where some K lies between the two counts, the query is counted in float64
    (:meth:`_Search.exact_ranks`). Many ties make that all queries, at the cost of a plain search.
 
@@ -29,6 +30,8 @@ TILE = {"cpu": (2048, 2048), "cuda": (8192, 16384)}
 cache. Fewer than 2²⁴ items, so that float32 counts them exactly."""
 PART = 256
 """Items of a tile, in a row, that are counted only where the largest of their products may count."""
+COARSE = torch.bfloat16
+COARSE_ROUNDING = torch.finfo(COARSE).eps / 2
 
 Rows = Tensor | slice
 """Numbers of queries; a slice from 0, which copies nothing, for all of them."""
@@ -111,6 +114,13 @@ class _Thresholds(NamedTuple):
     nearer: Tensor
     not_farther: Tensor
     slope: Tensor  # what a margin grows by with the length of the items
+    coarse_slope: Tensor  # the same of products in `COARSE`
+
+    def coarse(self, longest: float) -> Tensor:
+        """What products in `COARSE` with items that may count reach; float32."""
+        least = torch.sub(self.not_farther, self.coarse_slope, alpha=longest)
+        least = (least - COARSE_ROUNDING * least.abs()).float()
+        return torch.nextafter(least, least.new_tensor(-torch.inf))
 
     def of(self, longest: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The two for items of at most that length, in `dtype`, rounded away from each other."""
@@ -210,6 +220,9 @@ class _Tiles:
     Accuracy and Stability of Numerical Algorithms, §3.1). What underflows, even if flushed to zero,
     adds less than D·tiny for each of the factors and D·tiny for each of products and sums. What
     float64 is wrong by, in the products, the shift and the nearest own item, is below 3 tie widths.
+
+    Of bfloat16 with unit roundoff v, whose products are summed in float32, both factors are rounded once
+    more, (1 + v)²(1 + γₙ) − 1 in place of γₙ, and then the sum, by v of itself.
     """
 
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
@@ -227,6 +240,10 @@ class _Tiles:
         self.queries = min(queries, len(query))
         self.tiles = list(_cut(length.tolist(), items))
         self.buffers = self.gallery.new_empty(3, self.queries * min(items, len(gallery)))
+        self.coarse = None
+        if dtype == torch.float32 and _multiplies_coarse(query.device):
+            self.coarse = self.gallery.to(COARSE)
+            self.coarse_buffer = self.coarse.new_empty(self.buffers.shape[1])
 
     def bounds(self, own: _Own, most: int) -> tuple[Tensor, Tensor]:
         """The lowest and the highest rank that each query's nearest own item can have.
@@ -244,9 +261,9 @@ class _Tiles:
         query, thresholds = self.query.index_select(0, rows), self._thresholds(rows, own)
         below, above = 1 - own.perhaps, 1 - own.surely
         for tile, longest in self.tiles:
-            product = self._product(query, self.gallery[tile])
-            nearer, not_farther = thresholds.of(longest, product.dtype)
-            row, part = self._reaching(product, not_farther)
+            nearer, not_farther = thresholds.of(longest, query.dtype)
+            found = self._looked_at(query, tile, thresholds.coarse(longest))
+            row, part = found or self._reaching(self._product(query, tile), not_farther)
             if len(row) == 0:
                 continue
             above.index_add_(0, row, self._at_least(part, not_farther[row]))
@@ -259,7 +276,8 @@ class _Tiles:
                     return
         lowest[rows], highest[rows] = below, above
 
-    def _product(self, query: Tensor, items: Tensor) -> Tensor:
+    def _product(self, query: Tensor, tile: slice) -> Tensor:
+        items = self.gallery[tile]
         out = self.buffers[0, : len(query) * len(items)].view(len(query), len(items))
         return torch.mm(query, items.T, out=out)
 
@@ -277,14 +295,40 @@ class _Tiles:
         out = self.buffers[1, : len(found) * width].view(len(found), width)
         return row, torch.index_select(parts, 0, found, out=out)
 
+    def _looked_at(
+        self, query: Tensor, tile: slice, threshold: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """As `_reaching` gives them, the parts whose products in `COARSE` reach the row's threshold.
+
+        None where that is most of them, or where the processor is slow at it.
+        """
+        if self.coarse is None:
+            return None
+        items = self.gallery[tile]
+        width = PART if len(items) % PART == 0 else len(items)
+        product = self.coarse_buffer[: len(query) * len(items)].view(len(query), len(items))
+        torch.mm(query.to(COARSE), self.coarse[tile].T, out=product)
+        found = product.view(-1, width).amax(1).view(len(query), -1) >= threshold[:, None]
+        rows = [column.nonzero().squeeze(1) for column in found.T]
+        count = [len(row) for row in rows]
+        if sum(count) > found.numel() // 2:
+            return None
+        out = self.buffers[1, : sum(count) * width].view(-1, width)
+        for row, part, into in zip(rows, items.split(width), out.split(count), strict=True):
+            torch.mm(query.index_select(0, row), part.T, out=into)
+        return torch.cat(rows), out
+
     def _thresholds(self, rows: Tensor, own: _Own) -> "_Thresholds":
         """The thresholds of `rows`, as far as they do not depend on the tile."""
         dim, length = self.gallery.shape[1], self.query_length[rows]
         relative, underflow = _rounding(dim, self.finfo)
         margin = 3 * own.width + underflow * (1 + length)
         middle = own.nearest - self.shift[rows]
-        slope = relative * length + underflow
-        return _Thresholds(middle + margin, middle - own.width - margin, slope)
+        coarse = (1 + COARSE_ROUNDING) ** 2 * (1 + relative) - 1
+        return _Thresholds(
+            middle + margin, middle - own.width - margin,
+            relative * length + underflow, coarse * length + underflow,
+        )  # fmt: skip
 
     def _at_least(self, product: Tensor, threshold: Tensor) -> Tensor:
         """How many of each row of `product` reach its threshold; ones and zeros add up fastest as
@@ -310,6 +354,12 @@ def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
         end = min(start + items, limit)
         yield slice(start, end), lengths[end - 1]
         start = end
+
+
+def _multiplies_coarse(device: torch.device) -> bool:
+    """Whether a processor has instructions for products of bfloat16; without, they take longer."""
+    has = torch.cpu.get_capabilities()
+    return device.type == "cpu" and any(has.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _float32_is_exact(device: torch.device) -> bool:
