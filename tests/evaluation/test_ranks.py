@@ -180,16 +180,28 @@ def test_products_in_bfloat16_reach_what_is_asked_of_them(size, dim, monkeypatch
     query, gallery = (torch.randn(size, dim, generator=g, dtype=torch.float64) for _ in range(2))
     tiles = ranks._Tiles(query * 10.0 ** torch.randint(-3, 4, (size, 1), generator=g), gallery)
     exact = tiles.query.double() @ tiles.gallery.double().T
-    coarse = torch.mm(tiles.query.to(ranks.COARSE), tiles.coarse.T).double()
+    coarse = torch.mm(tiles.query.to(ranks.COARSE), tiles.coarse.T)
+    bits = ranks._bits(coarse)
     own = ranks._Own(*(torch.zeros(size, dtype=torch.float64) for _ in range(4)))
     slopes = tiles._thresholds(torch.arange(size), own)
     wrong = 0
     for item in range(size):
         at = slopes._replace(not_farther=exact[:, item])
         longest = float(tiles.gallery[item].double().norm())
-        assert (coarse[:, item] >= at.coarse(longest)).all()
+        assert (bits[:, item] >= at.coarse(longest)).all()
         wrong += int((coarse[:, item] < exact[:, item]).sum())
     assert wrong > 0.2 * size**2  # so the margin is needed
+
+
+def test_bits_of_positive_numbers_are_in_their_order_and_above_those_of_negative_ones():
+    numbers = torch.tensor([0.0, 1e-38, 1e-5, 0.99, 1.0, 1.01, 3e38]).bfloat16()
+    bits = ranks._bits(numbers)
+    assert (bits.diff() > 0).all()
+    assert (ranks._bits(-numbers) < bits[0]).all()
+    at = ranks._Thresholds(
+        *(torch.tensor([[-1.0, 0.0, 1.0, 1.003]]).double() * k for k in (1, 1, 0, 0))
+    )
+    assert at.coarse(1.0).tolist() == [[-(2**15), -(2**15), 0x3F7E, 0x3F7F]]
 
 
 def test_bfloat16_spares_most_products_in_float32(monkeypatch):

@@ -117,10 +117,12 @@ class _Thresholds(NamedTuple):
     coarse_slope: Tensor  # the same of products in `COARSE`
 
     def coarse(self, longest: float) -> Tensor:
-        """What products in `COARSE` with items that may count reach; float32."""
+        """What products in `COARSE` with items that may count reach, by `_bits`; at least −2¹⁵."""
         least = torch.sub(self.not_farther, self.coarse_slope, alpha=longest)
         least = (least - COARSE_ROUNDING * least.abs()).float()
-        return torch.nextafter(least, least.new_tensor(-torch.inf))
+        least = torch.nextafter(least, least.new_tensor(-torch.inf))
+        cut = least.view(torch.int32) >> 16  # of a positive number: rounded down to `COARSE`
+        return torch.where(least > 0, cut, -(2**15)).short()
 
     def of(self, longest: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The two for items of at most that length, in `dtype`, rounded away from each other."""
@@ -308,7 +310,8 @@ class _Tiles:
         width = PART if len(items) % PART == 0 else len(items)
         product = self.coarse_buffer[: len(query) * len(items)].view(len(query), len(items))
         torch.mm(query.to(COARSE), self.coarse[tile].T, out=product)
-        found = product.view(-1, width).amax(1).view(len(query), -1) >= threshold[:, None]
+        most = _bits(product).view(-1, width).amax(1)
+        found = most.view(len(query), -1) >= threshold[:, None]
         rows = [column.nonzero().squeeze(1) for column in found.T]
         count = [len(row) for row in rows]
         if sum(count) > found.numel() // 2:
@@ -354,6 +357,13 @@ def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
         end = min(start + items, limit)
         yield slice(start, end), lengths[end - 1]
         start = end
+
+
+def _bits(product: Tensor) -> Tensor:
+    """bfloat16 as int16: of positive numbers in the same order, and above those of negative ones. Their
+    largest is found four times as fast.
+    """
+    return product.view(torch.int16)
 
 
 def _multiplies_coarse(device: torch.device) -> bool:
