@@ -99,7 +99,7 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	@rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet setuptools ".[dev]"
 	@{ sed '/^[^#]/,$$d' requirements.lock; \
-	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed 's/+cpu$$//'; } > requirements.lock.new
+	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed -E 's/\+cpu$$//; s/^faiss-cpu==.*/&; sys_platform != "darwin"/'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
 clean: ## remove everything that the pipeline made (DVC's cache stays)
