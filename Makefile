@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 EXTRA_grocery := grocery
 INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
 
-.PHONY: help install reproduce smoke bench bench-quick test browser screenshots lint format expected lock clean
+.PHONY: help install reproduce smoke bench bench-quick test pythons browser screenshots lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ endef
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
 	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
 
+pythons: ## run the suite smoke on the oldest and on the newest Python found here, each in a clone of its own
+	@.ci/pythons
+
 browser: ## install a browser, in which the tests open the pages, if there is none (Debian's chromium)
 	@for each in chromium chromium-browser google-chrome; do command -v $$each >/dev/null && exit 0; done; \
 	test "$$(id -u)" = 0 || sudo=sudo; \
@@ -77,8 +80,10 @@ expected: reproduce ## rebuild a suite and record its results as the expected on
 install: $(INSTALLED) ## make .venv from requirements.lock
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is none; name one with: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no module venv; install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked packages into $(VENV) (a few minutes the first time)"
 	@pip install --quiet --disable-pip-version-check -r requirements.lock
