@@ -44,9 +44,9 @@ def copy(tmp_path):
     """A plain copy of the project, with a suite of one run composed."""
     folder = tmp_path / "copy"
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "conf", folder / "conf")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=ignored)
-    shutil.copytree(ROOT / "expected", folder / "expected")
+    for name in ("conf", "src", "expected", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "Snakefile", folder)
     done = call(folder, "compose", *SUITE)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
@@ -172,3 +172,124 @@ def test_a_queued_experiment_runs_the_code_of_its_snapshot(tmp_path):
     [ref] = [ref for ref in refs.split() if ref.endswith(name)]
     ran = project.run("git", "show", f"{ref}:{DEMO}").stdout.encode()
     assert hashlib.md5(ran).hexdigest() in project.run("git", "show", f"{ref}:dvc.lock").stdout
+
+
+# --- from where ----------------------------------------------------------------------------------
+
+SUBFOLDERS = ["src/hier/reporting", "conf", "runs/new", "data/smoke"]
+
+
+@pytest.fixture
+def own(copy):
+    """The same, as a user has it: its code is what is installed."""
+
+    def called(folder, *arguments, **environment):
+        return call(copy / folder, *arguments, path=[copy / "src"], **environment)
+
+    for folder in SUBFOLDERS:
+        (copy / folder).mkdir(parents=True, exist_ok=True)
+    called.folder = copy
+    return called
+
+
+@pytest.mark.parametrize("folder", SUBFOLDERS)
+def test_in_any_folder_of_the_project_a_stage_writes_to_the_root(own, folder):
+    before = files(own.folder)
+    done = own(folder, "download", "smoke")
+    assert (done.returncode, done.stderr) == (0, "")
+    new = {path for path in files(own.folder) - before if not path.startswith(".hier")}
+    assert {"data/smoke/archive", "data/smoke/download.record.json"} <= new
+    assert {path.split("/")[0] for path in new} == {"data"}
+    assert own(".", "download", "smoke").stdout == "download@smoke: current, nothing to do\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan",), ("verify", "--json"), ("compose", "--check", *SUITE), ("restore",)]
+)
+def test_in_a_subfolder_a_command_says_what_it_says_in_the_root(own, arguments):
+    in_root, below = own(".", *arguments), own("src/hier/reporting", *arguments)
+    assert (below.returncode, below.stdout) == (in_root.returncode, in_root.stdout)
+    seen = f" (seen from {own.folder})\n"
+    assert below.stderr == in_root.stderr.replace("\n", seen)
+
+
+def test_a_message_in_a_subfolder_says_from_where_its_paths_are_seen(own):
+    index = "data/smoke/index.parquet is missing; make it with: hier prepare smoke"
+    assert line_of(own(".", "train", PA)) == index
+    assert line_of(own("runs/new", "train", PA)) == f"{index} (seen from {own.folder})"
+
+
+@pytest.mark.parametrize("name", ["download.record.json", "./archive", "../smoke/archive/", "ROOT"])
+def test_a_file_is_traced_by_its_name_in_the_users_folder(own, name):
+    own(".", "download", "smoke")
+    name = name.replace("ROOT", f"{own.folder}/data/smoke/archive")
+    done = own("data/smoke", "trace", name, "--json")
+    assert (done.returncode, json.loads(done.stdout)["start"]) == (0, "download@smoke")
+    assert own("data/smoke", "trace", PA, "--json").returncode == 0
+    done = own("data/smoke", "trace", "data/smoke/archive")  # there is none of that name there
+    assert line_of(done, 2).startswith("unknown cell or file 'data/smoke/data/smoke/archive'")
+
+
+def test_what_is_given_and_asked_for_lies_where_the_user_is(own):
+    table = own.folder / "results/table.csv"
+    done = own("runs/new", "run")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(table, own.folder / "runs/new/old.csv")
+    done = own("runs/new", "report", "--against", "old.csv", "--out", "here/page")
+    assert done.stdout.splitlines()[-1] == "wrote here/page/comparison.html"
+    assert (own.folder / "runs/new/here/page/comparison.html").is_file()
+    done = own("runs/new", "report", "--times")
+    assert done.stdout == "wrote ../../results/times/times.html\n"
+    assert (own.folder / "results/times/times.html").is_file()
+    done = own("runs/new", "export", "--out", "c.zip")
+    assert done.stdout.startswith("wrote c.zip: ")
+    assert (own.folder / "runs/new/c.zip").is_file()
+    assert own("runs/new", "export").stdout.startswith("wrote ../../results/crate: ")
+    done = own("runs/new", "report", "--times", "--out", str(own.folder / "away"))
+    assert done.stdout == f"wrote {own.folder / 'away/times.html'}\n"
+
+
+def test_relative_mirrors_lie_where_the_user_is(own):
+    done = own(".", "compose", "suite=grocery", "methods=[pa]")
+    assert done.returncode == 0, done.stderr
+    done = own("runs/new", "download", "grocery", HIER_MIRROR="mine, http://127.0.0.1:9/a:../m")
+    assert done.returncode == 1
+    said = (own.folder / "data/grocery/no-data.txt").read_text()
+    for place in (
+        own.folder / "runs/new/mine",
+        "http://127.0.0.1:9/a",
+        own.folder / "runs/new/../m",
+    ):
+        assert f"{place}/Grocery" in said
+
+
+def test_a_folder_reached_by_a_link_belongs_to_the_project_that_has_the_link(own, tmp_path):
+    shutil.move(own.folder / "runs", tmp_path / "scratch")
+    (own.folder / "runs").symlink_to(tmp_path / "scratch")
+    done = own("runs/new", "download", "smoke")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (own.folder / "data/smoke/archive").is_dir()
+
+
+@pytest.mark.parametrize("arguments", [*REFUSED, ("plan",), ("trace", "x"), ("export",)])
+def test_outside_of_any_project_one_line_says_so(tmp_path, arguments):
+    assert line_of(call(tmp_path, *arguments)) == (
+        f"{tmp_path} is in no project: neither it nor a folder above it holds conf/suite or src/hier; "
+        "change to the folder that you cloned or unpacked"
+    )
+    assert files(tmp_path) == set()
+
+
+def test_outside_of_any_project_there_is_help(tmp_path):
+    assert call(tmp_path, "--version").stdout == f"hier, version {hier.__version__}\n"
+    for words in (["--help"], ["train", "--help"], ["export", "-h"]):
+        assert call(tmp_path, *words).returncode == 0
+
+
+def test_a_folder_that_was_removed_is_said(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f'rmdir {gone}; exec "$0" "$@"', *COMMAND]
+    said = line_of(call(gone, "plan", command=command))
+    assert said.startswith("the current folder, which was removed, is in no project")
+    assert call(tmp_path, "--help").returncode == 0

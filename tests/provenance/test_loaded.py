@@ -35,10 +35,13 @@ def load(monkeypatch):
 
 @pytest.mark.parametrize("path", [POT, SPOON, Path("src/hier/tools/new.py")])
 def test_source_that_changes_before_it_is_loaded(job, kitchen, load, path):
-    with pytest.raises(StaleError) as caught, recorded(job, kitchen.PARAMS):
+    def change_and_load():
         path.write_bytes(b"other")
         load(path)
         kitchen.work(job)
+
+    with pytest.raises(StaleError) as caught, recorded(job, kitchen.PARAMS):
+        change_and_load()
     assert str(caught.value) == f"source {path} of cook@soup changed while it ran; run it again"
     assert not job.record.exists()
 
@@ -94,7 +97,7 @@ def test_what_another_stage_loaded_counts_too(job, kitchen, load):
 
 
 def test_a_table_that_changes_while_it_may_be_read(job, kitchen):
+    kitchen.make(job.name)
     with pytest.raises(StaleError) as caught, recorded(job, kitchen.PARAMS):
         Path("expected/veg.csv").write_bytes(b"other")
-        kitchen.work(job)
     assert "source expected/veg.csv of cook@soup changed" in str(caught.value)
