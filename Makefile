@@ -37,7 +37,7 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 	@echo "report: results/report/index.html"
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
-	@PYTHONPATH=tests python -m fakes.smoke .smoke
+	@PYTHONPATH=src:tests python -m fakes.smoke .smoke
 
 bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
@@ -107,5 +107,7 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed -E 's/\+cpu$$//; s/^faiss-cpu==.*/&; sys_platform != "darwin"/'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
-clean: ## remove everything that the pipeline made (DVC's cache stays)
-	@rm -rf data runs results .checkpoints .hier .snakemake logs
+clean: ## remove everything that the pipeline made (DVC's cache stays; a folder that is a link is emptied)
+	@for each in data runs results .checkpoints .hier .snakemake logs; do \
+		if test -L $$each; then test ! -d $$each || find $$each/ -mindepth 1 -delete; else rm -rf $$each; fi; \
+	done

@@ -2,13 +2,18 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))  # the code that lies beside the Snakefile
+
 from hier.config.suite import load
 from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
+from hier.project import refuse_dead_links, refuse_foreign_code
 from hier.provenance.hashing import files_in
 from hier.provenance.restore import restore
 
 try:
+    refuse_foreign_code()
+    refuse_dead_links()
     PARAMS = load().model_dump()
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)

@@ -34,8 +34,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path` that takes its place when the block ends well.
 
     Whatever stood at `path` stays until then; on any exception (Ctrl-C included) it stays for good
-    and the temporary folder is removed.
+    and the temporary folder is removed. Where `path` is a link to a folder, that folder is replaced.
     """
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     temporary.chmod(0o755)
@@ -45,8 +47,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _fsync(file)
-        if path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

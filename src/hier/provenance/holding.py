@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ def _engine(process: psutil.Process) -> str | None:
         words = process.cmdline()
     except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
         return None
-    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -m`
-        words = words[2:] if words[1:2] == ["-m"] else words[1:]
+    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -P -m`
+        words = list(dropwhile(("-P", "-m").__contains__, words[1:]))
     name = Path(words[0]).name if words else ""
     return name if name in ENGINES else None
 
