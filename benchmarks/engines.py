@@ -93,7 +93,7 @@ def side_by_side(table: Table, folder: Path, rounds: int) -> None:
 def project(folder: Path) -> Path:
     """The versioned files, in a folder of their own."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     )
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def call(folder: Path, command: str) -> None:
     """
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        command.split(), cwd=folder, env=os.environ | {"PATH": beside}, capture_output=True, text=True
+        command.split(), cwd=folder, env=os.environ | {"PATH": beside}, capture_output=True, encoding="utf-8"
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
