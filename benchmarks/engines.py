@@ -93,7 +93,11 @@ def side_by_side(table: Table, folder: Path, rounds: int) -> None:
 def project(folder: Path) -> Path:
     """The versioned files, in a folder of their own."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=checkout.ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "-z"],
+        cwd=checkout.ROOT,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
     )
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,7 @@ def call(folder: Path, command: str) -> None:
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": beside, "PYTHONPATH": str(folder / "src")}
     done = subprocess.run(
-        command.split(), cwd=folder, env=environment, capture_output=True, text=True
+        command.split(), cwd=folder, env=environment, capture_output=True, encoding="utf-8"
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -91,7 +91,7 @@ def step(loss: Loss, module: HierRegularizer, z: Tensor, labels: Tensor) -> None
 def memory_of(side: str) -> int:
     """Bytes that a side takes at its peak, in a process of its own."""
     command = [sys.executable, __file__, "--memory", side]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return int(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def memory_here(loss: Loss) -> int:

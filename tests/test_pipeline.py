@@ -49,6 +49,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.provenance.loaded",
     "hier.provenance.machine",
     "hier.provenance.record",
+    "hier.yaml12",
 }
 
 # Distributions that carry settings, talk to a user or an address, or hold locks: no number is theirs.

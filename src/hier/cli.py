@@ -16,6 +16,7 @@ import click
 from hier import __version__
 from hier.errors import HierError, NoProjectError
 from hier.project import Place, at_root, find_place, run_own_code
+from hier.terminal import CLOSED, give_up, show_everything
 
 STAGE_HELP = {
     "download": "Draw or fetch DATASET's archive and verify it → data/DATASET/archive/",
@@ -496,29 +497,52 @@ def _suite(overrides: tuple[str, ...]) -> Any:
 def main() -> None:
     """Run the command line; one line and an exit code for whatever goes wrong."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up, as after Ctrl-C
-    debug = "--debug" in sys.argv[1:]
+    show_everything()
+    code = _run_command("--debug" in sys.argv[1:])
+    if (error := give_up(sys.stdout)) and not code:
+        code = _could_not_go_on(error)
+    give_up(sys.stderr)
+    sys.exit(code)
+
+
+def _run_command(debug: bool) -> int:
+    """The exit code of the command in `sys.argv`, after it has run or has said what is wrong."""
+    stdout, stderr = sys.stdout, sys.stderr
     try:
         run_own_code()
-        cli(standalone_mode=False)
+        return cli(standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        with suppress(OSError):
+            error.show()
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         said = str(stop.__cause__ or stop)  # of a download: what it keeps; else nothing
-        print(said or "interrupted; nothing half-written was kept", file=sys.stderr)
-        sys.exit(130)
+        _complain(said or "interrupted; nothing half-written was kept")
+        return 130
+    except SystemExit as stop:  # so click and rich leave where a reader has gone
+        if sys.stdout is stdout and not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        sys.stdout, sys.stderr = stdout, stderr
+        return CLOSED
     except OSError as error:
         if debug or error.errno is None:  # not the system's, but a library's own
             raise
-        print(f"error: {_of_the_system(error)}{_seen_from()}", file=sys.stderr)
-        sys.exit(1)
+        return _could_not_go_on(give_up(sys.stdout) or error)
+    except UnicodeEncodeError as error:  # a file's name, where the locale has ASCII alone
+        if debug or error.encoding != sys.getfilesystemencoding():
+            raise
+        _complain(
+            f"error: this locale ({error.encoding}) cannot name the file {error.object}; set one of "
+            "UTF-8, such as LC_ALL=C.UTF-8, and start again"
+        )
+        return 1
     except HierError as error:
         if debug:
             raise
-        print(f"error: {error}{_seen_from()}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _complain(f"error: {error}{_seen_from()}")
+        return error.exit_code
 
 
 def _seen_from() -> str:
@@ -529,8 +553,16 @@ def _seen_from() -> str:
     return ""
 
 
-def _of_the_system(error: OSError) -> str:
-    """What the system refused, in one line."""
+def _could_not_go_on(error: OSError) -> int:
+    """Say what the system refused, but of a reader that has gone; the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return CLOSED
     path = error.filename2 or error.filename
     what = "cannot go on" if path is None else f"cannot read or write: {path}"
-    return f"{what}: {error.strerror}"
+    _complain(f"error: {what}: {error.strerror}{_seen_from()}")
+    return 1
+
+
+def _complain(line: str) -> None:
+    with suppress(OSError):  # nobody can be told
+        print(line, file=sys.stderr, flush=True)

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from hier import yaml12
 from hier.config.params import place
 from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage, gathered
 
@@ -51,9 +50,7 @@ def dvc_yaml(params: dict[str, Any]) -> str:
         foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
         stages[stage.name] = body if stage.each == "suite" else foreach
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
-    return head + yaml.safe_dump(
-        {"stages": stages, "plots": _plots(params)}, sort_keys=False, width=100
-    )
+    return head + yaml12.dump({"stages": stages, "plots": _plots(params)})
 
 
 def _by_file(stage: Stage, names: dict[str, str]) -> list[dict[str, list[str]]]:

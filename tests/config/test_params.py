@@ -1,5 +1,6 @@
 """The settings as plain data, their dotted keys, and the files in which they stand."""
 
+import json
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fakes.settings import write_settings
 from hier.config.compose import compose
-from hier.config.params import by_file, left_over, place, raw, select
+from hier.config.params import HEAD, by_file, left_over, place, raw, select
 from hier.errors import ConfigError, MissingInputError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -147,6 +148,25 @@ def test_what_a_composition_renders_is_read_back_as_its_plain_data(tmp_path):
     suite = compose(["suite=smoke", "methods=[untrained,hier]"], CONF)
     write_settings(suite.model_dump(), tmp_path)
     assert raw(tmp_path / "params.yaml") == suite.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("1e-06", 1e-06), ("1E5", 1e5), ("0.25", 0.25), ("7", 7), ("null", None), ("true", True)],
+)
+def test_what_dvc_sets_is_read_as_it_was_given(tmp_path, given, value):
+    """DVC's own code changes a file that was composed, as `dvc exp run -S` does."""
+    from dvc.utils.hydra import apply_overrides
+
+    suite = compose(["suite=smoke", "methods=[hier]"], CONF)
+    write_settings(suite.model_dump(), tmp_path)
+    [run] = suite.runs
+    own = tmp_path / f"params/runs/{run}.yaml"
+    apply_overrides(own, [f"regularizer.weight={given}"])
+    expected = suite.model_dump()
+    expected["runs"][run]["regularizer"]["weight"] = value
+    assert json.dumps(raw(tmp_path / "params.yaml")) == json.dumps(expected)
+    assert own.read_text().startswith(HEAD)  # so a later composition knows it for its own
 
 
 def test_a_process_that_runs_many_jobs_parses_it_once(tmp_path):

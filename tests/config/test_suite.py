@@ -1,5 +1,7 @@
 """The settings: what is read from their files, and one line for whatever an edit by hand breaks."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -119,13 +121,56 @@ def test_a_missing_key(path):
     assert text == f"params/runs/{PA}.yaml: schedule: is missing"
 
 
-def test_a_number_that_yaml_reads_as_text(path):
+def test_a_number_without_a_point_is_the_same_number(path):
+    """As DVC writes it; YAML 1.1 would take it for text."""
+    own, before = Path(f"params/runs/{PA}.yaml"), raw()
+    for text in ("5e-3", "5E-3", "0.5e-2", "+.005"):
+        own.write_text(re.sub(r" lr: .*", f" lr: {text}", own.read_text()))
+        assert json.dumps(raw()) == json.dumps(before)  # and so every content key
+        assert load().run(PA).optimizer.lr == 0.005
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("1_0", "'1_0'"), ("1:30", "'1:30'"), ("on", "'on'"), ("2020-01-01", "'2020-01-01'")],
+)
+def test_a_word_where_a_number_belongs(path, text, said):
     own = Path(f"params/runs/{PA}.yaml")
-    own.write_text(own.read_text().replace("lr: 0.005", "lr: 5e-3", 1))
+    own.write_text(re.sub(r"epochs: .*", f"epochs: {text}", own.read_text(), count=1))
     with pytest.raises(ConfigError) as caught:
         load()
-    text = "optimizer.lr: Input should be a valid number (given: '5e-3')"
-    assert str(caught.value) == f"{own}: {text}"
+    assert str(caught.value).startswith(f"{own}: schedule.epochs: Input should be a valid integer")
+    assert str(caught.value).endswith(f"(given: {said})")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"suite: smoke\nsuite: demo\n", "found the key 'suite' a second time"),
+        (b"1: smoke\n", "found a key that is no text"),
+        (b"suite: smoke\n---\nsuite: demo\n", "expected a single document"),
+        (b"suite: a\x00b\n", "control characters are not allowed"),
+        (b"suite: " + b"[" * 9999, "nested more than 100 deep"),
+        (b"suite: &a [*a]\n", "aliases come to more than"),
+        (b"suite: !!python/name:os.system\n", "could not determine a constructor"),
+    ],
+)
+def test_what_is_hardly_yaml_is_said_in_one_line(path, content, said):
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value).startswith("params.yaml is not YAML (")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_utf_16_is_said_in_one_line_and_a_mark_before_utf_8_is_passed_over(path, suite):
+    text = path.read_text()
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"^params.yaml is not UTF-8 text; write it anew with"):
+        load()
+    path.write_text(text, encoding="utf-8-sig")
+    assert load() == suite
 
 
 @pytest.mark.parametrize(

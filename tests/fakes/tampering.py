@@ -16,12 +16,13 @@ from typing import Any
 
 import yaml
 
+from hier import yaml12
 from hier.config.params import raw, texts
 from hier.config.suite import parse
 from hier.errors import ConfigError
 from hier.pipeline import METRICS, Job, jobs
 from hier.provenance.hashing import KNOWN
-from hier.provenance.ledger import LOCK, Loader, cache_folder
+from hier.provenance.ledger import LOCK, cache_folder
 from hier.provenance.record import read_record, sealed
 
 KEPT = Path(".hier/kept")
@@ -152,7 +153,7 @@ class Tree:
 
     def cached(self, job: Job) -> set[str]:
         """MD5 of all that DVC's cache has of a job."""
-        entry = yaml.load(LOCK.read_text(), Loader)["stages"][job.name]
+        entry = yaml12.load(LOCK.read_text())["stages"][job.name]
         found = {out["md5"] for out in entry["outs"]}
         for listing in [md5 for md5 in found if md5.endswith(".dir")]:
             text = (cache_folder() / "files/md5" / listing[:2] / listing[2:]).read_text()
@@ -210,7 +211,7 @@ class Tree:
     # dvc.lock.
 
     def lock(self, random: Random) -> Change:
-        lock = yaml.load(LOCK.read_text(), Loader)
+        lock = yaml12.load(LOCK.read_text())
         job = random.choice(self.jobs)
         entry = lock["stages"][job.name]
         what = random.choice(sorted(LOCK_EDITS))
@@ -223,7 +224,7 @@ class Tree:
         )  # fmt: skip
 
     def taken_out(self, random: Random) -> Change:
-        lock = yaml.load(LOCK.read_text(), Loader)
+        lock = yaml12.load(LOCK.read_text())
         job = random.choice(self.jobs)
         del lock["stages"][job.name]
         text = yaml.safe_dump(lock, sort_keys=False).encode()

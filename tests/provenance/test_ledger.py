@@ -2,20 +2,17 @@
 
 import copy
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fakes.kitchen import git, item, write_lock
+from hier import yaml12
 from hier.errors import TamperedError
 from hier.provenance.hashing import Hasher
-from hier.provenance.ledger import LOCK, Ledger, Loader, cache_file, cache_folder
+from hier.provenance.ledger import LOCK, Ledger, cache_file, cache_folder
 from hier.provenance.record import read_record
 
 NAME = "cook@soup"
@@ -44,7 +41,7 @@ def conflict(job):
 
 def change(**parts):
     """Replace parts of the entry; a function gets the old part."""
-    entry = yaml.load(LOCK.read_text(), Loader)["stages"][NAME]
+    entry = yaml12.load(LOCK.read_text())["stages"][NAME]
     for name, part in parts.items():
         entry[name] = part(copy.deepcopy(entry[name])) if callable(part) else part
     write_lock({NAME: entry})
@@ -308,40 +305,3 @@ def test_the_cache_is_where_dvc_itself_looks(tmp_path, monkeypatch):
         [sys.executable, "-m", "dvc", "cache", "dir"], check=True, capture_output=True, text=True
     )
     assert cache_folder().resolve() == Path(done.stdout.strip()).resolve()
-
-
-# --- YAML as DVC writes it -----------------------------------------------------------------------
-
-words = st.text("abefinostyxzON0123456789:.-+_~# ", max_size=6) | st.sampled_from(
-    ["on", "off", "yes", "No", "1:30", "1e5", "017", "0o17", "0x1f", "1_000", "2020-01-01",
-     ".5", "null", "~", ""]
-)  # fmt: skip
-numbers = (
-    st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from([1e-08, 1e16, 1e22, 5e-324])
-)
-values = st.recursive(
-    st.none() | st.booleans() | numbers | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(values)
-def test_what_dvc_writes_is_read_as_it_was_meant(value):
-    from dvc.utils.serialize import dumps_yaml
-
-    read = yaml.load(dumps_yaml({"value": value}), Loader)["value"]
-    assert json.dumps(read) == json.dumps(value)  # 1, 1.0 and True are not the same
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1e-08", 1e-08), ("-1.5E+3", -1500.0), ("1e5", 1e5), ("off", "off"), ("1:30", "1:30"),
-     ("true", True), ("12", 12), ("1.0", 1.0), (".inf", float("inf")), ("null", None)],
-)  # fmt: skip
-def test_scalars_of_yaml_1_2(text, value):
-    read = yaml.load(f"a: {text}", Loader)["a"]
-    assert (read, type(read)) == (value, type(value))

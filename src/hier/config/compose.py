@@ -22,7 +22,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -32,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError
 
+from hier import yaml12
 from hier.config.base import Strict
 from hier.config.keys import did_you_mean, keys, knows
 from hier.config.suite import Suite, one_line, parse
@@ -331,30 +331,48 @@ def _composed_or_none(overrides: tuple[str, ...]) -> DictConfig | None:
 def _composed(name: str, overrides: tuple[str, ...]) -> DictConfig:
     try:
         return hydra_compose(config_name=name, overrides=[*overrides, *WITHOUT_ITS_OWN])
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml12.load(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text; correct it, or: git checkout {path}"
+        ) from error
+    except yaml12.Error as error:
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
 
 
 class _ReadOnce:
     """Hydra's repository of configuration files, which parses each of them once for all runs of a suite.
 
-    Hydra itself does so within one composition; what it is given it may change, hence the copies.
+    Hydra itself does so within one composition; what it is given it may change, hence the copies. What
+    the files hold is read as YAML 1.2, where Hydra would take 010 for eight and 1:30 for ninety.
     """
 
-    def __init__(self, repository: Any) -> None:
-        self.repository = repository
+    def __init__(self, repository: Any, conf: Path) -> None:
+        self.repository, self.conf = repository, conf
         self.read: dict[str, Any] = {}
 
     def load_config(self, config_path: str) -> Any:
         if config_path not in self.read:
-            self.read[config_path] = self.repository.load_config(config_path)
+            self.read[config_path] = self._load(config_path)
         return deepcopy(self.read[config_path])
+
+    def _load(self, config_path: str) -> Any:
+        path = self.conf / f"{config_path.removesuffix('.yaml')}.yaml"
+        held = _read(path) if path.is_file() else None
+        found = self.repository.load_config(config_path)
+        if isinstance(held, dict):
+            found.config = OmegaConf.create({k: held[k] for k in held if k != "defaults"})
+        return found
 
     def __deepcopy__(self, memo: Any) -> "_ReadOnce":
         return self
@@ -376,7 +394,7 @@ class _hydra:  # noqa: N801
         GlobalHydra.instance().clear()
         initialize_config_dir(str(self.conf.resolve()), version_base="1.3")
         loader: Any = GlobalHydra.instance().config_loader()
-        loader.repository = _ReadOnce(loader.repository)
+        loader.repository = _ReadOnce(loader.repository, self.conf)
 
     def __exit__(self, *_: object) -> None:
         _COMPOSED.clear()

@@ -7,15 +7,13 @@ stage's files anew for every stage, which took minutes where one file held all o
 In the program it is one mapping, and the dotted key `runs.NAME.seed` is `seed` in params/runs/NAME.yaml.
 """
 
-import gc
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from hier import yaml12
 from hier.errors import ConfigError, MissingInputError
 
 PARAMS = Path("params.yaml")
@@ -65,7 +63,9 @@ def raw(path: Path = PARAMS, only: str | None = None) -> dict[str, Any]:
 def texts(params: Mapping[str, Any]) -> dict[Path, str]:
     """What `raw` reads, as the text of each file."""
     held = [index(params), *(content for kind in KINDS for content in params[kind].values())]
-    return {path: HEAD + _dump(content) for path, content in zip(files(params), held, strict=True)}
+    return {
+        path: HEAD + yaml12.dump(content) for path, content in zip(files(params), held, strict=True)
+    }
 
 
 def files(params: Mapping[str, Any]) -> list[Path]:
@@ -134,22 +134,6 @@ def shown(key: str) -> str:
     return f"{PARAMS}: {key}" if key else str(PARAMS)
 
 
-def load_yaml(text: str, loader: type) -> Any:
-    """What a YAML text holds, without Python's search for reference cycles among the objects that are
-    made: in files of megabytes it takes half of the time.
-
-    Raises:
-        yaml.YAMLError: it is none.
-    """
-    searching = gc.isenabled()
-    gc.disable()
-    try:
-        return yaml.load(text, Loader=loader)
-    finally:
-        if searching:
-            gc.enable()
-
-
 def _names(kind: str, given: Any, path: Path) -> dict[str, str]:
     """The names of a kind, with the dataset of each."""
     kept, shape = (dict, "a mapping of names to datasets") if kind == "runs" else (list, "names")
@@ -171,12 +155,12 @@ def _mapping(path: Path, again: str = COMPOSE) -> dict[str, Any]:
     if not path.exists():
         raise MissingInputError(path, again)
     try:
-        data = _yaml(path.read_text(encoding="utf-8"))
+        data = _yaml(path.read_text(encoding="utf-8-sig"))  # some editors begin with a mark
     except IsADirectoryError as error:
         raise ConfigError(f"{path} is a folder; remove it, then: {again}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text; write it anew with: {again}") from error
-    except yaml.YAMLError as error:
+    except yaml12.Error as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML ({reason}); write it anew with: {again}") from error
     if not isinstance(data, dict):
@@ -187,9 +171,4 @@ def _mapping(path: Path, again: str = COMPOSE) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _yaml(text: str) -> Any:
     """Kept, since a process that runs many jobs reads the same texts each time."""
-    return load_yaml(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def _dump(content: Any) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml12.load(text)

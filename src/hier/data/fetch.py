@@ -114,9 +114,10 @@ def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
     for name, content in members(archive):
         path = name.removeprefix("./").partition("/")[2]
         if not any(path.startswith(f"{folder.strip('/')}/") for folder in exclude):
-            if path.encode() in digests:
+            key = path.encode(errors="surrogateescape")  # the bytes that the archive has
+            if key in digests:
                 raise ArchiveError(f"{archive}: '{name}' is the second file '{path}'; {AGAIN}")
-            digests[path.encode()] = hashlib.sha256(content).hexdigest()
+            digests[key] = hashlib.sha256(content).hexdigest()
     whole = hashlib.sha256()
     for key in sorted(digests):
         whole.update(f"{digests[key]}  ./".encode() + key + b"\n")

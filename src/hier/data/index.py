@@ -44,7 +44,8 @@ def schema(stored: bool) -> "DataFrameSchema":
         is_text = pandera.Check(
             lambda value: isinstance(value, str) and value != "", element_wise=True
         )
-        return pandera.Column(object, [is_text, *checks], nullable=nullable)
+        is_utf_8 = pandera.Check(_is_utf_8, element_wise=True, error="is no UTF-8")
+        return pandera.Column(object, [is_text, is_utf_8, *checks], nullable=nullable)
 
     columns = {
         "image": text(pandera.Check(lambda column: ~column.duplicated(), error="occurs twice")),
@@ -60,6 +61,11 @@ def schema(stored: bool) -> "DataFrameSchema":
             "offset": pandera.Column("int64", pandera.Check.ge(0)),
         }
     return pandera.DataFrameSchema(columns, strict=True, ordered=True)
+
+
+def _is_utf_8(name: str) -> bool:
+    """Whether a file's name is; Python keeps the bytes of another one as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def check_index(index: pd.DataFrame, dataset: Dataset) -> None:

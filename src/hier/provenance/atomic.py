@@ -73,9 +73,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all."""
+    """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all.
+
+    A byte of a file's name that is no UTF-8 stands there as \\udcff.
+    """
     with atomic_file(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode(errors="backslashreplace"))
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:

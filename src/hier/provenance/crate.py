@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
-from hier import __version__
+from hier import __version__, yaml12
 from hier.config.params import PARAMS, files
+from hier.errors import ConfigError
 from hier.pipeline import ARCHIVE, EMBEDDINGS, METRICS, MODEL, PROXIES, STAGES, STORE, Job, Stage
 from hier.provenance.audit import Audit
 from hier.provenance.hashing import files_in
@@ -37,7 +36,8 @@ TERMS = {
     )
 } | {"sha256": "http://schema.org/sha256"}  # fmt: skip
 BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
-WORKFLOW = ("Snakefile", "dvc.yaml", "requirements.lock", "LICENSE", "CITATION.cff")
+CITATION = Path("CITATION.cff")
+WORKFLOW = ("Snakefile", "dvc.yaml", "requirements.lock", "LICENSE", str(CITATION))
 # DVC takes every dvc.yaml below the project for its own, one in a crate as well.
 PUT_AS = {"dvc.yaml": "dvc.yaml.txt"}
 NEVER = {ARCHIVE, STORE}
@@ -86,6 +86,20 @@ def _ref(identifier: str) -> dict[str, str]:
     return {"@id": identifier}
 
 
+def _authors(path: Path) -> list[str]:
+    """The names of those whom a citation file names.
+
+    Raises:
+        ConfigError: it is no citation file.
+    """
+    try:
+        authors = yaml12.load(path.read_text(encoding="utf-8"))["authors"]
+        return [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in authors]
+    except (yaml12.Error, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} names no authors ({reason}); git checkout {path}") from error
+
+
 class Crate:
     """Makes the entities of one crate."""
 
@@ -121,7 +135,7 @@ class Crate:
             refs = [_ref(p) for p in sorted(set(parameters))]
             self.crate.get(identifier)["exampleOfWork"] = refs
         readme = folder / "README.md"
-        readme.write_text(README.format(name=self._name(), left_out=self._left_out()))
+        readme.write_text(README.format(name=self._name(), left_out=self._left_out()), "utf-8")
         about = {"name": "README", "about": _ref("./")}
         self._file(readme, "README.md", about)
         self._single_values()
@@ -183,10 +197,8 @@ class Crate:
         for identifier, (name, version) in PROFILES.items():
             self._add(identifier, "CreativeWork", name=name, version=version)
         root["conformsTo"] = [_ref(identifier) for identifier in PROFILES]
-        if Path("CITATION.cff").exists():
-            authors = yaml.safe_load(Path("CITATION.cff").read_text())["authors"]
-            names = [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in authors]
-            who = self._add("#authors", "Organization", name=", ".join(names))
+        if CITATION.exists():
+            who = self._add("#authors", "Organization", name=", ".join(_authors(CITATION)))
             root["author"] = root["publisher"] = _ref(who)
 
     def _workflow(self) -> None:
@@ -228,7 +240,7 @@ class Crate:
         }
         properties = {
             "name": stage.command(stage.each.upper() if stage.each != "suite" else ""),
-            "description": Path(name).read_text().split('"""')[1].strip(),
+            "description": Path(name).read_text(encoding="utf-8").split('"""')[1].strip(),
             "version": __version__,
             "programmingLanguage": "Python",
             "softwareRequirements": [_ref(self._package(*p)) for p in sorted(packages, key=str)],

@@ -98,7 +98,9 @@ def _frames(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
 
 def _json(recorded: Path, rebuilt: Path) -> str | None:
     """The first value that differs, with its dotted key."""
-    one, other = (dict(_leaves(json.loads(path.read_text()))) for path in (recorded, rebuilt))
+    one, other = (
+        dict(_leaves(json.loads(path.read_text(encoding="utf-8")))) for path in (recorded, rebuilt)
+    )
     for key in [*one, *(key for key in other if key not in one)]:
         if key not in one or key not in other:
             return f"{key} is {_only(key in one)}"

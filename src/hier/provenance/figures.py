@@ -67,7 +67,7 @@ def _references(suite: str) -> dict[str, dict[str, dict[str, str]]]:
     """The rows of expected/<suite>.csv by run and measure."""
     path, found = Path(EXPECTED) / f"{suite}.csv", dict[str, dict[str, dict[str, str]]]()
     if path.exists():
-        with path.open(newline="") as stream:
+        with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 found.setdefault(row["run"], {})[row["measure"]] = row
     return found

@@ -11,15 +11,13 @@ another machine or other packages made the one of the two are other bytes to be 
 """
 
 import configparser
-import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hier.config.params import by_file, load_yaml
+from hier import yaml12
+from hier.config.params import by_file
 from hier.errors import TamperedError
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
@@ -27,29 +25,6 @@ from hier.provenance.record import Record, parse_record
 
 LOCK = Path("dvc.lock")
 Entry = dict[str, Any]
-
-# What a plain scalar is, in the order in which it is tried, and what it may begin with.
-_RESOLVED = {
-    "tag:yaml.org,2002:bool": (r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    "tag:yaml.org,2002:int": (r"^[-+]?[0-9]+$", "-+0123456789"),
-    "tag:yaml.org,2002:float": (
-        r"^[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$",
-        "-+.0123456789",
-    ),
-}
-
-
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML 1.2, as DVC writes it: 1e-08 is a number, `off` and 1:30 are words."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RESOLVED]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-for _tag, (_pattern, _firsts) in _RESOLVED.items():
-    Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_firsts))
 
 
 class Ledger:
@@ -169,7 +144,7 @@ def cache_folder() -> Path:
     folder = Path(".dvc/cache")
     for name in ("config", "config.local"):
         config = configparser.ConfigParser(interpolation=None)
-        config.read(Path(".dvc") / name)
+        config.read(Path(".dvc") / name, encoding="utf-8")
         if given := config.get("cache", "dir", fallback=None):
             folder = Path(".dvc") / given.strip("\"'")
     return folder
@@ -177,10 +152,11 @@ def cache_folder() -> Path:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     except OSError:
         return None
-    return None if done.returncode else done.stdout
+    # What is no UTF-8 is no YAML, either, and told as such.
+    return None if done.returncode else done.stdout.decode(errors="surrogateescape")
 
 
 def _text(lock: Path) -> str:
@@ -194,9 +170,9 @@ def _text(lock: Path) -> str:
 
 def _entries(text: str, where: str) -> dict[str, Entry]:
     try:
-        found = (load_yaml(text, Loader) or {}).get("stages", {})
+        found = (yaml12.load(text) or {}).get("stages", {})
         return dict(found)
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+    except (yaml12.Error, AttributeError, TypeError, ValueError) as error:
         raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
 
 

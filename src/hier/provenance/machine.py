@@ -55,7 +55,7 @@ def most_held() -> int:
     it started this process."""
     status = Path("/proc/self/status")
     if status.exists():
-        for line in status.read_text().splitlines():
+        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -67,7 +67,9 @@ def processor() -> str:
     their arithmetic differs in the last bits."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        first = cpuinfo.read_text().partition("\n\n")[0].splitlines()
+        first = (
+            cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
+        )
         facts = {
             name.strip(): value.strip() for name, _, value in (x.partition(":") for x in first)
         }
@@ -114,15 +116,16 @@ def _torch() -> dict[str, Any] | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, timeout=30
-        )
+            ["git", *arguments],
+            capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _first_line(path: str) -> str | None:
-    return Path(path).read_text().splitlines()[0] if Path(path).exists() else None
+    return Path(path).read_text(encoding="utf-8").splitlines()[0] if Path(path).exists() else None
 
 
 @lru_cache

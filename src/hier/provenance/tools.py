@@ -13,8 +13,9 @@ def call(*command: str) -> None:
         HierError: it failed; the message holds the line in which it says why.
     """
     done = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", *command],
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
     if done.returncode:
         raise HierError(f"{' '.join(command)} failed: {_why(done.stderr or done.stdout)}")
 

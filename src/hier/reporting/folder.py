@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from hier import yaml12
 from hier.provenance.verify import PAPER_NAMES
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
@@ -109,7 +109,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         panels=curves,
         watched=len(recalls(history).columns) > 0,
         history=history,
-        settings=yaml.safe_dump(settings.model_dump(exclude=CHANGE_NOTHING), sort_keys=False),
+        settings=yaml12.dump(settings.model_dump(exclude=CHANGE_NOTHING)),
         lineage=content.lineages.get(run),
         dataset=settings.dataset,
         views=views,

@@ -146,7 +146,7 @@ def _listed_gpus() -> list[str]:
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     with suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=5
+            command, capture_output=True, encoding="utf-8", check=True, timeout=5
         ).stdout.splitlines()
     return []
 
@@ -167,5 +167,5 @@ def _keep(rates: dict[str, Rate]) -> None:
 
 def _text(file: Path) -> str:
     with suppress(OSError):
-        return file.read_text(errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     return ""

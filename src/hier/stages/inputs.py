@@ -39,7 +39,7 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 def read_metrics(path: Path) -> dict[str, Any]:
     """A run's metrics.json."""
     with reading(path):
-        metrics: dict[str, Any] = json.loads(path.read_text())
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not {"recall", "map_at_r"} <= metrics.keys():
             raise ValueError("it holds no recall or no map_at_r")
         return metrics

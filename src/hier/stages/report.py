@@ -49,7 +49,7 @@ def gather(job: Job, suite: Suite) -> Content:
 
 def _views(path: Path) -> dict[str, Any]:
     with reading(path):
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not {"samples", "tree", "galleries"} <= found.keys():
             raise ValueError("it holds no samples, no tree or no galleries")
         return found

@@ -17,6 +17,7 @@ from hier.provenance.holding import held
 from hier.provenance.keep import bring_back, keep
 from hier.provenance.loaded import note_loaded
 from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
+from hier.terminal import show_everything
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
@@ -120,7 +121,9 @@ def run_suite(processes: int) -> None:
     load()
     failures: list[str] = []
     with (
-        ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            processes, multiprocessing.get_context("spawn"), initializer=show_everything
+        ) as pool,
         progress("jobs", len(list(jobs(raw())))) as shown,
     ):
         try:
