@@ -148,3 +148,19 @@ def test_what_one_may_only_read_can_be_looked_at(adopted, humble):
         assert done.returncode == 1, work
         assert done.stderr.startswith("error: cannot read or write: "), work
         assert done.stderr.count("\n") == 1, work
+
+
+def test_the_home_folder_need_not_be_writable(built, humble, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    give_to_another(home)
+    as_ = (*humble, "env", "--unset=XDG_CACHE_HOME", f"HOME={home}")
+    project = copy(built)
+    project.folder = tmp_path / "project"
+    shutil.copytree(built.folder, project.folder)
+    assert would_run(project, *as_) == set()
+    project.run(*as_, "hier", "report", "--force")  # draws
+    project.run(*as_, "hier", "adopt")
+    assert "up to date" in project.run(*as_, "dvc", "status").stdout
+    project.run(*as_, "hier", "plan", "--measure")
+    assert list(home.iterdir()) == []

@@ -12,7 +12,7 @@ from hier.errors import HierError, TamperedError, UnknownNameError
 from hier.pipeline import STAGES, Job, job, jobs
 from hier.provenance.checkpoints import clear_checkpoints
 from hier.provenance.hashing import hashing
-from hier.provenance.holding import held
+from hier.provenance.holding import forced_by_dvc, held
 from hier.provenance.keep import bring_back, keep
 from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
 
@@ -27,7 +27,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     packages and its outputs are the record's; this is seen without loading torch.
 
     Args:
-        force: work anew even so.
+        force: work anew even so, as where DVC was told to.
 
     Raises:
         HierError: whatever the user can mend; see hier.errors.
@@ -41,7 +41,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
         load()
         raise
     with held(work):
-        if not force and current(work, params):
+        if not (force or forced_by_dvc()) and current(work, params):
             print(f"{work.name}: current, nothing to do", flush=True)
             return
         _work(work, params)
