@@ -331,17 +331,16 @@ def adopt() -> None:
 
 @cli.command()
 def restore() -> None:
-    """After `dvc pull`, `dvc checkout` or cp: put both engines at peace without recomputing.
+    """After `dvc pull`, `dvc checkout` or cp: say what is current, as Snakemake will see it.
 
-    Contents decide: what is current becomes younger than what it was made from, what is stale
-    older. Snakemake does this by itself whenever it starts.
+    Contents decide, whatever the files' times are; nothing is changed.
     """
     from hier.config.params import raw
     from hier.config.suite import load
-    from hier.provenance.restore import restore as restore_all
+    from hier.provenance.due import standings
 
     load()
-    found = restore_all(raw())
+    found = standings(raw())
     for name, reason in found.items():
         if reason:
             click.echo(f"{name} is stale: {reason}")
@@ -355,12 +354,11 @@ def recover() -> None:
 
     `make reproduce` begins with this. Trainings go on from their last checkpoint.
     """
-    from hier.config.params import raw
     from hier.config.suite import load
     from hier.provenance.recover import recover as recover_all
 
     load()
-    recover_all(raw(), click.echo)
+    recover_all(click.echo)
 
 
 @cli.command()

@@ -60,7 +60,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _neighbour(path)
     try:
         with full_disk_is_clear(path):
             yield temporary
@@ -86,6 +86,32 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     with ExitStack() as stack:
         for path, text in texts.items():
             stack.enter_context(atomic_file(path)).write_bytes(text.encode())
+
+
+def put_link(path: Path, target: Path) -> None:
+    """Put a symbolic link in the place of the file `path`."""
+    temporary = _neighbour(path)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+def own_copy(path: Path, of: Path | None = None) -> None:
+    """Put a new file or folder with the bytes of `of` (by default its own) at `path`.
+
+    It has no inode in common with any other, so that to write to it, or to set its times, changes
+    nothing elsewhere.
+    """
+    source = path if of is None else of
+    if source.is_dir():
+        with atomic_folder(path) as temporary:
+            shutil.copytree(source, temporary, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    else:
+        with atomic_file(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _neighbour(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _umask() -> int:

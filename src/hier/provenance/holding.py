@@ -5,6 +5,7 @@ says who holds it and which engine called.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from hier.provenance.atomic import write_text
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
+# `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
+DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
 NOTED = {"job", "process", "engine", "called_by", "since"}
 
 
@@ -86,6 +89,17 @@ def engines_at_work(folder: Path) -> list[str]:
         if name in ("snakemake", "dvc") and process.info["cwd"] == str(folder.resolve()):
             found.append(f"{name} ({process.info['pid']})")
     return found
+
+
+def forced_by_dvc() -> bool:
+    """Whether the DVC that called this process was told to force (`dvc repro --force` or `-f`).
+
+    It tells a stage so nowhere else. Snakemake's rules hand `--force` on by themselves.
+    """
+    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    if engine is None or _engine(engine) != "dvc":
+        return False
+    return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
 
 
 def _myself(job: Job) -> dict[str, Any]:

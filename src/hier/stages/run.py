@@ -13,7 +13,7 @@ from hier.pipeline import STAGES, Job, job, jobs
 from hier.project import refuse_foreign_code
 from hier.provenance.checkpoints import clear_checkpoints
 from hier.provenance.hashing import hashing
-from hier.provenance.holding import held
+from hier.provenance.holding import forced_by_dvc, held
 from hier.provenance.keep import bring_back, keep
 from hier.provenance.loaded import note_loaded
 from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
@@ -30,7 +30,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     packages and its outputs are the record's; this is seen without loading torch.
 
     Args:
-        force: work anew even so.
+        force: work anew even so, as where DVC was told to.
 
     Raises:
         HierError: whatever the user can mend; see hier.errors.
@@ -45,7 +45,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
         load()
         raise
     with held(work):
-        if not force and current(work, params):
+        if not (force or forced_by_dvc()) and current(work, params):
             print(f"{work.name}: current, nothing to do", flush=True)
             return
         _work(work, params)
