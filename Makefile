@@ -32,9 +32,9 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 	@hier recover
 	@snakemake --cores $(CORES) --quiet rules host reason || { ls data/*/no-data.txt >/dev/null 2>&1 && \
 		echo "going on without the data that could not be had" && snakemake --cores $(CORES) --quiet rules host reason; }
-	@hier verify
 	@echo "table:  results/table.md"
 	@echo "report: results/report/index.html"
+	@hier verify
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=src:tests python -m fakes.smoke .smoke
@@ -107,7 +107,8 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed -E 's/\+cpu$$//; s/^faiss-cpu==.*/&; sys_platform != "darwin"/'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
-clean: ## remove everything that the pipeline made (DVC's cache stays; a folder that is a link is emptied)
+clean: ## remove what the pipeline made (DVC's cache and what git keeps stay; a folder that is a link is emptied)
 	@for each in data runs results .checkpoints .hier .snakemake logs; do \
-		if test -L $$each; then test ! -d $$each || find $$each/ -mindepth 1 -delete; else rm -rf $$each; fi; \
+		if test -L $$each; then test ! -d $$each || find $$each/ -mindepth 1 -delete; \
+		else rm -rf $$each; git ls-files --deleted -z $$each 2>/dev/null | xargs -0r git checkout --quiet --; fi; \
 	done

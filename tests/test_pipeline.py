@@ -34,6 +34,7 @@ STAGE_NAMES = ["download", "prepare", "train", "embed", "evaluate", "tabulate", 
 # a change in them changes no result.
 CANNOT_CHANGE_A_RESULT = {
     "hier.errors",
+    "hier.git",
     "hier.pipeline",
     "hier.progress",
     "hier.config.base",
@@ -440,10 +441,15 @@ def test_every_output_of_every_job_is_traced_to_it(params):
 
 
 def paths(outputs):
-    """Paths of outputs; every one is persistent, so that DVC leaves it in place."""
+    """Paths of outputs; every one is persistent, so that DVC leaves it in place. Those that git keeps
+    are out of DVC's cache, and no others."""
     for output in outputs:
         [(path, settings)] = output.items()
-        assert settings == {"persist": True}
+        name = path.rpartition("/")[2]
+        small = name in ("metrics.json", "history.csv") or name.startswith(
+            ("table.", "paper_layout.")
+        )
+        assert settings == {"persist": True} | ({"cache": False} if small else {})
         yield path
 
 

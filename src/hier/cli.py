@@ -268,53 +268,57 @@ def run(jobs: int) -> None:
 @click.option("--deep", is_flag=True, help="Read every byte; trust no size, time or inode.")
 @click.option("--rerun", type=click.IntRange(min=1), metavar="N", help="Rebuild N runs elsewhere.")
 @click.option("--seed", default=0, show_default=True, help="Which runs --rerun picks.")
+@click.option("--by-hash", is_flag=True, help="Judge what is not here by its committed hash.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything as JSON.")
 @click.option(
     "--update-expected",
     is_flag=True,
     help="Record the present results as the expected ones (expected/<suite>.csv).",
 )
-def verify(deep: bool, rerun: int | None, seed: int, as_json: bool, update_expected: bool) -> None:
+def verify(
+    deep: bool, rerun: int | None, seed: int, by_hash: bool, as_json: bool, update_expected: bool
+) -> None:
     """Grade every cell of the suite, and hold every byte against its record and dvc.lock.
 
     \b
-    identical          the same bytes as the reference run's (known by hash where not pulled)
+    identical          the same bytes as the reference run's
     within tolerance   as near as the same code comes on another kind of machine
     out of tolerance   not even that
     stale              inputs, settings, code or packages have moved on since it was made
     tampered           bytes are not what a record or dvc.lock says
-    not run, not pulled, no data, no reference
+    committed, not here  dvc.lock has it; the figure may be here, by git, but not what it was made from
+    not run, refuted, no data, no reference
 
     --rerun N rebuilds N runs, picked at random, from their archives in a temporary folder and
     compares each artifact; what is the same is marked "proved by rerun".
 
     \b
     Exit code 0: every cell that has a reference is reproduced, and every byte is as its record and
-    dvc.lock say. 1: a cell is not run, stale or out of tolerance. 3: something was tampered with.
+    dvc.lock say. 1: a cell is not run, not here, stale or out of tolerance. 3: something was tampered
+    with. With --by-hash, what is not here fails only where its committed hash is not the reference's.
     5: a rerun gave other bytes. 2: wrong usage or settings. (Of stages: 4 where another process
     works on it, 130 after Ctrl-C, 143 after SIGTERM.)
     """
     from hier.config.suite import load
-    from hier.provenance.proof import prove
+    from hier.provenance import proof as proofs
     from hier.provenance.rerun import rerun_runs
-    from hier.provenance.verify import record_expected
     from hier.reporting.proof import as_json as in_json
     from hier.reporting.proof import print_proof, verdict
 
     suite = load()
     if update_expected:
         click.echo(
-            f"wrote {record_expected(suite)}; the table is made anew by: snakemake --cores all"
+            f"wrote {proofs.update_expected(suite)}; the table is made anew by: snakemake --cores all"
         )
         return
     if rerun:
         rerun_runs(suite, rerun, seed, partial(click.echo, err=as_json))
-    proof = prove(suite, deep)
+    proof = proofs.prove(suite, deep)
     if as_json:
         click.echo(in_json(suite, proof))
     else:
         print_proof(proof)
-    verdict(proof)
+    verdict(proof, by_hash)
 
 
 @cli.command()

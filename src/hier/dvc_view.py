@@ -10,9 +10,13 @@ from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage, gathered
 DVC_YAML = Path("dvc.yaml")
 
 
-def _kept(path: str) -> dict[str, Any]:
-    """An output that DVC leaves in place when it calls the stage, which may find it current."""
-    return {path: {"persist": True}}
+def _kept(path: str, in_git: bool = False) -> dict[str, Any]:
+    """An output that DVC leaves in place when it calls the stage, which may find it current.
+
+    Args:
+        in_git: git keeps its bytes, and DVC only their hash.
+    """
+    return {path: {"persist": True, **({"cache": False} if in_git else {})}}
 
 
 def dvc_yaml(params: dict[str, Any]) -> str:
@@ -31,7 +35,9 @@ def dvc_yaml(params: dict[str, Any]) -> str:
         names = {"run": "${key}", "dataset": "${item}"}
         key = names.get(stage.each, "")
         taken = gathered(stage, params["datasets"], params["runs"])
-        outs: list[Any] = [_kept(path.format(**names)) for path in stage.outputs]
+        outs: list[Any] = [
+            _kept(path.format(**names), path in stage.in_git) for path in stage.outputs
+        ]
         record = _kept(stage.record.format(**names))
         body: dict[str, Any] = {
             "cmd": stage.command(key),

@@ -148,6 +148,10 @@ class ReproductionError(HierError):
     """`hier verify` found a cell that was not run, is stale or is out of tolerance."""
 
 
+class ConflictError(HierError):
+    """A file has the marks of a merge that was not finished; says what mends it."""
+
+
 class TamperedError(HierError):
     """Bytes are not what a record or dvc.lock says that they are."""
 

@@ -25,6 +25,7 @@ TABLE_MD = "results/table.md"
 LAYOUT_CSV = "results/paper_layout.csv"
 LAYOUT_MD = "results/paper_layout.md"
 LAYOUT_TEX = "results/paper_layout.tex"
+TABLES_MADE = (TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX)
 REPORT = "results/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
@@ -52,7 +53,8 @@ class Stage:
     `code` lists the files and folders below src/hier/ whose change makes the outputs stale,
     `packages` the libraries whose versions do, and `reads` other files and folders under version
     control; the stages that gather all runs read all settings as files, since DVC would parse each
-    of them anew for a key in it.
+    of them anew for a key in it. `in_git` are outputs that git keeps, and DVC's cache does not: small
+    figures, which a clone without DVC's cache should show and compare.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stage:
     inputs: tuple[str, ...] = ()
     gathers: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    in_git: tuple[str, ...] = ()
     directory: bool = field(default=False)  # whether the one output is a folder
     gpu: bool = field(default=False)  # whether it works on a GPU, where there is one
 
@@ -119,6 +122,7 @@ STEPS: dict[str, Stage] = {
             gpu=True,
             inputs=(INDEX, STORE),
             outputs=(MODEL, PROXIES, HISTORY),
+            in_git=(HISTORY,),
             params=_of_run(
                 "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
                 "sampler", "augmentation", "embed", "evaluate", "protocol", *NUMERICS, "runtime.compile",
@@ -151,6 +155,7 @@ STEPS: dict[str, Stage] = {
             each="run",
             inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
             outputs=(METRICS, VIEWS),
+            in_git=(METRICS,),
             params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
             + _of_dataset("ks", "levels"),
             code=("data/index.py", "evaluation", "generators.py", "geometry", "stages/inputs.py"),
@@ -161,11 +166,12 @@ STEPS: dict[str, Stage] = {
             each="suite",
             reads=(EXPECTED, *SETTINGS),
             gathers=(METRICS,),
-            outputs=(TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX),
+            outputs=TABLES_MADE,
+            in_git=TABLES_MADE,
             params=(),
             code=(
-                "provenance/figures.py", "provenance/verify.py", "reporting/layout.py",
-                "reporting/table.py", "stages/inputs.py",
+                "provenance/figures.py", "provenance/ledger.py", "provenance/verify.py",
+                "reporting/layout.py", "reporting/table.py", "stages/inputs.py",
             ),
             packages=("pandas",),
         ),
@@ -224,6 +230,12 @@ class Job:
     @property
     def command(self) -> str:
         return self.stage.command(self.key)
+
+    @property
+    def in_git(self) -> tuple[str, ...]:
+        """The outputs that git keeps."""
+        named = zip(self.outputs, self.stage.outputs, strict=True)
+        return tuple(path for path, template in named if template in self.stage.in_git)
 
 
 def no_data(dataset: str) -> Path:

@@ -16,11 +16,11 @@ class Project:
         self.folder = folder
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        results = ("runs/", "results/", "dvc.lock")  # git keeps the figures of the suite demo
         for name in names.splitlines():
-            if (ROOT / name).is_file():
+            if (ROOT / name).is_file() and not name.startswith(results):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        (folder / "dvc.lock").unlink(missing_ok=True)
         self.run("git", "init", "--quiet")
         for name, value in (("user.name", "test"), ("user.email", "test@example.org")):
             self.run("git", "config", name, value)  # an experiment of DVC's is a commit, too

@@ -94,8 +94,9 @@ def new_project(folder: Path, weights: Path) -> Path:
     """A copy of the repository's versioned files, with the weights and a git and DVC of its own."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    results = ("runs/", "results/", "dvc.lock")  # of the suite demo
     for name in names.splitlines():
-        if (ROOT / name).is_file() and name != "dvc.lock":
+        if (ROOT / name).is_file() and not name.startswith(results):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / "weights").mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from fakes.settings import write_settings
 from hier.provenance import hashing, machine
 from hier.provenance.audit import STANDINGS, Audit
 from hier.provenance.hashing import KNOWN, _stat, hash_file
-from hier.provenance.ledger import LOCK, cache_file
+from hier.provenance.ledger import AWAY, LOCK, cache_file
 
 NAME = "cook@soup"
 RECORD = Path("runs/soup/cook.record.json")
@@ -42,7 +42,7 @@ def standings(params, deep=False):
 
 
 def test_the_standings_are_told_from_best_to_worst():
-    assert STANDINGS == ("current", "unpulled", "not run", "stale", "tampered")
+    assert STANDINGS == ("current", AWAY, "not run", "stale", "tampered")
 
 
 def test_what_was_just_made_is_current_in_the_order_of_the_data(done):
@@ -326,12 +326,15 @@ def test_a_forged_memory_of_hashes_is_seen_through_by_deep(done, find):
     assert find(deep=True).standing == "tampered"
 
 
-# --- not pulled ----------------------------------------------------------------------------------
+# --- not here ------------------------------------------------------------------------------------
 
 
-def test_outputs_that_are_not_here_are_known_by_their_record(done, find):
+def test_outputs_that_are_not_here_are_known_by_their_record(done, kitchen, find):
     DISH.unlink()
-    assert find().standing == "unpulled"
+    assert find().standing == "not run"
+    assert find().reason == f"{DISH} is neither here nor in dvc.lock"
+    kitchen.adopt()
+    assert find().standing == AWAY
     assert find().reason == f"{DISH} is not here"
     assert find("serve").standing == "current"  # what it read is known by the record
     assert find(params=done.other(seed=1)).standing == "stale"
@@ -344,7 +347,7 @@ def test_results_of_which_only_the_ledger_is_here(done, kitchen):
         shutil.rmtree(folder)
     kitchen.commit("dvc.lock")
     found = list(Audit(done.PARAMS).findings())
-    assert {f.standing for f in found} == {"unpulled"}
+    assert {f.standing for f in found} == {AWAY}
     assert all(f.adopted for f in found)
     write_settings(done.other(seed=1))
     changed = {f.job.name: f for f in Audit(done.other(seed=1)).findings()}
@@ -355,7 +358,7 @@ def test_results_of_which_only_the_ledger_is_here(done, kitchen):
     Path("src/hier/tools/spoon.py").write_bytes(b"other")
     changed = {f.job.name: f for f in Audit(done.PARAMS).findings()}
     assert changed["chop@veg"].reason == "src/hier/tools is not what dvc.lock says"
-    assert changed["shop@veg"].standing == "unpulled"
+    assert changed["shop@veg"].standing == AWAY
 
 
 def test_some_results_pulled_and_others_not(done, kitchen):
@@ -363,7 +366,7 @@ def test_some_results_pulled_and_others_not(done, kitchen):
     shutil.rmtree("data/veg/larder")
     shutil.rmtree("runs/soup")
     assert standings(done.PARAMS) == {
-        "shop@veg": "unpulled", "chop@veg": "current", "cook@soup": "unpulled",
+        "shop@veg": AWAY, "chop@veg": "current", "cook@soup": AWAY,
         "cook@stew": "current", "serve": "current",
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from hier import yaml12
 from hier.errors import ConfigError, MissingInputError
+from hier.git import conflict_in, has_conflict
 
 PARAMS = Path("params.yaml")
 FOLDER = Path("params")
@@ -42,6 +43,7 @@ def raw(path: Path = PARAMS, only: str | None = None) -> dict[str, Any]:
     Raises:
         MissingInputError: no such file.
         ConfigError: one is no YAML mapping in UTF-8, or params.yaml does not name datasets and runs.
+        ConflictError: one has the marks of an unfinished merge.
     """
     data = dict(_mapping(path))
     named = {kind: _names(kind, data[kind], path) for kind in KINDS if kind in data}
@@ -155,7 +157,10 @@ def _mapping(path: Path, again: str = COMPOSE) -> dict[str, Any]:
     if not path.exists():
         raise MissingInputError(path, again)
     try:
-        data = _yaml(path.read_text(encoding="utf-8-sig"))  # some editors begin with a mark
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        if has_conflict(text):
+            raise conflict_in(path, again)
+        data = _yaml(text)
     except IsADirectoryError as error:
         raise ConfigError(f"{path} is a folder; remove it, then: {again}") from error
     except UnicodeDecodeError as error:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 from hier.config.params import raw
 from hier.config.suite import load
+from hier.dvc_view import DVC_YAML
 from hier.errors import StaleError, TamperedError
+from hier.git import refuse_conflicts
 from hier.provenance.audit import Audit
+from hier.provenance.ledger import AWAY
 from hier.provenance.tools import call
 
 
@@ -18,22 +21,26 @@ def adopt(say: Callable[[str], None] = print) -> str:
     Raises:
         StaleError: a job's outputs are not proved current; names the job and the first reason.
         TamperedError: a job's outputs, its record or dvc.lock are not as they were written.
+        ConflictError: dvc.yaml, dvc.lock or an output has the marks of an unfinished merge.
         HierError: DVC failed.
     """
     load()
+    refuse_conflicts([DVC_YAML])
     findings = list(Audit(raw()).findings())
     for finding in findings:
-        if finding.standing == "current" or (finding.standing == "unpulled" and finding.adopted):
+        if finding.standing in ("current", AWAY):
             continue
         kind = TamperedError if finding.standing == "tampered" else StaleError
         raise kind(f"{finding.in_words()}; nothing was adopted. Mend it with: {finding.mend}")
     for finding in findings:
         if finding.notice:
             say(f"note: {finding.job.name}: {finding.notice}")
-    away = sum(finding.standing == "unpulled" for finding in findings)
+    away = sum(finding.standing == AWAY for finding in findings)
+    if away == len(findings):
+        return f"nothing to adopt: all {away} stages are {AWAY}"
     if any(not finding.adopted for finding in findings):
         say("entering what is new into dvc.lock and DVC's cache")
         # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
         call("dvc", "commit", "--force")
-    here = f"adopted {len(findings) - away} stages; `dvc status` agrees"
-    return here if not away else f"{here} (of {away} more, outputs are not here: dvc pull)"
+    here = f"adopted {len(findings) - away} stages"
+    return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"

@@ -2,11 +2,13 @@
 
 A job's standing:
 
-    current    its bytes are those of its record, made from the present inputs, settings and code
-    unpulled   some of its bytes are not here; its record or dvc.lock says that they are current
-    not run    there is no result
-    stale      inputs, settings, code or packages have moved on since it was made
-    tampered   bytes are not what its record says, or dvc.lock contradicts the record
+    current              its bytes are those of its record, made from the present inputs, settings
+                         and code
+    committed, not here  some of its files, or its record, are not here; dvc.lock has them, made from
+                         the present inputs, settings and code
+    not run              there is no result, here or in dvc.lock
+    stale                inputs, settings, code or packages have moved on since it was made
+    tampered             bytes are not what its record says, or dvc.lock contradicts them
 """
 
 import json
@@ -15,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hier.config.params import by_file, select
+from hier.config.params import select
 from hier.errors import HierError, TamperedError
+from hier.git import git, refuse_conflicts
 from hier.pipeline import Job, jobs
 from hier.provenance.hashing import Hasher
 from hier.provenance.keep import FOLDER, kept_files, kept_record
-from hier.provenance.ledger import LOCK, Ledger, cache_file
+from hier.provenance.ledger import AWAY, LOCK, Entry, Ledger, cache_file, other_setting
 from hier.provenance.machine import versions
 from hier.provenance.record import (
     GoingIn,
@@ -33,8 +36,7 @@ from hier.provenance.record import (
     why_stale,
 )
 
-WORDS = {"unpulled": "not pulled"}
-STANDINGS = ("current", "unpulled", "not run", "stale", "tampered")  # from best to worst
+STANDINGS = ("current", AWAY, "not run", "stale", "tampered")  # from best to worst
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,17 @@ class Finding:
     notice: str = ""
 
     def in_words(self) -> str:
-        return f"{self.job.name} is {WORDS.get(self.standing, self.standing)}: {self.reason}"
+        return f"{self.job.name} is {self.standing}: {self.reason}"
 
     @property
     def mend(self) -> str:
         """The command that brings the job in order."""
         if self.reason.startswith(str(LOCK)):
             return f"git checkout {LOCK}"
-        if self.standing == "unpulled":
-            return "dvc pull"
-        if self.standing == "not run":
+        if self.standing in (AWAY, "not run"):
             return "snakemake --cores all"
+        if self.adopted and (path := next(filter(self.reason.startswith, self.job.in_git), None)):
+            return f"git checkout {path}"
         made = " ".join([*self.job.outputs, str(self.job.record)])
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
@@ -99,6 +101,14 @@ class ByRecords:
         """
         return what_goes_in(job, self.params, self.hasher)
 
+    def known_of(self, path: str) -> dict[str, Any]:
+        """What the record of its job says that an output holds; {} for nothing."""
+        try:
+            record = read_record(self.maker[path])
+        except TamperedError:
+            record = None
+        return dict(record["outputs"].get(path, {})) if record else {}
+
 
 class Audit(ByRecords):
     """And do dvc.lock, DVC's cache and the kept copies agree? Each file is looked at once."""
@@ -117,8 +127,24 @@ class Audit(ByRecords):
             yield self.finding(job)
         self.hasher.save()
 
+    def uncommitted(self) -> list[str]:
+        """Of dvc.lock and the outputs that git keeps, what git's last commit has not as it is here."""
+        paths = [str(LOCK), *(path for job in self.jobs for path in job.in_git)]
+        told = git("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths) or ""
+        return [line[3:] for line in told.split("\0") if line[2:3] == " "]
+
     def finding(self, job: Job) -> Finding:
-        """What is to be said of one job, whatever is to be said of the jobs before it."""
+        """What is to be said of one job, whatever is to be said of the jobs before it.
+
+        Raises:
+            ConflictError: dvc.lock, or an output that git keeps, has the marks of an unfinished merge.
+        """
+        finding = self._finding(job)
+        if finding.standing in ("stale", "tampered"):
+            refuse_conflicts(job.in_git)
+        return finding
+
+    def _finding(self, job: Job) -> Finding:
         if self.unreadable:
             return Finding(job, "tampered", self.unreadable)
         try:
@@ -139,7 +165,8 @@ class Audit(ByRecords):
         if set(record["outputs"]) != set(job.outputs):
             return Finding(job, "stale", "it has other outputs than its record", adopted)
         there = [path for path in job.outputs if path not in missing]
-        if changed := changed_output(there, record, self.hasher):
+        moved_by_git = [path for path in there if self._is_of_git(job, path)]
+        if changed := changed_output(set(there) - set(moved_by_git), record, self.hasher):
             reason = f"{changed} is not the bytes that its record says"
             return Finding(job, "tampered", reason, adopted)
         if damaged := self._damaged_copy(job, record):
@@ -148,29 +175,49 @@ class Audit(ByRecords):
         if alike:
             reason = f"{other}, made by the same packages on the same kind of machine"
             return Finding(job, "tampered", reason, adopted)
+        if changed := changed_output(moved_by_git, record, self.hasher):
+            reason = f"{changed} is {LOCK}'s, {job.record} is of another result (dvc checkout, or make it)"
+            return Finding(job, "stale", reason, adopted, other)
         if moved := moved_on(record, self.what_goes_in(job)):
             return Finding(job, "stale", moved, adopted, other)
+        if missing and adopted:
+            return Finding(job, AWAY, f"{missing[0]} is not here", adopted, other)
         if missing:
-            return Finding(job, "unpulled", f"{missing[0]} is not here", adopted, other)
+            return Finding(
+                job, "not run", f"{missing[0]} is neither here nor in {LOCK}", adopted, other
+            )
         return Finding(job, "current", "", adopted, other)
 
+    def _is_of_git(self, job: Job, path: str) -> bool:
+        """Whether git may have brought an output, without the record that belongs to it."""
+        return path in job.in_git and self.ledger.names_bytes(job, path, self.hasher)
+
     def _without_record(self, job: Job) -> Finding:
-        if there := [path for path in job.outputs if Path(path).exists()]:
-            return Finding(job, "stale", f"no record proves {there[0]}")
+        there = [path for path in job.outputs if Path(path).exists()]
         entry = self.ledger.entry(job)
+        if entry is None and there:
+            return Finding(job, "stale", f"no record proves {there[0]}")
         if entry is None:
             return Finding(job, "not run", "it has no result")
+        if moved := self._moved_on(job, entry):
+            return Finding(job, "stale", f"{moved} is not what {LOCK} says")
+        for path in there:
+            if not self.ledger.names_bytes(job, path, self.hasher):
+                if path not in job.in_git:
+                    return Finding(job, "stale", f"no record proves {path}")
+                reason = f"{path} is other bytes than {LOCK} has"
+                return Finding(job, "tampered", reason, adopted=True)
+        away = next((path for path in job.outputs if path not in there), job.record)
+        return Finding(job, AWAY, f"{away} is not here", adopted=True)
+
+    def _moved_on(self, job: Job, entry: Entry) -> str | None:
+        """The first of what a job would use now that an entry of dvc.lock has otherwise."""
         now = self.what_goes_in(job)
         said = {dep["path"]: dep for dep in entry.get("deps", [])}
         for path, digest in (now["inputs"] | now["versioned"]).items():
             if path not in said or said[path].get("md5") != digest.get("md5"):
-                return Finding(job, "stale", f"{path} is not what dvc.lock says")
-        params = entry.get("params", {})
-        for file, settings in by_file(now["params"]).items():
-            for key, value in settings.items():
-                if params.get(file, {}).get(key) != value:
-                    return Finding(job, "stale", f"{file}: {key} is not what dvc.lock says")
-        return Finding(job, "unpulled", f"{job.outputs[0]} is not here", adopted=True)
+                return path
+        return other_setting(entry, now["params"])
 
     def what_goes_in(self, job: Job) -> GoingIn:
         """What a job would use now; inputs that are not here as their own records or dvc.lock say."""
@@ -187,14 +234,7 @@ class Audit(ByRecords):
 
     def known_of(self, path: str) -> dict[str, Any]:
         """What the record of its job, or else dvc.lock, says that an output holds; {} for nothing."""
-        job = self.maker[path]
-        try:
-            record = read_record(job)
-        except TamperedError:
-            record = None
-        if record and path in record["outputs"]:
-            return dict(record["outputs"][path])
-        return self.ledger.digest(job, path) or {}
+        return super().known_of(path) or self.ledger.digest(self.maker[path], path) or {}
 
     def _damaged_copy(self, job: Job, record: Record) -> str | None:
         """A file of DVC's cache or of the kept ones that is not what its name promises."""

@@ -17,6 +17,7 @@ from hier.pipeline import Job
 from hier.provenance.atomic import atomic_file, atomic_folder
 from hier.provenance.audit import Audit
 from hier.provenance.crate import MODELS, NEVER, Crate, outputs_of
+from hier.provenance.ledger import AWAY
 from hier.provenance.record import Record, read_record
 from hier.provenance.rerun import refuted_by_rerun
 
@@ -77,8 +78,8 @@ def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]
         StaleError: some job is not current, or a file of it that belongs into a crate is not here.
     """
     findings = [audit.finding(job) for job in work]
-    wrong = [f for f in findings if f.standing not in ("current", "unpulled")]
-    wrong += [f for f in findings if f.standing == "unpulled" and not _enough(f.job, away)]
+    wrong = [f for f in findings if f.standing not in ("current", AWAY)]
+    wrong += [f for f in findings if f.standing == AWAY and not _enough(f.job, away)]
     refuted = [
         job.key for job in work if job.stage.name == "evaluate" and refuted_by_rerun(job.key)
     ]

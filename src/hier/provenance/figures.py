@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hier.git import refuse_conflicts
 from hier.pipeline import EXPECTED, METRICS
 
 
@@ -14,7 +15,7 @@ class Figure:
     """One number of the table, in percent. `value` is None where it was not made.
 
     `expected`, `tolerance` and `same_bytes` (as the reference run's metrics) are None where there
-    is no reference.
+    is no reference, `same_bytes` also where no hash is known.
     """
 
     run: str
@@ -33,17 +34,17 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: 100 * share for name, share in named.items()}
 
 
-def figures_of(run: str, params: dict[str, Any], sha256: str | None) -> list[Figure]:
+def figures_of(run: str, params: dict[str, Any], digest: dict[str, Any]) -> list[Figure]:
     """Every figure of a run; those that are expected, without a value, where it has no metrics.
 
     Args:
-        sha256: of the metrics file as it is now.
+        digest: of the metrics file, as it is here or else as dvc.lock has it; {} for neither.
     """
     found = read_figures(run)
     known = _references(params["suite"]).get(run, {})
     ks = params["datasets"][params["runs"][run]["dataset"]]["ks"]
     names = list(found) or [*(f"R@{k}" for k in ks), "MAP@R"]
-    return [_figure(run, name, found.get(name), known.get(name), sha256) for name in names]
+    return [_figure(run, name, found.get(name), known.get(name), digest) for name in names]
 
 
 def read_figures(run: str) -> dict[str, float]:
@@ -55,17 +56,19 @@ def read_figures(run: str) -> dict[str, float]:
 
 
 def _figure(
-    run: str, name: str, value: float | None, known: dict[str, str] | None, sha256: str | None
+    run: str, name: str, value: float | None, known: dict[str, str] | None, digest: dict[str, Any]
 ) -> Figure:
     if not known:
         return Figure(run, name, value)
-    same = sha256 is not None and known["metrics_sha256"] == sha256
+    kinds = [kind for kind in ("sha256", "md5") if kind in digest]  # dvc.lock has MD5 alone
+    same = any(known.get(f"metrics_{kind}") == digest[kind] for kind in kinds) if kinds else None
     return Figure(run, name, value, float(known["expected"]), float(known["tolerance"]), same)
 
 
 def _references(suite: str) -> dict[str, dict[str, dict[str, str]]]:
     """The rows of expected/<suite>.csv by run and measure."""
     path, found = Path(EXPECTED) / f"{suite}.csv", dict[str, dict[str, dict[str, str]]]()
+    refuse_conflicts([path])
     if path.exists():
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):

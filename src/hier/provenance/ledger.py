@@ -11,7 +11,6 @@ another machine or other packages made the one of the two are other bytes to be 
 """
 
 import configparser
-import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,41 @@ from typing import Any
 from hier import yaml12
 from hier.config.params import by_file
 from hier.errors import TamperedError
+from hier.git import conflict_in, git, has_conflict
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
 from hier.provenance.record import Record, parse_record
 
 LOCK = Path("dvc.lock")
+# Beside HEAD, the commits whose entries dvc.lock may have while they are being merged.
+MERGED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
 Entry = dict[str, Any]
+AWAY = "committed, not here"
+"""What a result is called that dvc.lock has and of which files, or the record, are not here."""
 
 
 class Ledger:
     """The entries of dvc.lock, by the names of jobs."""
 
     def __init__(self, lock: Path = LOCK) -> None:
+        """Read it.
+
+        Raises:
+            ConflictError: it has the marks of an unfinished merge.
+            TamperedError: it cannot be read.
+        """
         self.lock = lock
         self.text = _text(lock)
+        if has_conflict(self.text):
+            raise conflict_in(lock)
         self.entries = _entries(self.text, str(lock))
 
     def entry(self, job: Job) -> Entry | None:
         return self.entries.get(job.name)
+
+    def names_bytes(self, job: Job, path: str, hasher: Hasher) -> bool:
+        """Whether an output of a job holds, as it is here, what DVC says."""
+        return self.digest(job, path) == _as_dvc(hasher(Path(path)).as_dict())
 
     def digest(self, job: Job, path: str) -> dict[str, Any] | None:
         """What DVC says that an output of a job holds (MD5, size), or None."""
@@ -107,6 +123,8 @@ class Ledger:
     def _not_committed(self, job: Job, entry: Entry) -> str | None:
         if self.committed is None or self.committed.get(job.name) == entry:
             return None
+        if any(entries.get(job.name) == entry for entries in self.merged):
+            return None
         return f"{self.lock} has an entry {job.name} that no record proves and git does not have"
 
     def names(self, job: Job, hasher: Hasher) -> bool:
@@ -120,6 +138,8 @@ class Ledger:
         """Whether git's last commit has an entry of this very record that the file lacks."""
         if record is None or self.committed is None or job.name not in self.committed:
             return None
+        if any(job.name not in entries for entries in self.merged):
+            return None
         was = _by_path(self.committed[job.name]["outs"]).get(str(job.record))
         if was != _as_dvc(hasher(job.record).as_dict()):
             return None
@@ -128,10 +148,26 @@ class Ledger:
     @cached_property
     def committed(self) -> dict[str, Entry] | None:
         """The entries that git's last commit has; None outside of git."""
-        text = _git("show", f"HEAD:./{self.lock}")
+        text = git("show", f"HEAD:./{self.lock}")
         if text is None:
-            return None if _git("rev-parse", "HEAD") is None else {}
+            return None if git("rev-parse", "HEAD") is None else {}
+        if has_conflict(text):  # the marks were committed
+            return None
         return self.entries if text == self.text else _entries(text, "git's dvc.lock")
+
+    @cached_property
+    def merged(self) -> list[dict[str, Entry]]:
+        """The entries of the commits that are being merged with git's last one."""
+        texts = (git("show", f"{head}:./{self.lock}") for head in MERGED)
+        return [_entries(text, "git's dvc.lock") for text in texts if text is not None]
+
+
+def other_setting(entry: Entry, settings: dict[str, Any]) -> str | None:
+    """The first of some settings (by dotted keys) that an entry has otherwise, as `file: key`."""
+    said = _settings(entry.get("params", {}))
+    now = _settings(by_file(settings))
+    other = (name for name in now if name not in said or said[name] != now[name])
+    return next((name.replace(":", ": ", 1) for name in other), None)
 
 
 def cache_file(md5: str) -> Path:
@@ -148,15 +184,6 @@ def cache_folder() -> Path:
         if given := config.get("cache", "dir", fallback=None):
             folder = Path(".dvc") / given.strip("\"'")
     return folder
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
-    except OSError:
-        return None
-    # What is no UTF-8 is no YAML, either, and told as such.
-    return None if done.returncode else done.stdout.decode(errors="surrogateescape")
 
 
 def _text(lock: Path) -> str:

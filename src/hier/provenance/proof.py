@@ -9,14 +9,38 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.errors import TamperedError
+from hier.errors import StaleError, TamperedError
 from hier.pipeline import METRICS, job
 from hier.provenance.audit import STANDINGS, Audit, Finding
 from hier.provenance.checkpoints import FOLDER as CHECKPOINTS
 from hier.provenance.checkpoints import damaged_checkpoints
+from hier.provenance.ledger import AWAY
 from hier.provenance.record import read_record
 from hier.provenance.rerun import proved_by_rerun, refuted_by_rerun, tampered_proof
-from hier.provenance.verify import environment_of, read_expected, settings_hash, verify_suite
+from hier.provenance.verify import (
+    environment_of,
+    read_expected,
+    record_expected,
+    settings_hash,
+    verify_suite,
+)
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """How far dvc.lock has the results of a suite.
+
+    Attributes:
+        stages: how many there are.
+        entered: how many dvc.lock has as they should be.
+        waiting: the names of those that are current, and that `hier adopt` would enter.
+        uncommitted: of dvc.lock and the outputs that git keeps, what is not committed.
+    """
+
+    stages: int = 0
+    entered: int = 0
+    waiting: tuple[str, ...] = ()
+    uncommitted: tuple[str, ...] = ()
 
 
 @dataclass
@@ -24,12 +48,15 @@ class Proof:
     """What `hier verify` found.
 
     Attributes:
-        cells: one row per cell, see `verify_suite`, and `reason` (why it is stale or tampered),
-            `proved` (the date on which a rerun gave the same bytes) and `promise`.
+        cells: one row per cell, see `verify_suite`, and `reason` (why it is stale, tampered or not
+            here), `by_hash` (of what is not here, whether dvc.lock has the bytes of the reference
+            run's metrics file; else None), `proved` (the date on which a rerun gave the same bytes)
+            and `promise`.
         findings: one per job that is not as it should be.
         damaged: checkpoints that are not what their names say.
         notices: by job, what one should know of results that are in order.
         refuted: by run, which bytes a rerun gave otherwise, and when.
+        ledger: how far dvc.lock has the results.
     """
 
     cells: pd.DataFrame
@@ -37,6 +64,7 @@ class Proof:
     damaged: list[Path] = field(default_factory=list)
     notices: dict[str, str] = field(default_factory=dict)
     refuted: dict[str, str] = field(default_factory=dict)
+    ledger: LedgerState = field(default_factory=LedgerState)
 
     @property
     def tampered(self) -> bool:
@@ -67,7 +95,30 @@ def prove(suite: Suite, deep: bool = False) -> Proof:
     wrong = [f for f in found.values() if _is_wrong(f)] + list(_tampered_proofs(suite, audit))
     notices = {f.job.name: f.notice for f in found.values() if f.notice}
     refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
-    return Proof(pd.DataFrame(rows), wrong, damaged_checkpoints(CHECKPOINTS), notices, refuted)
+    damaged, ledger = damaged_checkpoints(CHECKPOINTS), _state(list(found.values()), audit)
+    return Proof(pd.DataFrame(rows), wrong, damaged, notices, refuted, ledger)
+
+
+def update_expected(suite: Suite) -> Path:
+    """Write the present results as the reference, see `record_expected`.
+
+    Raises:
+        StaleError: a result is known by its hash alone, so that its machine is not known.
+    """
+    if away := next((f for f in Audit(suite.model_dump()).findings() if f.standing == AWAY), None):
+        raise StaleError(
+            f"{away.in_words()}; a reference is what this machine has made, so nothing was written. "
+            "Make it with: snakemake --cores all"
+        )
+    return record_expected(suite)
+
+
+def _state(findings: list[Finding], audit: Audit) -> LedgerState:
+    in_order = [f for f in findings if f.standing in ("current", AWAY)]
+    waiting = tuple(f.job.name for f in in_order if not f.adopted)
+    entered = len(in_order) - len(waiting)
+    uncommitted = tuple(audit.uncommitted()) if entered else ()
+    return LedgerState(len(findings), entered, waiting, uncommitted)
 
 
 def _is_wrong(finding: Finding | None) -> bool:
@@ -85,29 +136,28 @@ def _overlaid(
     cell: dict[str, Any], worst: Finding | None, run: Run, suite: Suite, audit: Audit,
     reference: pd.DataFrame,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the ledger has to say of a cell: a grade of its own, or a figure known by its hash."""
+    """What the ledger has to say of a cell: a grade of its own, and why."""
+    said: dict[str, Any] = {"reason": "", "by_hash": None}
     if worst and _is_wrong(worst):
-        return {"grade": worst.standing, "reason": f"{worst.job.name}: {worst.reason}"}
-    if how := refuted_by_rerun(run.name):
-        return {"grade": "refuted", "reason": f"a rerun gave other bytes {how}"}
-    if worst and worst.standing == "unpulled" and pd.isna(cell["value"]):
-        return {"reason": "not pulled; known by its hash"} | _by_hash(
-            cell, run, suite, audit, reference
-        )
-    return {"reason": ""}
+        said |= {"grade": worst.standing, "reason": f"{worst.job.name}: {worst.reason}"}
+    elif how := refuted_by_rerun(run.name):
+        said |= {"grade": "refuted", "reason": f"a rerun gave other bytes {how}"}
+    elif worst and worst.standing == AWAY:
+        by_hash = _is_the_references(run, suite, audit, reference)
+        held = f"its committed hash is {'' if by_hash else 'not '}the reference's"
+        said |= {"grade": AWAY, "reason": f"{worst.reason}; {held}", "by_hash": by_hash}
+    elif worst and worst.standing == "not run" and cell["grade"] != "no data":
+        said |= {"grade": "not run", "reason": f"{worst.job.name}: {worst.reason}"}
+    return said
 
 
-def _by_hash(
-    cell: dict[str, Any], run: Run, suite: Suite, audit: Audit, reference: pd.DataFrame
-) -> dict[str, Any]:
-    """The grade of a figure that is not here, from the hash that dvc.lock has of its file."""
-    path = METRICS.format(run=run.name)
-    digest = audit.known_of(path)
+def _is_the_references(run: Run, suite: Suite, audit: Audit, reference: pd.DataFrame) -> bool:
+    """Whether dvc.lock has the bytes of the reference run's metrics file, for the same settings."""
+    digest = audit.known_of(METRICS.format(run=run.name))
     same_settings = (reference["settings_sha256"] == settings_hash(suite, run)).all()
     hashes = set(reference["metrics_sha256"]) | set(reference["metrics_md5"])
-    if len(reference) and same_settings and {digest.get("sha256"), digest.get("md5")} & hashes:
-        return {"grade": "identical", "value": cell["expected"]}
-    return {"grade": "not pulled"}
+    found = {digest.get("sha256"), digest.get("md5")} & hashes
+    return bool(len(reference) and same_settings and found)
 
 
 def _worst(findings: Iterator[Finding]) -> Finding | None:

@@ -55,7 +55,7 @@ def what_goes_in(job: Job, params: dict[str, Any], hasher: Hasher) -> GoingIn:
         if not Path(path).exists():
             raise MissingInputError(path, f"git checkout {path}")
     return {
-        "params": {key: select(params, key) for key in job.params},
+        "params": settings_of(job, params),
         "inputs": inputs,
         "versioned": {path: hasher(Path(path)).as_dict() for path in job.stage.versioned()},
         "packages": dict(versions(job.stage.packages)),
@@ -181,13 +181,18 @@ def read_record(job: Job) -> Record | None:
     return record
 
 
+def settings_of(job: Job, params: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a job uses, by dotted keys."""
+    return {key: select(params, key) for key in job.params}
+
+
 def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
     """Whether a job's record says that its outputs were made with other settings than `params`."""
     try:
         record = read_record(job)
     except TamperedError:
         return True
-    return record is not None and record["params"] != {k: select(params, k) for k in job.params}
+    return record is not None and record["params"] != settings_of(job, params)
 
 
 def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:

@@ -18,6 +18,7 @@ from hier.pipeline import ARCHIVE, METRICS, MODEL, Job
 from hier.provenance.audit import STANDINGS, Audit, ByRecords
 from hier.provenance.figures import Figure, figures_of
 from hier.provenance.hashing import Hasher
+from hier.provenance.ledger import AWAY as NOT_HERE
 from hier.provenance.record import Record, read_record, same
 
 AS_RECORDED, OTHER, AWAY, UNKNOWN = "as recorded", "other bytes", "not here", "no record"
@@ -120,9 +121,9 @@ def trace(asked: str, params: dict[str, Any], audit: ByRecords | None = None) ->
     found = Trace(asked, job.name, wanted, makers=makers)
     _walk(job, audit, found)
     if wanted == (METRICS.format(run=job.key),):
-        found.figures = _chosen(_figures(job.key, audit), measure)
+        found.figures = _chosen(_figures(job.key, audit, found), measure)
     if job.stage.each == "suite":
-        found.runs = {run: _figures(run, audit) for run in _runs(audit)}
+        found.runs = {run: _figures(run, audit, found) for run in _runs(audit)}
     audit.hasher.save()
     return found
 
@@ -203,9 +204,13 @@ def _chosen(figures: list[Figure], measure: str) -> list[Figure]:
     return chosen
 
 
-def _figures(run: str, audit: ByRecords) -> list[Figure]:
-    path = Path(METRICS.format(run=run))
-    return figures_of(run, audit.params, audit.hasher(path).sha256 if path.exists() else None)
+def _figures(run: str, audit: ByRecords, found: Trace) -> list[Figure]:
+    path, digest = METRICS.format(run=run), dict[str, Any]()
+    if Path(path).exists():
+        digest = audit.hasher(Path(path)).as_dict()
+    elif found.worst(audit.maker[path].name).standing == NOT_HERE:
+        digest = audit.known_of(path)
+    return figures_of(run, audit.params, digest)
 
 
 def _walk(job: Job, audit: ByRecords, found: Trace) -> None:

@@ -5,15 +5,18 @@ A cell is one figure of one run. Its grade:
     identical          the metrics file is the same bytes as the reference run's
     within tolerance   the figure is as near as the same code comes on another kind of machine
     out of tolerance   it is not
-    not run            there is no metrics file, or its record says that it is of other settings
+    not run            there is no metrics file, or its record (of a file that git brought without
+                       one: dvc.lock) says that it is of other settings
     no data            there is no metrics file, and `hier download` noted that the run's dataset
                        could not be had (data/<dataset>/no-data.txt); this counts as no failure
     no reference       the run's settings are not those of the reference run, or it had none
 
-`hier verify` adds what the ledger says (see proof.py): stale, tampered, not pulled.
+`hier verify` adds what the ledger says (see proof.py): stale, tampered, refuted, committed but not here.
 """
 
 import json
+from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,13 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.errors import DamagedInputError, MissingInputError
-from hier.pipeline import EXPECTED, METRICS, STAGES, job, no_data
+from hier.errors import DamagedInputError, MissingInputError, TamperedError
+from hier.pipeline import EXPECTED, METRICS, STAGES, Job, job, no_data
 from hier.provenance.atomic import atomic_file
 from hier.provenance.figures import figures
 from hier.provenance.hashing import hash_file
-from hier.provenance.record import of_other_settings, read_record
+from hier.provenance.ledger import Entry, Ledger, other_setting
+from hier.provenance.record import of_other_settings, read_record, settings_of
 from hier.stages.inputs import read_metrics, reading
 
 GRADES = (
@@ -67,7 +71,12 @@ def verify_suite(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         DamagedInputError: a metrics file cannot be read.
     """
     params = suite.model_dump()
-    rows = [row for run in suite.runs.values() for row in _cells(suite, params, run, damaged_too)]
+    ledger = cache(_ledger)
+    rows = [
+        row
+        for run in suite.runs.values()
+        for row in _cells(suite, params, run, ledger, damaged_too)
+    ]
     cells = pd.DataFrame(rows).merge(_expected(suite), on=KEYS, how="left")
     cells["grade"] = [_grade(row) for row in cells.to_dict("records")]
     cells["paper"] = _paper(cells)
@@ -82,9 +91,9 @@ def record_expected(suite: Suite) -> Path:
     Raises:
         MissingInputError: no run has metrics; what was recorded before stays.
     """
-    rows, params = [], suite.model_dump()
+    rows, params, ledger = [], suite.model_dump(), cache(_ledger)
     for run in suite.runs.values():
-        for cell in _cells(suite, params, run):
+        for cell in _cells(suite, params, run, ledger):
             if pd.notna(cell["value"]):
                 rows.append(
                     {
@@ -120,11 +129,15 @@ def _best_on_test(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _cells(
-    suite: Suite, params: dict[str, Any], run: Run, damaged_too: bool = False
+    suite: Suite,
+    params: dict[str, Any],
+    run: Run,
+    ledger: Callable[[], Ledger | None],
+    damaged_too: bool = False,
 ) -> list[dict[str, Any]]:
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
-    done = path.exists() and not _of_other_settings(params, run)
+    done = path.exists() and not _of_other_settings(params, run, ledger)
     done = done and not (damaged_too and _is_damaged(path))
     common = {
         "run": run.name,
@@ -158,14 +171,32 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _of_other_settings(params: dict[str, Any], run: Run) -> bool:
-    """Whether a record says that a step towards the run's figures was made with other settings."""
+def _ledger() -> Ledger | None:
+    """dvc.lock; None where it cannot be read."""
+    try:
+        return Ledger()
+    except TamperedError:
+        return None
+
+
+def _of_other_settings(
+    params: dict[str, Any], run: Run, ledger: Callable[[], Ledger | None]
+) -> bool:
+    """Whether a step towards the run's figures was made with other settings, as its record says, or
+    else dvc.lock."""
     keys = {"dataset": run.dataset, "run": run.name}
-    return any(
-        of_other_settings(job(stage.name, keys[stage.each], params), params)
-        for stage in STAGES.values()
-        if stage.each in keys
-    )
+    steps = [
+        job(stage.name, keys[stage.each], params) for stage in STAGES.values() if stage.each in keys
+    ]
+    if any(of_other_settings(step, params) for step in steps):
+        return True
+    entries = ((step, _entry(step, ledger)) for step in steps if not step.record.exists())
+    return any(entry and other_setting(entry, settings_of(step, params)) for step, entry in entries)
+
+
+def _entry(step: Job, ledger: Callable[[], Ledger | None]) -> Entry | None:
+    found = ledger()
+    return found.entry(step) if found else None
 
 
 def settings_hash(suite: Suite, run: Run) -> str:

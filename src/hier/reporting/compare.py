@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hier.errors import ConfigError
+from hier.git import refuse_conflicts
 from hier.provenance.verify import PAPER_NAMES
 
 KEYS = ["dataset", "backbone", "dim", "method", "measure"]
@@ -42,7 +43,9 @@ def read_cells(path: Path) -> pd.DataFrame:
 
     Raises:
         ConfigError: it is no table, or lacks columns.
+        ConflictError: it has the marks of an unfinished merge.
     """
+    refuse_conflicts([path])
     try:
         cells = pd.read_csv(path)
     except ValueError as error:  # what pandas raises on a file that is no table, and on no text

@@ -8,7 +8,8 @@ from rich.table import Table
 from hier.config.dataset import Dataset
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.pipeline import EMBEDDINGS, METRICS, MODEL
+from hier.pipeline import EMBEDDINGS, METRICS, MODEL, STAGES
+from hier.provenance.ledger import AWAY
 from hier.reporting.rates import Rate, kept_rates, measured_rates, seconds_to_measure
 
 EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
@@ -150,8 +151,11 @@ def sizes(dataset: Dataset) -> str:
 
 
 def state(run: str) -> str:
-    """How far a run has come, by the files it has."""
-    for path, word in ((METRICS, "evaluated"), (EMBEDDINGS, "embedded"), (MODEL, "trained")):
+    """How far a run has come, by the files it has; git brings the metrics without their record."""
+    evaluated = STAGES["evaluate"].record
+    for path, word in (
+        (evaluated, "evaluated"), (EMBEDDINGS, "embedded"), (MODEL, "trained"), (METRICS, AWAY),
+    ):  # fmt: skip
         if Path(path.format(run=run)).exists():
             return word
     return "not run"

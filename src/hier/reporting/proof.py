@@ -1,6 +1,7 @@
 """What `hier verify` found, on the terminal and as JSON."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -8,15 +9,15 @@ from rich.console import Console
 
 from hier.config.suite import Suite
 from hier.errors import ReproductionError, RerunError, TamperedError
-from hier.provenance.ledger import LOCK
-from hier.provenance.proof import Proof
+from hier.provenance.ledger import AWAY, LOCK
+from hier.provenance.proof import LedgerState, Proof
 from hier.reporting.table import print_grades
 
 FAILS = ("not run", "stale", "out of tolerance", "tampered")
 
 
 def print_proof(proof: Proof) -> None:
-    """Every cell with its grade, then what is wrong by name, then which promise applies."""
+    """Every cell with its grade, what is wrong by name, which promise applies, the ledger's state."""
     print_grades(proof.cells)
     console = Console(width=None if Console().is_terminal else 140)
 
@@ -37,10 +38,30 @@ def print_proof(proof: Proof) -> None:
         say(f"promise of {len(group)} runs against the reference: {promise}")
     for run in runs[runs["proved"].notna()].to_dict("records"):
         say(f"{run['run']}: proved by rerun on {run['proved']}")
+    if len(away := runs[runs["grade"] == AWAY]):
+        same = int(away["by_hash"].sum())
+        say(f"{len(away)} runs are {AWAY}; of {same}, the committed hash is the reference's")
+    if proof.ledger.stages:
+        say(f"ledger: {state_in_words(proof.ledger)}")
+
+
+def state_in_words(ledger: LedgerState) -> str:
+    """How far dvc.lock has the results, and the command that is missing."""
+    stages, entered, waiting = ledger.stages, ledger.entered, len(ledger.waiting)
+    if waiting:
+        enter = "enter them with: hier adopt"
+        if entered + waiting < stages:
+            enter = "hier adopt enters them once the others are in order"
+        return f"{waiting} of {stages} stages are not entered in {LOCK}; {enter}"
+    if entered < stages:
+        return f"{entered} of {stages} stages are entered in {LOCK}, the others are not in order"
+    commit = f"; commit them with: git add {LOCK} runs results && git commit"
+    return f"all {stages} stages are entered in {LOCK}{commit if ledger.uncommitted else ''}"
 
 
 def as_json(suite: Suite, proof: Proof) -> str:
-    """Suite, cells, jobs that are not as they should be, damaged checkpoints, counts of grades."""
+    """Suite, cells, jobs that are not as they should be, damaged checkpoints, counts of grades, and how
+    far dvc.lock has the results."""
     found = {
         "suite": suite.suite,
         "cells": [_plain(cell) for cell in proof.cells.to_dict("records")],
@@ -50,28 +71,33 @@ def as_json(suite: Suite, proof: Proof) -> str:
         "notices": proof.notices,
         "refuted": proof.refuted,
         "damaged_checkpoints": [str(path) for path in proof.damaged],
+        "ledger": asdict(proof.ledger),
         "counts": {str(k): int(v) for k, v in proof.cells["grade"].value_counts().items()},
     }
     return json.dumps(found, indent=2, sort_keys=True)
 
 
-def verdict(proof: Proof) -> None:
+def verdict(proof: Proof, by_hash: bool = False) -> None:
     """Nothing where all is well.
+
+    Args:
+        by_hash: what is not here is well where its committed hash is the reference's.
 
     Raises:
         TamperedError: something is not what a record or dvc.lock says.
         RerunError: a rerun gave other bytes than the present ones.
-        ReproductionError: a cell is not run, stale or out of tolerance, or another job is stale.
+        ReproductionError: a cell is not run, not here, stale or out of tolerance, or another job is
+            stale.
     """
     if proof.tampered:
         wrong = [f for f in proof.findings if f.standing == "tampered"]
         names = [f.job.name for f in wrong] + [str(path) for path in proof.damaged]
         mends = {f.mend for f in wrong}
         mend = (
-            f"Bring the committed one back: {mends.pop()}"
-            if mends == {f"git checkout {LOCK}"} and not proof.damaged
-            else "Put back what is named above (dvc checkout), or remove it and its record and make "
-            "it anew: snakemake --cores all"
+            f"Bring what was committed back: {' && '.join(sorted(mends))}"
+            if all(m.startswith("git checkout ") for m in mends) and not proof.damaged
+            else "Put back what is named above (dvc checkout; git checkout for what git keeps), or "
+            "remove it and its record and make it anew: snakemake --cores all"
         )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
     if proof.refuted:
@@ -79,13 +105,27 @@ def verdict(proof: Proof) -> None:
             f"refuted by a rerun: {', '.join(proof.refuted)}. Make it anew: hier train RUN --force, "
             "then snakemake --cores all"
         )
-    failed = int(proof.cells["grade"].isin(FAILS).sum())
-    if failed or proof.findings:
-        raise ReproductionError(
-            f"{failed} of {len(proof.cells)} cells are not reproduced and {len(proof.findings)} "
-            f"{'stage is' if len(proof.findings) == 1 else 'stages are'} stale; run what is missing "
-            "with: snakemake --cores all"
-        )
+    if said := _not_reproduced(proof, by_hash):
+        raise ReproductionError(said)
+
+
+def _not_reproduced(proof: Proof, by_hash: bool) -> str:
+    """How many cells and stages are not as they should be, and what brings them there; or nothing."""
+    cells, stale = proof.cells, len(proof.findings)
+    failed = int(cells["grade"].isin(FAILS).sum())
+    away = int((cells["grade"].eq(AWAY) & ~(cells["by_hash"].eq(True) & by_hash)).sum())
+    said = [f"{failed} of {len(cells)} cells are not reproduced"] if failed or stale else []
+    said += [f"{stale} {'stage is' if stale == 1 else 'stages are'} stale"] if stale else []
+    mends = ["run what is missing with: snakemake --cores all"] if said else []
+    if away and by_hash:
+        said.append(f"of {away} of {len(cells)} cells, the committed hash is not the reference's")
+    elif away:
+        said.append(f"{away} of {len(cells)} cells are {AWAY}")
+        mends = [
+            "make them with: snakemake --cores all (or dvc pull, from a remote that has them)",
+            "judge by the committed hashes with: hier verify --by-hash",
+        ]
+    return "; ".join([" and ".join(said), *mends]) if said else ""
 
 
 def _plain(cell: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from hier.provenance.ledger import AWAY
 from hier.provenance.verify import GRADES
 
 # From what one would worry about most to least; a row shows its worst cell.
@@ -122,7 +123,7 @@ def print_grades(cells: pd.DataFrame) -> None:
     from rich.table import Table
 
     colours = {"identical": "green", "within tolerance": "green"}
-    colours |= dict.fromkeys(("no reference", "no data", "not pulled"), "yellow")
+    colours |= dict.fromkeys(("no reference", "no data", AWAY), "yellow")
     table = Table()
     for column in ("run", "measure"):
         table.add_column(column, overflow="fold")

@@ -8,6 +8,7 @@ from rich.tree import Tree
 
 from hier.pipeline import STAGES
 from hier.provenance.figures import Figure
+from hier.provenance.ledger import AWAY
 from hier.provenance.trace import AS_RECORDED, File, Origin, Step, Trace
 
 MARK = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
@@ -34,8 +35,9 @@ def print_trace(found: Trace, full: bool = False) -> None:
 def tree(found: Trace, full: bool = False) -> Tree:
     """The way back: each file under the step that read it, each step under the file that it made."""
     top = Tree(f"[bold]{escape(found.asked)}[/bold]")
+    away = found.worst(found.start).standing == AWAY
     for figure in found.figures:
-        top.add(escape(in_words(figure)))
+        top.add(escape(in_words(figure) + (f", {AWAY}" if away else "")))
     shown: set[str] = set()
     _add_made(top, found.start, found, shown, full)
     return top
@@ -43,12 +45,14 @@ def tree(found: Trace, full: bool = False) -> Tree:
 
 def in_words(figure: Figure) -> str:
     """A figure, and how it lies to the reference run's."""
-    value = "not made yet" if figure.value is None else f"{figure.value:.2f}"
+    value = "–" if figure.value is None else f"{figure.value:.2f}"
+    if figure.value is None and figure.same_bytes is None:
+        value = "not made yet"
     if figure.expected is None:
         return f"{figure.measure} {value} (no reference run)"
     reference = f"reference {figure.expected:.2f} ± {figure.tolerance:.2f}"
-    bytes_ = "the same bytes as the reference run's" if figure.same_bytes else "other bytes"
-    return f"{figure.measure} {value} ({reference}; {bytes_})"
+    words = {True: "; the same bytes as the reference run's", False: "; other bytes", None: ""}
+    return f"{figure.measure} {value} ({reference}{words[figure.same_bytes]})"
 
 
 def dot(found: Trace, full: bool = False) -> str:

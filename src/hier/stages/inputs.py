@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hier.errors import DamagedInputError, HierError
+from hier.git import refuse_conflicts
 from hier.pipeline import maker
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever a library raises on a damaged file into one line.
 
     Raises:
+        ConflictError: it is a text with the marks of an unfinished merge.
         DamagedInputError: `path` cannot be read.
     """
+    refuse_conflicts([path])
     try:
         yield
     except HierError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hier.config.params import raw
 from hier.errors import HierError, TamperedError, UnknownNameError
+from hier.git import refuse_conflicts
 from hier.pipeline import STAGES, Job, job, jobs
 from hier.project import refuse_foreign_code
 from hier.provenance.checkpoints import clear_checkpoints
@@ -80,6 +81,7 @@ def _work(work: Job, params: dict[str, Any]) -> None:
     with hashing() as hasher:  # before the wait for a card, in which the source may change
         note_loaded(hasher)
     suite = load()
+    refuse_conflicts(work.inputs)
     with _card(work, params, suite), recorded(work, params) as content:
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":

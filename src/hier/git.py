@@ -1,0 +1,58 @@
+"""What git says of the project, and files in which it has left the marks of an unfinished merge."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from hier.errors import ConflictError
+
+_MARKS = [re.compile(mark, re.MULTILINE) for mark in (r"^<{7} ", r"^={7}\r?$", r"^>{7} ")]
+_TEXTS = {".csv", ".json", ".lock", ".md", ".tex", ".yaml"}
+_COMPOSED = {"params.yaml", "dvc.yaml"}
+
+
+def git(*arguments: str) -> str | None:
+    """What a command of git's prints; None where it fails, or there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except OSError:
+        return None
+    # What is no UTF-8 is no YAML, either, and told as such.
+    return None if done.returncode else done.stdout.decode(errors="surrogateescape")
+
+
+def has_conflict(text: str) -> bool:
+    """Whether a text has the marks that git leaves where two sides changed the same lines."""
+    return all(mark.search(text) for mark in _MARKS)
+
+
+def refuse_conflicts(paths: Iterable[str | Path]) -> None:
+    """Nothing where no text among some files has such marks; what is no text is not looked into.
+
+    Raises:
+        ConflictError: one has; says what mends it.
+    """
+    for path in map(Path, paths):
+        if path.suffix in _TEXTS and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if has_conflict(text):
+                raise conflict_in(path)
+
+
+def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
+    """The error that says how the conflict in a file is mended, by what kind of file it is.
+
+    Args:
+        writes: of a file that `hier compose` writes, the command that does.
+    """
+    if str(path) in _COMPOSED or path.parts[0] == "params":
+        mend = f"write it anew, with the overrides that you want: {writes}"
+    elif git("ls-files", "--unmerged", "--", str(path)):
+        mend = f"take one side: git checkout --ours {path} (or --theirs), then: git add {path}"
+    else:
+        mend = (
+            f"bring a whole version back: git checkout COMMIT -- {path} (git log {path} lists them)"
+        )
+    after = ", then: hier adopt" if path.name == "dvc.lock" else ""
+    return ConflictError(f"{path} has git's conflict markers; {mend}{after}")
