@@ -107,7 +107,7 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "counts", "exclude", "subset", "store_size"
+                "layout", "limits", "superclass", "counts", "exclude", "subset", "store_size", "exif"
             ),
             code=("data/archive.py", "data/index.py", "data/layouts", "data/pixels.py", "data/prepare.py",
                 "data/store.py", "data/subset.py"),

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from fakes.pictures import dataset_of, index_of, noise, stored, stored_one
+from fakes.pictures import noise, stored, stored_one
 from hier.data.pixels import to_rgb
-from hier.data.store import write_store
 from hier.errors import ImageError
 
 FULL = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)  # every value of 16 bits
@@ -288,13 +287,14 @@ def test_damage_anywhere_is_one_line_or_none(tmp_path, kind):
     Image.fromarray(noise(24, 24)).save(path)
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    for _ in range(60):
+    for turn in range(60):
+        exif = ("as_stored", "upright")[turn % 2]
         damaged = bytearray(whole)
         for place in rng.integers(0, min(len(whole), 400), 3):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged[: rng.integers(1, len(whole) + 1)])
         with suppress(ImageError):
-            write_store(tmp_path, index_of(path.name), dataset_of(), tmp_path / "images.npy")
+            stored(tmp_path, path.name, exif=exif)
         assert {file.name for file in tmp_path.iterdir()} <= {path.name, "images.npy"}
 
 

@@ -122,7 +122,7 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[
             f"{real}; is this the right archive?"
         )
     try:
-        picture = read(root / image)
+        picture = read(root / image, dataset.exif)
         return np.asarray(_shrink(picture.rgb, dataset.store_size)), picture.remarks
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

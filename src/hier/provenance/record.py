@@ -39,6 +39,9 @@ GOES_IN = {
 # What a record cannot lack; the rest is told, but nothing is decided by it.
 SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
 
+# Settings of later than some records, which lack them: what was done before there was a choice.
+ADDED = {"exif": "as_stored"}
+
 Record = dict[str, Any]
 GoingIn = dict[str, dict[str, Any]]
 
@@ -179,7 +182,14 @@ def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
         record = read_record(job)
     except TamperedError:
         return True
-    return record is not None and record["params"] != {k: select(params, k) for k in job.params}
+    now = {key: select(params, key) for key in job.params}
+    return record is not None and _as_before(now) | record["params"] != now
+
+
+def _as_before(keys: Iterable[str]) -> dict[str, Any]:
+    """What a record without them was made with, of the settings that came later."""
+    names = {key: key.rpartition(".")[2] for key in keys}
+    return {key: ADDED[name] for key, name in names.items() if name in ADDED}
 
 
 def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
