@@ -110,10 +110,10 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "counts", "exclude", "subset", "store_size"
+                "layout", "limits", "superclass", "counts", "exclude", "subset", "store_size", "exif"
             ),
-            code=("data/archive.py", "data/index.py", "data/layouts", "data/prepare.py", "data/store.py",
-                "data/subset.py"),
+            code=("data/archive.py", "data/index.py", "data/layouts", "data/pixels.py", "data/prepare.py",
+                "data/store.py", "data/subset.py"),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
         Stage(
@@ -129,8 +129,8 @@ STEPS: dict[str, Stage] = {
             )
             + _of_dataset("ks"),
             code=(
-                "data/augmentation.py", "data/index.py", "data/sampling.py", "data/store.py",
-                "evaluation/embedding.py", "evaluation/protocol.py", "evaluation/ranks.py",
+                "data/augmentation.py", "data/index.py", "data/pixels.py", "data/sampling.py",
+                "data/store.py", "evaluation/embedding.py", "evaluation/protocol.py", "evaluation/ranks.py",
                 "evaluation/recall.py", "generators.py", "geometry", "losses", "models",
                 "stages/images.py", "stages/inputs.py", "training",
             ),
@@ -144,8 +144,8 @@ STEPS: dict[str, Stage] = {
             outputs=(EMBEDDINGS,),
             params=_of_run("backbone", "head", "embed", *NUMERICS),
             code=(
-                "data/augmentation.py", "data/index.py", "data/store.py", "geometry", "models",
-                "evaluation/embedding.py", "stages/images.py", "stages/inputs.py",
+                "data/augmentation.py", "data/index.py", "data/pixels.py", "data/store.py", "geometry",
+                "models", "evaluation/embedding.py", "stages/images.py", "stages/inputs.py",
                 "training/determinism.py",
             ),
             packages=(*NETWORKS, *TABLES),

@@ -5,30 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hier.config.dataset import Counts, Dataset, Generate
+from fakes.pictures import dataset_of, index_of, noise
 from hier.data.index import read_index, write_index
-from hier.data.layouts import Row, table
 from hier.data.store import ImageStore, write_store
 from hier.errors import DiskFullError, ImageError, LayoutError, MissingInputError, StaleError
 
-DATASET = Dataset(
-    name="tiny",
-    layout="cub",
-    generate=Generate(seed=0, branching=[2, 2], images_per_class=1, size=16),
-    superclass=False,
-    levels=["class"],
-    counts=Counts(images={"train": 1, "test": 1}, train_classes=1, test_classes=1),
-    store_size=8,
-    ks=[1],
-)
-
-
-def index_of(*names):
-    return table(Row(name, i, f"class {i}", None, "train") for i, name in enumerate(names))
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+DATASET = dataset_of(store_size=8)
 
 
 def store_of(folder, *names):
@@ -71,34 +53,6 @@ def test_exact_keeps_every_pixel(tmp_path):
 def test_small_images_are_not_enlarged(tmp_path):
     Image.fromarray(noise(5, 40)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(store_of(tmp_path, "a.png")[0][0], noise(5, 40))
-
-
-def test_every_mode_becomes_rgb(tmp_path):
-    Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
-    Image.new("1", (8, 8), 1).save(tmp_path / "bits.png")
-    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
-    Image.new("RGBA", (8, 8), (10, 20, 30, 40)).save(tmp_path / "alpha.png")
-    Image.new("LA", (8, 8), (50, 0)).save(tmp_path / "grey_alpha.png")
-    palette = Image.new("P", (8, 8), 1)
-    palette.putpalette([0, 0, 0, 200, 100, 50])
-    palette.save(tmp_path / "palette.png")
-    palette.save(tmp_path / "clear.png", transparency=b"\x00\x80")
-    palette.save(tmp_path / "clear.gif", transparency=1)
-    expected = {
-        "grey.png": (77, 77, 77),
-        "bits.png": (255, 255, 255),
-        "cmyk.jpg": (255, 0, 0),
-        "alpha.png": (10, 20, 30),
-        "grey_alpha.png": (50, 50, 50),
-        "palette.png": (200, 100, 50),
-        "clear.png": (200, 100, 50),
-        "clear.gif": (200, 100, 50),
-    }
-    store, _ = store_of(tmp_path, *expected)
-    for row, (name, colour) in enumerate(expected.items()):
-        assert store[row].shape == (8, 8, 3), name
-        difference = np.abs(store[row].astype(int) - colour).max()
-        assert difference <= (2 if name == "cmyk.jpg" else 0), name
 
 
 def test_exif_rotation_is_left_as_it_is(tmp_path):

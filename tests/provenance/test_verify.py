@@ -282,6 +282,7 @@ def set_path(data, path, value):
         (("datasets", "smoke", "store_size"), 16),
         (("datasets", "smoke", "generate", "seed"), 1),
         (("datasets", "smoke", "exclude"), ["a.png"]),
+        (("datasets", "smoke", "exif"), "upright"),
     ],
 )
 def test_a_run_with_other_settings_has_no_reference(suite, path, value):
@@ -294,6 +295,14 @@ def test_a_run_with_other_settings_has_no_reference(suite, path, value):
     assert set(cells[cells["run"] == PA]["grade"]) == {
         "identical" if of_one_run else "no reference"
     }
+
+
+@pytest.mark.parametrize("name", ["demo", "grocery", "omniglot"])
+def test_a_setting_that_is_new_disowns_no_reference(name):
+    composed = compose([f"suite={name}"], ROOT / "conf")
+    with (ROOT / "expected" / f"{name}.csv").open(newline="") as stream:
+        said = {row["run"]: row["settings_sha256"] for row in csv.DictReader(stream)}
+    assert {name: settings_hash(composed, run) for name, run in composed.runs.items()} == said
 
 
 def test_where_files_come_from_is_no_setting(suite):

@@ -8,6 +8,7 @@ from hier.config.base import Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Exif = Literal["as_stored", "upright"]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
 
 
@@ -106,6 +107,9 @@ class Dataset(Strict):
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.
     store_size: Annotated[int, Field(ge=8)] | Literal["exact"]
+    # How a picture lies whose EXIF data say that it is to be turned: as in the file, which the paper's
+    # data are taken as, or as a viewer shows it, which is right for photos of one's own.
+    exif: Exif = "as_stored"
     ks: Annotated[list[PositiveInt], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ index. Reading an image costs nothing before its pixels are looked at, and no de
 training.
 """
 
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hier.config.dataset import Dataset
+from hier.data.pixels import read
 from hier.errors import ImageError, LayoutError, MissingInputError, StaleError
 from hier.progress import progress
 from hier.provenance.atomic import atomic_file
@@ -25,18 +27,20 @@ Pixels = NDArray[np.uint8]
 def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
     """Decode the images of `index` (paths below `root`) into the store at `path`.
 
-    One image at a time is in memory. The file appears whole or not at all.
+    One image at a time is in memory. The file appears whole or not at all. What is to be told of
+    images (see hier.data.pixels) is told once for all of them, on standard error.
 
     Returns:
         `index` with the columns height, width (int32, pixels) and offset (int64, bytes from the
         start of the array).
 
     Raises:
-        ImageError: an image is missing, damaged or cut short.
+        ImageError: an image is missing, damaged or cut short, or its pixels cannot be mapped to RGB.
         LayoutError: an image's path leads out of `root`, by a link or otherwise.
         DiskFullError: no space left.
     """
     shapes, offsets, end = [], [], 0
+    remarks: dict[str, list[str]] = {}
     with (
         atomic_file(path) as temporary,
         temporary.open("w+b") as stream,
@@ -44,13 +48,18 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
     ):
         _write_header(stream, 0)
         for image, class_name in zip(index["image"], index["class_name"], strict=True):
-            pixels = _decode(root, image, class_name, dataset)
+            pixels, told = _decode(root, image, class_name, dataset)
+            for remark in told:
+                remarks.setdefault(remark, []).append(image)
             stream.write(pixels.tobytes())
             shapes.append(pixels.shape[:2])
             offsets.append(end)
             end += pixels.size
             shown.update()
         _write_header(stream, end)
+    for remark, images in remarks.items():
+        of = f"{len(images)} of {len(index)} images"
+        print(f"{dataset.name}: {of} {remark} (such as {images[0]})", file=sys.stderr)
     sizes = np.array(shapes, dtype=np.int32).reshape(-1, 2)
     return index.assign(
         height=sizes[:, 0], width=sizes[:, 1], offset=np.array(offsets, dtype=np.int64)
@@ -104,7 +113,8 @@ class ImageStore:
         return opened
 
 
-def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> Pixels:
+def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[Pixels, list[str]]:
+    """The pixels to store, and what is to be told of the file."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
         raise LayoutError(
@@ -112,18 +122,11 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> Pixels
             f"{real}; is this the right archive?"
         )
     try:
-        with Image.open(root / image) as opened:
-            return np.asarray(_shrink(_rgb(opened), dataset.store_size))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        picture = read(root / image, dataset.exif)
+        return np.asarray(_shrink(picture.rgb, dataset.store_size)), picture.remarks
+    except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ImageError(dataset.name, image, class_name, reason) from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB; transparency is dropped, EXIF rotation is left as it is."""
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+        raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
 
 
 def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
