@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from hier.provenance.verify import GRADES
-from hier.reporting.table import best_in_words, counts_in_words, markdown, print_grades, wide
+from hier.reporting import layout
+from hier.reporting.table import (
+    best_in_words,
+    counts_in_words,
+    markdown,
+    print_grades,
+    unmatched_in_words,
+    wide,
+)  # fmt: skip
 
 NAN = float("nan")
 
@@ -284,3 +292,48 @@ def test_the_terminal_shows_every_cell(capsys):
     assert row in lines
     assert ["demo-pa-net-64-s0", "R@1", "–", "–", "–", "–", "not run"] in lines
     assert "2 cells: 1 identical, 1 not run" in out
+
+
+# --- queries that can never be right ---------------------------------------------------------------
+
+
+def counted(cells, queries, unmatched, left_out, measure="R@1"):
+    return cells.assign(measure=measure, queries=queries, unmatched=unmatched, left_out=left_out)
+
+
+@pytest.mark.parametrize("from_csv", [False, True])
+def test_queries_that_can_never_be_right_are_told(from_csv):
+    """Also of a table that was read from a file, where a missing count makes the others fractions."""
+    cells = cells_of(("pa", "R@1", 50.0, "identical"), ("hier", "R@1", 60.0, "identical"))
+    cells = pd.concat([counted(cells, 768, 12, 0), counted(cells, 768, 3, 0, "super-class R@1")])
+    cells = pd.concat([cells, cells_of(("ms", "R@1", NAN, "not run"))], ignore_index=True)
+    if not from_csv:
+        cells[["queries", "unmatched", "left_out"]] = cells[
+            ["queries", "unmatched", "left_out"]
+        ].astype("Int64")
+    said = [
+        "On demo, 12 of 768 queries can never be right, having no other image of their class to find; "
+        "they are counted as misses in R@K and left out of MAP@R (evaluate.unmatched).",
+        "On demo, 3 of 768 queries can never be right, having no other image of their super-class to "
+        "find; they are counted as misses in super-class R@K (evaluate.unmatched).",
+    ]
+    assert unmatched_in_words(cells) == said
+    assert all(sentence in markdown(cells, "x") for sentence in said)
+    assert all(sentence in layout.markdown(cells) for sentence in said)
+    assert f"% {said[0]}" in layout.latex(cells)
+
+
+def test_runs_that_differ_in_it_are_named():
+    pa = counted(cells_of(("pa", "R@1", 50.0, "identical")), 768, 12, 0)
+    hier = counted(cells_of(("hier", "R@1", 60.0, "identical")), 756, 0, 12)
+    one, other = unmatched_in_words(pd.concat([pa, hier], ignore_index=True))
+    assert "counted as misses in R@K and left out of MAP@R in demo-pa-net-64-s0 (" in one
+    assert "12 of 768 " in other
+    assert "left out of R@K and MAP@R in demo-hier-net-64-s0 (" in other
+
+
+def test_where_each_query_can_be_right_or_the_table_is_older_nothing_is_said():
+    assert unmatched_in_words(THREE) == []
+    all_matched = THREE.assign(queries=768, unmatched=0, left_out=0)
+    assert unmatched_in_words(all_matched) == []
+    assert "never" not in markdown(all_matched, "x")

@@ -45,6 +45,7 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
             figures.append(f"**{text}**" if value == best.loc[i, measure] else text)
         lines.append(row_of([*(str(row[key]) for key in RUN_KEYS), *figures, row["grade"]]))
     lines += ["", *best_in_words(cells), "", counts_in_words(cells), ""]
+    lines += [line for sentence in unmatched_in_words(cells) for line in (sentence, "")]
     lines += [*_published(cells), *_best_on_test(cells)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -116,6 +117,40 @@ def counts_in_words(cells: pd.DataFrame) -> str:
     )
 
 
+def unmatched_in_words(cells: pd.DataFrame) -> list[str]:
+    """Per dataset, how many queries can never be right, and what becomes of them; none where all can.
+
+    Where runs of a dataset differ in it, they are named.
+    """
+    if "left_out" not in cells:  # a table of before they were counted
+        return []
+    kind = cells["measure"].str.partition("@")[0]
+    found = cells.assign(kind=kind)[kind.isin(["R", "super-class R"]) & cells["queries"].notna()]
+    found = found.drop_duplicates(["run", "kind"])
+    counts = ["dataset", "kind", "queries", "unmatched", "left_out"]
+    differing = found.drop_duplicates(counts).groupby(["dataset", "kind"]).size()
+    sentences = []
+    for keys, group in found.groupby(counts, sort=False):
+        dataset, measure, queries, unmatched, left_out = keys
+        without, every = int(unmatched + left_out), int(queries + left_out)
+        if without:
+            runs = f" in {', '.join(group['run'])}" if differing[dataset, measure] > 1 else ""
+            sentences.append(
+                f"On {dataset}, {without} of {every} queries can never be right, having no other image "
+                f"of their {'class' if measure == 'R' else 'super-class'} to find; they are "
+                f"{_fate(measure, bool(left_out))}{runs} (evaluate.unmatched)."
+            )
+    return sentences
+
+
+def _fate(measure: str, left_out: bool) -> str:
+    """What becomes of queries that can never be right, in R@K and with it in MAP@R."""
+    fate = f"{'left out of' if left_out else 'counted as misses in'} {measure}@K"
+    if measure == "R":
+        fate += " and MAP@R" if left_out else " and left out of MAP@R"
+    return fate
+
+
 def print_grades(cells: pd.DataFrame) -> None:
     """Every cell with its grade, on the terminal."""
     from rich.console import Console
@@ -136,7 +171,7 @@ def print_grades(cells: pd.DataFrame) -> None:
         )
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
-    for sentence in [*best_in_words(cells), counts_in_words(cells)]:
+    for sentence in [*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)]:
         console.print(sentence, highlight=False)
 
 
