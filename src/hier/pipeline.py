@@ -164,10 +164,10 @@ STEPS: dict[str, Stage] = {
             outputs=(TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX),
             params=(),
             code=(
-                "provenance/figures.py", "provenance/verify.py", "reporting/layout.py",
-                "reporting/table.py", "stages/inputs.py",
+                "provenance/figures.py", "provenance/verify.py", "reporting/best.py",
+                "reporting/layout.py", "reporting/table.py", "stages/inputs.py",
             ),
-            packages=("pandas",),
+            packages=("pandas", "scipy"),
         ),
     )
 }  # fmt: skip

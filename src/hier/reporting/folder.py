@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from hier.provenance.verify import PAPER_NAMES
+from hier.reporting.best import best_in_words
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.disk import Scene
@@ -20,7 +21,7 @@ from hier.reporting.matrix import GRADES, KINDS, matrix
 from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
-from hier.reporting.table import best_in_words, counts_in_words, unmatched_in_words, wide
+from hier.reporting.table import counts_in_words, marked, unmatched_in_words, wide
 from hier.reporting.thumbs import rows_of
 
 # Of a run's settings, what changes no figure: two machines give the same page.
@@ -74,8 +75,7 @@ def _index(pages: Pages, content: Content) -> str:
         sentences=[*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)],
         trees=quality(content),
         measures=measures,
-        every=every.to_dict("records"),
-        best=every.groupby("dataset")[measures].max().to_dict("index"),
+        every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),
         pages=set(content.metrics),
         datasets={name: dataset.model_dump() for name, dataset in suite.datasets.items()},
     )

@@ -1,10 +1,12 @@
 """The graded table: one row per run, in Markdown and on the terminal."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from hier.provenance.verify import GRADES
+from hier.reporting.best import GROUP, best_in_words, highest, means
 
 # From what one would worry about most to least; a row shows its worst cell.
 WORST_FIRST = (
@@ -26,7 +28,9 @@ def wide(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(cells: pd.DataFrame, suite: str) -> str:
-    """results/table.md: the table, the best method per column in bold, and which is best in words."""
+    """results/table.md: the table with the highest figures in bold (see :func:`marked`), means where
+    there are several seeds, and which method is best in words.
+    """
     table = wide(cells)
     measures = list(dict.fromkeys(cells["measure"]))
     header = ["dataset", "method", "backbone", "D", "seed", *measures, "grade"]
@@ -36,18 +40,53 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
         row_of(header),
         row_of(["---"] * 5 + ["---:"] * len(measures) + ["---"]),
     ]
-    best = table.groupby("dataset")[measures].transform("max")
-    for i, row in table.iterrows():
-        figures = []
-        for measure in measures:
-            value = row[measure]
-            text = "–" if pd.isna(value) else f"{value:.2f}"
-            figures.append(f"**{text}**" if value == best.loc[i, measure] else text)
+    for row, bold in zip(table.to_dict("records"), marked(table, measures), strict=True):
+        figures = ["–" if pd.isna(row[m]) else _bold(f"{row[m]:.2f}", m in bold) for m in measures]
         lines.append(row_of([*(str(row[key]) for key in RUN_KEYS), *figures, row["grade"]]))
-    lines += ["", *best_in_words(cells), "", counts_in_words(cells), ""]
-    lines += [line for sentence in unmatched_in_words(cells) for line in (sentence, "")]
+    lines += _means(cells, measures)
+    sentences = [*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)]
+    lines += ["", *(line for sentence in sentences for line in (sentence, ""))]
     lines += [*_published(cells), *_best_on_test(cells)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def marked(table: pd.DataFrame, measures: Sequence[str]) -> list[set[str]]:
+    """For each row of :func:`wide` the measures in which it is the highest of its group.
+
+    None where a method of the group has several runs: the highest of those may be so by chance, and
+    what counts are their means.
+    """
+    groups = [table[key] for key in GROUP]
+    several = table.duplicated([*GROUP, "method"], keep=False)
+    by_means = several.groupby(groups).transform("any")
+    marks = {m: highest(table[m], groups) & ~by_means for m in measures}
+    return [{m for m in measures if marks[m].iloc[i]} for i in range(len(table))]
+
+
+def _means(cells: pd.DataFrame, measures: Sequence[str]) -> list[str]:
+    """A table of means over seeds, the highest in bold, where a method has several."""
+    found = means(cells)
+    if all(score.seeds == 1 for _, scores in found for score in scores.values()):
+        return []
+    table = pd.DataFrame([key for key, _ in found], columns=[*GROUP, "method"])
+    groups = [table[key] for key in GROUP]
+    for m in measures:
+        table[m] = [scores[m].mean if m in scores else math.nan for _, scores in found]
+    bold = {m: highest(table[m], groups) for m in measures}
+    lines = ["", "Mean ± sample standard deviation over the seeds:", ""]
+    lines.append(row_of(["dataset", "method", "backbone", "D", "seeds", *measures]))
+    lines.append(row_of(["---"] * 5 + ["---:"] * len(measures)))
+    for i, ((dataset, backbone, dim, method), scores) in enumerate(found):
+        seeds = max(score.seeds for score in scores.values())
+        figures = [
+            _bold(scores[m].figure(), bold[m].iloc[i]) if m in scores else "–" for m in measures
+        ]
+        lines.append(row_of([dataset, method, backbone, str(dim), str(seeds), *figures]))
+    return lines
+
+
+def _bold(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
 
 
 def _published(cells: pd.DataFrame) -> list[str]:
@@ -81,31 +120,6 @@ def _best_on_test(cells: pd.DataFrame) -> list[str]:
             for c in looked.to_dict("records")
         ),
     ]
-
-
-def best_in_words(cells: pd.DataFrame) -> list[str]:
-    """Per dataset, which run has the highest R@1, and by how much."""
-    sentences = []
-    for dataset, group in cells[cells["measure"] == "R@1"].groupby("dataset", sort=False):
-        ranked = group.dropna(subset=["value"])
-        ranked = ranked.sort_values("value", ascending=False, kind="stable")
-        if len(ranked) < 2:
-            continue
-        first, second = ranked.iloc[0], ranked.iloc[1]
-        rival = second["method"]
-        if rival == first["method"]:
-            rival += f" (seed {second['seed']})"
-        start = (
-            f"Best R@1 on {dataset}'s unseen classes: {first['method']} (seed {first['seed']}) with "
-            f"{first['value']:.2f}, "
-        )
-        ahead = first["value"] - second["value"]
-        sentences.append(
-            f"{start}{ahead:.2f} points above {rival} ({second['value']:.2f})."
-            if ahead > 0
-            else f"{start}level with {rival}."
-        )
-    return sentences
 
 
 def counts_in_words(cells: pd.DataFrame) -> str:
