@@ -171,9 +171,9 @@ STEPS: dict[str, Stage] = {
             params=(),
             code=(
                 "provenance/figures.py", "provenance/ledger.py", "provenance/verify.py",
-                "reporting/layout.py", "reporting/table.py", "stages/inputs.py",
+                "reporting/best.py", "reporting/layout.py", "reporting/table.py", "stages/inputs.py",
             ),
-            packages=("pandas",),
+            packages=("pandas", "scipy"),
         ),
     )
 }  # fmt: skip

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 UNTRAINED, PA, HIER = (f"smoke-{m}-test_resnet-16-s0" for m in ("untrained", "pa", "hier"))
 COLUMNS = [
     "run", "dataset", "method", "backbone", "dim", "seed", "measure", "value", "best_on_test",
-    "expected", "tolerance", "paper", "grade",
+    "expected", "tolerance", "paper", "queries", "unmatched", "left_out", "grade",
 ]  # fmt: skip
 
 
@@ -120,6 +120,48 @@ def test_cells_are_a_hundred_times_the_metrics(suite):
         "run": HIER, "dataset": "smoke", "method": "hier", "backbone": "test_resnet", "dim": 16,
         "seed": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unmatched", "recall", "superclass"),
+    [("count_as_misses", (40, 8, 0), (40, 3, 0)), ("leave_out", (32, 0, 8), (37, 0, 3))],
+)
+def test_each_cell_says_of_how_many_queries_it_is(suite, unmatched, recall, superclass):
+    """Of 40 queries, 8 have no match by class and 3 none by super-class."""
+
+    def set_for(data):
+        data["runs"][PA]["evaluate"]["unmatched"] = unmatched
+
+    result(PA, superclass=0.5)
+    path = Path("runs", PA, "metrics.json")
+    counts = {"queries": recall[0], "queries_without_match": 8}
+    counts["superclass_queries_without_match"] = 3
+    path.write_text(json.dumps(json.loads(path.read_text()) | counts))
+    cells = verify_suite(edited(suite, set_for))
+
+    def found(run, measure):
+        row = cell(cells, run, measure)
+        return tuple(row[name] for name in ("queries", "unmatched", "left_out"))
+
+    assert found(PA, "R@1") == found(PA, "R@2") == recall
+    assert found(PA, "super-class R@1") == superclass
+    assert found(PA, "MAP@R") == (32, 0, 8)  # for which it is not defined
+    assert cells[cells["run"] == HIER]["queries"].isna().all()
+
+
+def test_what_becomes_of_queries_without_a_match_changes_the_settings_where_it_is_set(suite):
+    """At its default it is left out of the hash, so that results of before it stay those settings'."""
+    before = settings_hash(suite, suite.run(PA))
+
+    def set_for(data):
+        data["runs"][PA]["evaluate"]["unmatched"] = "leave_out"
+
+    def unset(data):
+        del data["runs"][PA]["evaluate"]["unmatched"]
+
+    assert settings_hash(edited(suite, unset), suite.run(PA)) == before
+    assert settings_hash(suite, edited(suite, set_for).run(PA)) != before
+    assert '"unmatched"' not in json.dumps(suite.run(PA).model_dump(exclude_defaults=True))
 
 
 def test_figures_by_name():

@@ -282,6 +282,37 @@ def test_recall_at_1_is_measured_where_the_dataset_does_not_list_it(plain, data,
     assert [name for name in history[-1] if "R@" in name] == ["test R@1", "test R@2", "test R@4"]
 
 
+@pytest.mark.parametrize(("unmatched", "share"), [("count_as_misses", 0.5), ("leave_out", 1.0)])
+def test_lone_images_are_judged_as_the_setting_says(plain, data, monkeypatch, unmatched, share):
+    """Two classes of two images each (always right) and four of one, on both sides."""
+    index, store = data
+    run = watching(plain, 1, "held_out", 0.5)
+    evaluate = run.evaluate.model_copy(update={"unmatched": unmatched})
+    run = run.model_copy(update={"evaluate": evaluate})
+    rows = np.arange(16)
+    few = index.iloc[rows].assign(
+        label=[0, 0, 1, 1, 2, 3, 4, 5, 10, 10, 11, 11, 12, 13, 14, 15],
+        split=["train"] * 8 + ["test"] * 8,
+    )
+    points = torch.eye(16)[[0, 0, 1, 1, 2, 3, 4, 5, 0, 0, 1, 1, 2, 3, 4, 5]]
+    monkeypatch.setattr("hier.stages.train.embed", lambda n, s, rows, *_: points[rows].float())
+    found = recalls_of(run, few, store, rows[:8], [1])(nn.Linear(1, 1))
+    assert found == {"test R@1": share, "held-out R@1": share}
+
+
+@pytest.mark.parametrize("side", ["test", "held-out"])
+def test_a_side_on_which_nothing_can_be_right_is_told_before_training(plain, data, side):
+    index, store = data
+    run = watching(plain, 1, "held_out", 0.5)
+    alone = index.drop_duplicates("label").assign(label=lambda rows: range(len(rows)))
+    index = index.drop(index[index["split"] == "test"].index) if side == "test" else index
+    index = pd.concat([index, alone], ignore_index=True)
+    rows = np.flatnonzero(index["split"] == "train")
+    held_out = rows[-3:] if side == "held-out" else rows[:12]
+    with pytest.raises(ConfigError, match=f"none of the . {side} queries"):
+        recalls_of(run, index, store, held_out, [1])
+
+
 # --- warm-up --------------------------------------------------------------------------------------
 
 

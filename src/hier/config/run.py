@@ -286,9 +286,15 @@ class Embed(Strict):
 
 
 class Evaluate(Strict):
-    """How embeddings are compared. Recall's K are the dataset's."""
+    """How embeddings are compared. Recall's K are the dataset's.
+
+    `unmatched` queries have no other image of their class to find, so that they can never be right:
+    they count as misses in Recall@K, or are left out of it. MAP@R, which is not defined for them,
+    leaves them out in either case.
+    """
 
     metric: Literal["poincare", "cosine"]
+    unmatched: Literal["count_as_misses", "leave_out"] = "count_as_misses"
 
 
 class Runtime(Strict):

@@ -42,6 +42,7 @@ def galleries(retrieval: Retrieval, rows: Integers, levels: Levels) -> dict[str,
     search = Search(retrieval, rows, levels.codes[0])
     of_queries = levels.of(search.queries)
     looked_at = np.sort(balanced(of_queries, MOST_QUERIES, 1))
+    looked_at = looked_at[retrieval.judged(levels.codes[0])[looked_at]]
     errors = search.errors(looked_at)
     pairs, which, count = np.unique(
         np.stack([errors.code, errors.taken_for]), axis=1, return_inverse=True, return_counts=True

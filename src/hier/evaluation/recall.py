@@ -39,12 +39,15 @@ def recall_at_k(
     c: float | None = None,
     exclude_self: bool = False,
     mask_gallery_of_query: bool = False,
+    leave_out_unmatched: bool = False,
 ) -> dict[int, float]:
     """Share of queries with an item of their class among the K nearest, for each K.
 
     The nearest item of the query's class has rank 1 + the number of items of other classes that are
-    not strictly farther. A query without any item of its class is a miss. For super-class recall
-    pass super-class labels.
+    not strictly farther. For super-class recall pass super-class labels.
+
+    A query without any item of its class (see :func:`have_match`) can never be right: it is a miss,
+    or with leave_out_unmatched the share is of the others.
 
     Args:
         query: Q×D embeddings, floating point; on the ball for the metric "poincare".
@@ -57,14 +60,15 @@ def recall_at_k(
         exclude_self: the gallery is the query set itself, and query i does not see item i.
         mask_gallery_of_query: query i does not see item i, though the two sets differ: an error of
             the official In-Shop evaluation, for comparison with its figures only.
+        leave_out_unmatched: queries without any item of their class are not judged.
 
     Returns:
         Recall@K in 0…1 for each K of ks, in their order.
 
     Raises:
         ValueError: shapes do not fit, a set is empty, an embedding is not finite or not on the
-            ball, a K is below 1, the metric is unknown or c does not go with it, or the two sets
-            differ under exclude_self.
+            ball, a K is below 1, the metric is unknown or c does not go with it, the two sets
+            differ under exclude_self, or all queries are left out.
     """
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
@@ -73,7 +77,22 @@ def recall_at_k(
         pairs.query, pairs.query_labels, pairs.gallery, pairs.gallery_labels,
         ks, exclude_self or mask_gallery_of_query,
     )  # fmt: skip
+    if leave_out_unmatched:
+        rank = rank[have_match(pairs.query_labels, pairs.gallery_labels, exclude_self)]
+        if len(rank) == 0:
+            raise ValueError("no query has an item of its class")
     return {k: int((rank <= k).sum()) / len(rank) for k in ks}
+
+
+def have_match(query_labels: Array, gallery_labels: Array, exclude_self: bool = False) -> Tensor:
+    """Whether the gallery (G labels) has an item of each query's class: Q booleans for Q labels.
+
+    Args:
+        exclude_self: the gallery is the query set, and no query finds itself.
+    """
+    wanted, found = to_tensor(query_labels), to_tensor(gallery_labels).sort().values
+    items = torch.searchsorted(found, wanted, right=True) - torch.searchsorted(found, wanted)
+    return items > int(exclude_self)
 
 
 def map_at_r(
@@ -90,7 +109,7 @@ def map_at_r(
     For a query with R gallery items of its class, (1/R) Σ precision(r) over the ranks r ≤ R that
     hold one of them; the mean is over queries. The m-th nearest item of the class has rank m + the
     number of items of other classes that are not strictly farther. Queries with R = 0 have no such
-    average and are left out of the mean.
+    average and are left out of the mean, also where Recall@K counts them as misses.
 
     Args:
         query, query_labels, gallery, gallery_labels, metric, c, exclude_self: as in

@@ -34,6 +34,31 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: 100 * share for name, share in named.items()}
 
 
+def judged(metrics: dict[str, Any], leaves_out: bool) -> dict[str, dict[str, int]]:
+    """Of how many queries the figures are means, by what stands before the @ of their names.
+
+    `queries` are those, `unmatched` how many of them can never be right (they count as misses), and
+    `left_out` how many more were not judged, since they cannot. Empty where the metrics do not say.
+
+    Args:
+        leaves_out: whether `evaluate.unmatched` is `leave_out`; MAP@R leaves them out in any case.
+    """
+    if "queries_without_match" not in metrics:
+        return {}
+    without = metrics["queries_without_match"]
+    every = metrics["queries"] + without * leaves_out
+    lone_superclasses = metrics.get("superclass_queries_without_match", 0)
+    kinds = {
+        "R": (without, leaves_out),
+        "super-class R": (lone_superclasses, leaves_out),
+        "MAP": (without, True),
+    }
+    return {
+        kind: {"queries": every - n * out, "unmatched": n * (not out), "left_out": n * out}
+        for kind, (n, out) in kinds.items()
+    }
+
+
 def figures_of(run: str, params: dict[str, Any], digest: dict[str, Any]) -> list[Figure]:
     """Every figure of a run; those that are expected, without a value, where it has no metrics.
 

@@ -28,7 +28,7 @@ from hier.config.suite import Suite
 from hier.errors import DamagedInputError, MissingInputError, TamperedError
 from hier.pipeline import EXPECTED, METRICS, STAGES, Job, job, no_data
 from hier.provenance.atomic import atomic_file
-from hier.provenance.figures import figures
+from hier.provenance.figures import figures, judged
 from hier.provenance.hashing import hash_file
 from hier.provenance.ledger import Entry, Ledger, other_setting
 from hier.provenance.record import of_other_settings, read_record, settings_of
@@ -50,6 +50,7 @@ PAPER_NAMES = {
     "pretrained": "pretrained",
 }
 KEYS = ["run", "measure"]
+COUNTS = ["queries", "unmatched", "left_out"]
 NAN = float("nan")
 
 # Points (of 100) by which the same code may differ on another kind of processor or GPU: rounding
@@ -60,9 +61,12 @@ TOLERANCE_UNTRAINED = 0.5
 
 def verify_suite(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, best_on_test,
-    expected, tolerance, paper, grade. Figures are percentages; missing ones are NaN.
+    expected, tolerance, paper, queries, unmatched, left_out, grade. Figures are percentages; missing
+    ones are NaN.
 
     `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only.
+    `queries`, `unmatched` and `left_out` are integers, see :func:`hier.provenance.figures.judged`;
+    NA where there are no metrics.
 
     Args:
         damaged_too: let a metrics file that cannot be read pass as not run.
@@ -82,7 +86,8 @@ def verify_suite(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     cells["paper"] = _paper(cells)
     columns = ["run", "dataset", "method", "backbone", "dim", "seed", "measure"]
     figures = ["value", "best_on_test", "expected", "tolerance", "paper"]
-    return cells[[*columns, *figures, "grade"]]
+    cells[COUNTS] = cells[COUNTS].astype("Int64")
+    return cells[[*columns, *figures, *COUNTS, "grade"]]
 
 
 def record_expected(suite: Suite) -> Path:
@@ -151,14 +156,18 @@ def _cells(
         "no_data": not path.exists() and no_data(run.dataset).exists(),
     }
     best: dict[str, float] = {}
+    counts: dict[str, dict[str, int]] = {}
     if done:
         metrics = read_metrics(path)
         found, best = figures(metrics), _best_on_test(metrics)
+        counts = judged(metrics, run.evaluate.unmatched == "leave_out")
     else:
         names = [f"R@{k}" for k in dataset.ks]
         found = dict.fromkeys([*names, "MAP@R"], NAN)
     return [
-        common | {"measure": name, "value": value, "best_on_test": best.get(name, NAN)}
+        common
+        | {"measure": name, "value": value, "best_on_test": best.get(name, NAN)}
+        | counts.get(name.partition("@")[0], dict.fromkeys(COUNTS, pd.NA))
         for name, value in found.items()
     ]
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hier import yaml12
 from hier.provenance.verify import PAPER_NAMES
+from hier.reporting.best import best_in_words
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.disk import Scene
@@ -20,7 +21,7 @@ from hier.reporting.matrix import GRADES, KINDS, matrix
 from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
-from hier.reporting.table import best_in_words, counts_in_words, wide
+from hier.reporting.table import counts_in_words, marked, unmatched_in_words, wide
 from hier.reporting.thumbs import rows_of
 
 # Of a run's settings, what changes no figure: two machines give the same page.
@@ -71,11 +72,10 @@ def _index(pages: Pages, content: Content) -> str:
         backbones=list(dict.fromkeys(row["backbone"] for row in table["rows"])),
         methods={row["method"]: row["name"] for row in table["rows"]},
         seeds=cells["seed"].nunique(),
-        sentences=[*best_in_words(cells), counts_in_words(cells)],
+        sentences=[*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)],
         trees=quality(content),
         measures=measures,
-        every=every.to_dict("records"),
-        best=every.groupby("dataset")[measures].max().to_dict("index"),
+        every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),
         pages=set(content.metrics),
         datasets={name: dataset.model_dump() for name, dataset in suite.datasets.items()},
     )
@@ -103,6 +103,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         here=run,
         run=run,
         facts=_facts(cells),
+        notes=unmatched_in_words(cells),
         cells=_plain(cells),
         best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
         metrics=content.metrics[run],

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hier.provenance.verify import PAPER_NAMES
-from hier.reporting.table import WORST_FIRST, row_of
+from hier.reporting.table import WORST_FIRST, row_of, unmatched_in_words
 
 GROUPS = [
     ("resnet50", 512),
@@ -64,6 +64,7 @@ def markdown(cells: pd.DataFrame) -> str:
     for (backbone, dim, method), found in _by_method(rows(cells)):
         shown = ["<br>".join(_lines(found[c])) if c in found else "–" for c in columns]
         lines.append(row_of([backbone, str(dim), PAPER_NAMES.get(method, method), *shown]))
+    lines += [line for sentence in unmatched_in_words(cells) for line in ("", sentence)]
     return "\n".join(lines) + "\n"
 
 
@@ -72,6 +73,7 @@ def latex(cells: pd.DataFrame) -> str:
     columns = columns_of(cells)
     lines = [
         r"% Needs \usepackage{booktabs}. " + CAPTION.replace("±", "+-").replace("−", "-"),
+        *(f"% {sentence}" for sentence in unmatched_in_words(cells)),
         rf"\begin{{tabular}}{{lrl{'r' * len(columns)}}}",
         r"\toprule",
         *_latex_header(columns),

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from hier.provenance.verify import PAPER_NAMES
+from hier.reporting.best import highest
 from hier.reporting.layout import KEYS, columns_of, rows
 
 # What stands before a grade, so that no reader depends on a colour, and what the grade means.
@@ -23,8 +24,8 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     """`columns` (dataset, measure) and `rows`: backbone, dim, method, `name` as in the paper, and a
     cell (or None) for each column.
 
-    A cell has paper, ours, sd, difference (None where there is none), grade, `best` of its
-    backbone, dimension and column, and `runs`: seed and name of each run that has a page.
+    A cell has paper, ours, sd, difference (None where there is none), grade, `best` where its mean is the
+    highest of its backbone, dimension and column, and `runs`: seed and name of each run that has a page.
 
     Args:
         pages: the runs that have one.
@@ -32,7 +33,7 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     columns = columns_of(cells)
     table = rows(cells)
     group = [*KEYS[:2], *KEYS[3:]]
-    table["best"] = table["ours"] == table.groupby(group)["ours"].transform("max")
+    table["best"] = highest(table["ours"], [table[key] for key in group])
     behind = {
         keys: [(int(s), r) for s, r in zip(of["seed"], of["run"], strict=True) if r in pages]
         for keys, of in cells.groupby(KEYS, sort=False)

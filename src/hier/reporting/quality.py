@@ -5,6 +5,7 @@ from math import sqrt
 from typing import Any
 
 from hier.config.run import Run
+from hier.provenance.figures import judged
 from hier.provenance.verify import PAPER_NAMES
 from hier.reporting.content import Content
 
@@ -85,7 +86,7 @@ def _row(content: Content, run: Run, kind: str) -> Row:
         "run": run.name,
         "purity": {k: _whole(of) for k, of in measured["dendrogram_purity"].items()},
         "spearman": _whole(measured.get("lca_spearman")),
-        "recall": _coarse_recall(content.metrics[run.name]) if kind == "clustering" else None,
+        "recall": _coarse_recall(content.metrics[run.name], run) if kind == "clustering" else None,
     }
 
 
@@ -94,11 +95,12 @@ def _whole(of: Interval | None) -> Interval | None:
     return of if of and all(value == value for value in of.values()) else None
 
 
-def _coarse_recall(metrics: dict[str, Any]) -> Interval | None:
+def _coarse_recall(metrics: dict[str, Any], run: Run) -> Interval | None:
     """Super-class R@1 of the embeddings in percent, with Wilson's interval over the queries."""
     if "1" not in metrics.get("superclass_recall", {}):
         return None
-    share, n = metrics["superclass_recall"]["1"], metrics["queries"]
+    counts = judged(metrics, run.evaluate.unmatched == "leave_out").get("super-class R", metrics)
+    share, n = metrics["superclass_recall"]["1"], counts["queries"]
     middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
     shares = {"value": share, "low": middle - half, "high": middle + half}

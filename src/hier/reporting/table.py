@@ -1,11 +1,13 @@
 """The graded table: one row per run, in Markdown and on the terminal."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from hier.provenance.ledger import AWAY
 from hier.provenance.verify import GRADES
+from hier.reporting.best import GROUP, best_in_words, highest, means
 
 # From what one would worry about most to least; a row shows its worst cell.
 WORST_FIRST = (
@@ -27,7 +29,9 @@ def wide(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(cells: pd.DataFrame, suite: str) -> str:
-    """results/table.md: the table, the best method per column in bold, and which is best in words."""
+    """results/table.md: the table with the highest figures in bold (see :func:`marked`), means where
+    there are several seeds, and which method is best in words.
+    """
     table = wide(cells)
     measures = list(dict.fromkeys(cells["measure"]))
     header = ["dataset", "method", "backbone", "D", "seed", *measures, "grade"]
@@ -37,17 +41,53 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
         row_of(header),
         row_of(["---"] * 5 + ["---:"] * len(measures) + ["---"]),
     ]
-    best = table.groupby("dataset")[measures].transform("max")
-    for i, row in table.iterrows():
-        figures = []
-        for measure in measures:
-            value = row[measure]
-            text = "–" if pd.isna(value) else f"{value:.2f}"
-            figures.append(f"**{text}**" if value == best.loc[i, measure] else text)
+    for row, bold in zip(table.to_dict("records"), marked(table, measures), strict=True):
+        figures = ["–" if pd.isna(row[m]) else _bold(f"{row[m]:.2f}", m in bold) for m in measures]
         lines.append(row_of([*(str(row[key]) for key in RUN_KEYS), *figures, row["grade"]]))
-    lines += ["", *best_in_words(cells), "", counts_in_words(cells), ""]
+    lines += _means(cells, measures)
+    sentences = [*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)]
+    lines += ["", *(line for sentence in sentences for line in (sentence, ""))]
     lines += [*_published(cells), *_best_on_test(cells)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def marked(table: pd.DataFrame, measures: Sequence[str]) -> list[set[str]]:
+    """For each row of :func:`wide` the measures in which it is the highest of its group.
+
+    None where a method of the group has several runs: the highest of those may be so by chance, and
+    what counts are their means.
+    """
+    groups = [table[key] for key in GROUP]
+    several = table.duplicated([*GROUP, "method"], keep=False)
+    by_means = several.groupby(groups).transform("any")
+    marks = {m: highest(table[m], groups) & ~by_means for m in measures}
+    return [{m for m in measures if marks[m].iloc[i]} for i in range(len(table))]
+
+
+def _means(cells: pd.DataFrame, measures: Sequence[str]) -> list[str]:
+    """A table of means over seeds, the highest in bold, where a method has several."""
+    found = means(cells)
+    if all(score.seeds == 1 for _, scores in found for score in scores.values()):
+        return []
+    table = pd.DataFrame([key for key, _ in found], columns=[*GROUP, "method"])
+    groups = [table[key] for key in GROUP]
+    for m in measures:
+        table[m] = [scores[m].mean if m in scores else math.nan for _, scores in found]
+    bold = {m: highest(table[m], groups) for m in measures}
+    lines = ["", "Mean ± sample standard deviation over the seeds:", ""]
+    lines.append(row_of(["dataset", "method", "backbone", "D", "seeds", *measures]))
+    lines.append(row_of(["---"] * 5 + ["---:"] * len(measures)))
+    for i, ((dataset, backbone, dim, method), scores) in enumerate(found):
+        seeds = max(score.seeds for score in scores.values())
+        figures = [
+            _bold(scores[m].figure(), bold[m].iloc[i]) if m in scores else "–" for m in measures
+        ]
+        lines.append(row_of([dataset, method, backbone, str(dim), str(seeds), *figures]))
+    return lines
+
+
+def _bold(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
 
 
 def _published(cells: pd.DataFrame) -> list[str]:
@@ -83,31 +123,6 @@ def _best_on_test(cells: pd.DataFrame) -> list[str]:
     ]
 
 
-def best_in_words(cells: pd.DataFrame) -> list[str]:
-    """Per dataset, which run has the highest R@1, and by how much."""
-    sentences = []
-    for dataset, group in cells[cells["measure"] == "R@1"].groupby("dataset", sort=False):
-        ranked = group.dropna(subset=["value"])
-        ranked = ranked.sort_values("value", ascending=False, kind="stable")
-        if len(ranked) < 2:
-            continue
-        first, second = ranked.iloc[0], ranked.iloc[1]
-        rival = second["method"]
-        if rival == first["method"]:
-            rival += f" (seed {second['seed']})"
-        start = (
-            f"Best R@1 on {dataset}'s unseen classes: {first['method']} (seed {first['seed']}) with "
-            f"{first['value']:.2f}, "
-        )
-        ahead = first["value"] - second["value"]
-        sentences.append(
-            f"{start}{ahead:.2f} points above {rival} ({second['value']:.2f})."
-            if ahead > 0
-            else f"{start}level with {rival}."
-        )
-    return sentences
-
-
 def counts_in_words(cells: pd.DataFrame) -> str:
     """How many cells have which grade."""
     counts = cells["grade"].value_counts()
@@ -115,6 +130,40 @@ def counts_in_words(cells: pd.DataFrame) -> str:
     return f"{len(cells)} cells: " + ", ".join(
         f"{counts[grade]} {grade}" for grade in grades if grade in counts
     )
+
+
+def unmatched_in_words(cells: pd.DataFrame) -> list[str]:
+    """Per dataset, how many queries can never be right, and what becomes of them; none where all can.
+
+    Where runs of a dataset differ in it, they are named.
+    """
+    if "left_out" not in cells:  # a table of before they were counted
+        return []
+    kind = cells["measure"].str.partition("@")[0]
+    found = cells.assign(kind=kind)[kind.isin(["R", "super-class R"]) & cells["queries"].notna()]
+    found = found.drop_duplicates(["run", "kind"])
+    counts = ["dataset", "kind", "queries", "unmatched", "left_out"]
+    differing = found.drop_duplicates(counts).groupby(["dataset", "kind"]).size()
+    sentences = []
+    for keys, group in found.groupby(counts, sort=False):
+        dataset, measure, queries, unmatched, left_out = keys
+        without, every = int(unmatched + left_out), int(queries + left_out)
+        if without:
+            runs = f" in {', '.join(group['run'])}" if differing[dataset, measure] > 1 else ""
+            sentences.append(
+                f"On {dataset}, {without} of {every} queries can never be right, having no other image "
+                f"of their {'class' if measure == 'R' else 'super-class'} to find; they are "
+                f"{_fate(measure, bool(left_out))}{runs} (evaluate.unmatched)."
+            )
+    return sentences
+
+
+def _fate(measure: str, left_out: bool) -> str:
+    """What becomes of queries that can never be right, in R@K and with it in MAP@R."""
+    fate = f"{'left out of' if left_out else 'counted as misses in'} {measure}@K"
+    if measure == "R":
+        fate += " and MAP@R" if left_out else " and left out of MAP@R"
+    return fate
 
 
 def print_grades(cells: pd.DataFrame) -> None:
@@ -137,7 +186,7 @@ def print_grades(cells: pd.DataFrame) -> None:
         )
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
-    for sentence in [*best_in_words(cells), counts_in_words(cells)]:
+    for sentence in [*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)]:
         console.print(sentence, highlight=False)
 
 

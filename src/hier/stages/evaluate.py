@@ -14,7 +14,7 @@ from hier.config.suite import Suite
 from hier.data.index import read_index
 from hier.evaluation.diagnostics import clip_share
 from hier.evaluation.levels import levels_of
-from hier.evaluation.protocol import Retrieval
+from hier.evaluation.protocol import Retrieval, require_matches
 from hier.evaluation.views import Views
 from hier.pipeline import Job
 from hier.provenance.atomic import write_text
@@ -35,6 +35,7 @@ def run(job: Job, suite: Suite, identity: str) -> None:
         index = read_index(index_path).iloc[rows]
     levels = levels_of(index, dataset.levels, dataset.name)
     metrics = evaluate(stored["embedding"], index, run, dataset.ks)
+    say_unmatched(metrics, run)
     with reading(history_path):
         metrics |= best_on_test(pd.read_csv(history_path))
     proxies = read_tensors(proxies_path).get(HIERARCHICAL_PROXIES)
@@ -45,7 +46,12 @@ def run(job: Job, suite: Suite, identity: str) -> None:
 
 
 def evaluate(embeddings: Tensor, index: pd.DataFrame, run: Run, ks: list[int]) -> dict[str, Any]:
-    """Compare embeddings (N×D) by the run's metric; `index` holds their N rows."""
+    """Compare embeddings (N×D) by the run's metric; `index` holds their N rows.
+
+    Raises:
+        ConfigError: no query can be right.
+    """
+    require_matches(index, run)
     retrieval = Retrieval(embeddings, index, run)
     metrics: dict[str, Any] = {"recall": retrieval.class_recall(ks)}
     if (superclass := retrieval.superclass_recall(ks)) is not None:
@@ -53,8 +59,23 @@ def evaluate(embeddings: Tensor, index: pd.DataFrame, run: Run, ks: list[int]) -
     metrics["map_at_r"] = retrieval.map_at_r()
     if run.head and run.head.curvature:
         metrics["clip_share"] = clip_share(embeddings, run.head.curvature, run.head.clip_radius)
-    counts = {"queries": int(retrieval.query.sum()), "gallery": int(retrieval.gallery.sum())}
-    return metrics | counts
+    return metrics | retrieval.counts()
+
+
+def say_unmatched(metrics: dict[str, Any], run: Run) -> None:
+    """One line where queries have no match: how many, and what becomes of them."""
+    without, queries = metrics["queries_without_match"], metrics["queries"]
+    if not without:
+        return
+    if run.evaluate.unmatched == "leave_out":
+        queries, fate = queries + without, "are left out of R@K and MAP@R"
+    else:
+        fate = "count as misses in R@K and are left out of MAP@R"
+    print(
+        f"{run.name}: {without} of {queries} queries can never be right, having no other image of "
+        f"their class to find: they {fate} (evaluate.unmatched)",
+        flush=True,
+    )
 
 
 def best_on_test(history: pd.DataFrame) -> dict[str, Any]:

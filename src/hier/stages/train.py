@@ -14,7 +14,7 @@ from hier.config.suite import Suite
 from hier.data.store import ImageStore
 from hier.errors import ConfigError
 from hier.evaluation.embedding import embed
-from hier.evaluation.protocol import Retrieval
+from hier.evaluation.protocol import Retrieval, require_matches
 from hier.generators import numpy_generator
 from hier.models.network import EmbeddingNetwork
 from hier.pipeline import Job
@@ -76,13 +76,20 @@ def training_rows(index: pd.DataFrame, run: Run) -> tuple[NDArray[np.int64], NDA
 def recalls_of(
     run: Run, index: pd.DataFrame, store: ImageStore, held_out: NDArray[np.int64], ks: list[int]
 ) -> Recalls:
-    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1)."""
+    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1).
+
+    Raises:
+        ConfigError: on a side that training looks at, no query can be right.
+    """
     ks = sorted({1, *ks})  # the epoch is chosen by R@1
     test = np.flatnonzero(index["split"] != "train")
+    sides = {"test": (test, ks)} | ({"held-out": (held_out, [1])} if len(held_out) else {})
+    if run.protocol.test_every:
+        for side, (rows, _) in sides.items():
+            require_matches(index.iloc[rows], run, side)
 
     def recalls(network: EmbeddingNetwork) -> dict[str, float]:
         device = next(network.parameters()).device
-        sides = {"test": (test, ks)} | ({"held-out": (held_out, [1])} if len(held_out) else {})
         found: dict[str, float] = {}
         for side, (rows, side_ks) in sides.items():
             retrieval = Retrieval(embed(network, store, rows, run, device), index.iloc[rows], run)
