@@ -40,7 +40,7 @@ GOES_IN = {
 SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
 
 # Settings of later than some records, which lack them: what was done before there was a choice.
-ADDED = {"exif": "as_stored"}
+ADDED = {"exif": "as_stored", "image_size": None}
 
 Record = dict[str, Any]
 GoingIn = dict[str, dict[str, Any]]

@@ -169,11 +169,12 @@ def _of_other_settings(params: dict[str, Any], run: Run) -> bool:
 
 
 def settings_hash(suite: Suite, run: Run) -> str:
-    """A hash of all settings that a run's figures follow from; where its files come from is none.
+    """A hash of all settings that a run's figures follow from; where its files come from is none,
+    nor is the size that its images must have.
 
     What stands at its default is left out, so that a new setting does not disown old results.
     """
-    nowhere = {"sources", "mirrors", "by_hand", "limits"}
+    nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
     own = run.model_dump(exclude_defaults=True)
     own["runtime"]["workers"] = 0  # how many load the images changes no figure
