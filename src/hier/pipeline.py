@@ -101,7 +101,10 @@ STEPS: dict[str, Stage] = {
             outputs=(ARCHIVE,),
             directory=True,
             params=_of_dataset("generate", "sources"),
-            code=("data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py"),
+            code=(
+                "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
+                "data/packing.py",
+            ),
             packages=("numpy", "pillow"),
         ),
         Stage(
@@ -110,10 +113,13 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "counts", "exclude", "subset", "store_size", "exif"
+                "layout", "limits", "superclass", "counts", "exclude", "subset", "image_size",
+                "store_size", "exif",
             ),
-            code=("data/archive.py", "data/index.py", "data/layouts", "data/pixels.py", "data/prepare.py",
-                "data/store.py", "data/subset.py"),
+            code=(
+                "data/archive.py", "data/index.py", "data/layouts", "data/packing.py", "data/pixels.py",
+                "data/prepare.py", "data/store.py", "data/subset.py",
+            ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
         Stage(

@@ -6,8 +6,10 @@ images; the second is grey, the third CMYK and the fourth carries an EXIF rotati
 """
 
 import io
+import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +235,35 @@ def _write_zip(path: Path, content: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as opened:
         for name, data in content.items():
             opened.writestr(zipfile.ZipInfo(name), data)
+
+
+def mark(path: Path, flags: int = 0, method: int | None = None) -> None:
+    """Set flags and packing method of every member of a zip, in both of its places.
+
+    Python writes neither encrypted zips nor some methods; what is packed is left as it is.
+    """
+    with zipfile.ZipFile(path) as opened:
+        starts, directory = [e.header_offset for e in opened.infolist()], opened.start_dir
+    content = bytearray(path.read_bytes())
+    places = [start + 6 for start in starts]
+    while content[directory : directory + 4] == b"PK\x01\x02":
+        places.append(directory + 8)
+        name, extra, comment = struct.unpack_from("<HHH", content, directory + 28)
+        directory += 46 + name + extra + comment
+    for at in places:
+        old = struct.unpack_from("<HH", content, at)
+        struct.pack_into("<HH", content, at, old[0] | flags, old[1] if method is None else method)
+    path.write_bytes(content)
+
+
+def repack(path: Path, rename: Callable[[str], str], more: dict[str, bytes] | None = None) -> None:
+    """Pack an archive again with other names of its members, and `more` files."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as opened:
+            content = {entry.filename: opened.read(entry) for entry in opened.infolist()}
+        write = _write_zip
+    else:
+        with tarfile.open(path) as tar:
+            content = {member.name: tar.extractfile(member).read() for member in tar}
+        write = _write_tar
+    write(path, {rename(name): data for name, data in content.items()} | (more or {}))

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import re
-from copy import deepcopy
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -401,17 +399,6 @@ def test_a_record_of_other_settings(job, cook, kitchen):
     assert not of_other_settings(job, kitchen.PARAMS)
     assert not of_other_settings(job, kitchen.other(**{"not used": 2}))
     assert of_other_settings(job, kitchen.other(seed=5))
-
-
-def test_a_record_of_before_a_setting_is_of_its_first_value(cook, job, kitchen):
-    """A result from before there was a choice is of the first one, and not of another."""
-    cook()
-    later = replace(job, params=(*job.params, "datasets.veg.exif"))
-    params = deepcopy(kitchen.PARAMS)
-    params["datasets"]["veg"]["exif"] = "as_stored"
-    assert not of_other_settings(later, params)
-    params["datasets"]["veg"]["exif"] = "upright"
-    assert of_other_settings(later, params)
 
 
 # --- staleness -----------------------------------------------------------------------------------

@@ -107,10 +107,17 @@ class Dataset(Strict):
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.
     store_size: Annotated[int, Field(ge=8)] | Literal["exact"]
+    # Width and height of every image, where the authors give them; larger ones are another set's.
+    image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None
     # How a picture lies whose EXIF data say that it is to be turned: as in the file, which the paper's
     # data are taken as, or as a viewer shows it, which is right for photos of one's own.
     exif: Exif = "as_stored"
     ks: Annotated[list[PositiveInt], Field(min_length=1)]
+
+    @property
+    def advice(self) -> str:
+        """How a person gets the right files, to follow a message; of most datasets, nothing."""
+        return f"; {' '.join(self.by_hand.split()).rstrip('.')}" if self.by_hand else ""
 
     @model_validator(mode="after")
     def levels_differ(self) -> Self:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from hier.config.dataset import Limits
+from hier.data.packing import refuse_closed_members, refuse_other_formats
 from hier.errors import ArchiveError
 from hier.progress import progress
 
@@ -66,7 +67,8 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     is one file of the budget.
 
     Raises:
-        ArchiveError: the archive is damaged or cut short, or a member has an absolute path or
+        ArchiveError: the archive is damaged, cut short, encrypted or packed in a way that cannot be
+            read here (see hier.data.packing), or a member has an absolute path or
             `..`, is a link to such a path, is a device, or is more than the budget allows.
             Names archive and member.
     """
@@ -82,10 +84,10 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every regular file in the archive, in its order.
 
     Raises:
-        ArchiveError: the archive is damaged or cut short.
+        ArchiveError: the archive is damaged, cut short, encrypted or of a kind not read here.
     """
     if _is_zip(archive):
-        with _damage_is_clear(archive) as at, zipfile.ZipFile(archive) as opened:
+        with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
             for entry in opened.infolist():
                 if not entry.is_dir():
                     at.member = entry.filename
@@ -104,11 +106,12 @@ def check(archive: Path) -> None:
     """Read an archive's list of members, and of a tar all of it.
 
     Raises:
-        ArchiveError: it is no archive, is cut short, or is damaged where that shows.
+        ArchiveError: it is no archive, is cut short, is damaged where that shows, is encrypted or
+            of a kind not read here.
     """
     with _damage_is_clear(archive) as at:
         if _is_zip(archive):
-            zipfile.ZipFile(archive).close()
+            _open_zip(archive).close()
             return
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -175,7 +178,7 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
 
 def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
     read, seen = 0, set[PurePosixPath]()
-    with _damage_is_clear(archive) as at, zipfile.ZipFile(archive) as opened:
+    with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
         for entry in opened.infolist():
             at.member = entry.filename
             _refuse_escape(archive, entry.filename, entry.filename)
@@ -205,8 +208,19 @@ def _write_entry(
             write.write(chunk)
 
 
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    opened = zipfile.ZipFile(archive)
+    try:
+        refuse_closed_members(archive, opened)
+    except ArchiveError:
+        opened.close()
+        raise
+    return opened
+
+
 def _is_zip(archive: Path) -> bool:
-    """By content for archives that begin as zips do, else by name."""
+    """By content for archives that begin as zips do, else by name; other formats are refused."""
+    refuse_other_formats(archive)
     with archive.open("rb") as stream:
         return stream.read(4) == b"PK\x03\x04" or archive.suffix.lower() == ".zip"
 

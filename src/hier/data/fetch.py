@@ -427,6 +427,7 @@ def _damage_names(file: File, place: str, path: Path) -> Iterator[None]:
         yield
     except ArchiveError as error:
         text = str(error).replace(str(path), f"{file.name} from {place}")
+        text = text.replace(path.name, file.name)  # in the command that packs it again
         mend = "get it again or from another place" if _is_url(place) else f"replace {place}"
         raise ArchiveError(text.replace(AGAIN, f"nothing was kept; {mend}")) from error
 

@@ -89,7 +89,7 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
             return Picture(rgb if turn is None else rgb.transpose(turn), remarks)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"Pillow knows neither this format nor this kind of pixels; {MEND}, as PNG"
+            f"it is damaged, or Pillow knows neither its format nor its kind of pixels; {MEND}, as PNG"
         ) from error
 
 

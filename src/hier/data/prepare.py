@@ -11,9 +11,9 @@ from tempfile import mkdtemp
 import pandas as pd
 
 from hier.config.dataset import Dataset, Subset
-from hier.data.archive import Budget, unpack
+from hier.data.archive import SUFFIXES, Budget, unpack
 from hier.data.index import check_index, write_index
-from hier.data.layouts import layout
+from hier.data.layouts import is_there, layout
 from hier.data.store import write_store
 from hier.data.subset import take
 from hier.errors import ConfigError, LayoutError, MissingInputError
@@ -55,6 +55,7 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
             root = _top(unpacked)
             table = _without(layout(dataset.layout)(root, dataset), dataset)
             check_index(table, dataset)
+            _see_that_images_are_there(root, table, dataset)
             if dataset.subset is not None:
                 table = take(table, dataset.subset)
                 _say_what_is_smaller(table, dataset.subset)
@@ -70,12 +71,34 @@ def _paths_are_the_archives(unpacked: Path, files: list[Path], dataset: Dataset)
         yield
     except LayoutError as error:
         text = str(error).replace(f"{unpacked}{os.sep}", "").replace(str(unpacked), "the archive")
+        if inner := _archive_in(unpacked):
+            text += f" ({inner} in it is an archive of its own; is that the one that is meant?)"
         names = " or ".join(file.name for file in files)
         place = f"replace {names} where it came from (by hand: downloads/{dataset.name}/), then"
         raise LayoutError(
             f"{text}; {'make it anew with' if dataset.generate else place}: "
             f"hier download --force {dataset.name}"
         ) from error
+
+
+def _archive_in(unpacked: Path) -> str | None:
+    """The first archive that came out of another one."""
+    paths = sorted(p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file())
+    found = (path.as_posix() for path in paths if path.suffix.lower() in (*SUFFIXES, ".rar", ".7z"))
+    return next(found, None)
+
+
+def _see_that_images_are_there(root: Path, table: pd.DataFrame, dataset: Dataset) -> None:
+    """Where not one is there, the lists are of another tree of folders."""
+    images = table["image"].tolist()
+    if not images or any(is_there(root / image) for image in images):
+        return
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir())
+    there = ", ".join(folders[:5]) + (", …" if len(folders) > 5 else "")
+    raise LayoutError(
+        f"{dataset.name}: none of its {len(images)} images is in the archive; expected {images[0]}, "
+        f"found {f'the folders {there}' if folders else 'no folders'}" + dataset.advice
+    )
 
 
 def _say_what_is_smaller(part: pd.DataFrame, subset: Subset) -> None:

@@ -36,7 +36,8 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
 
     Raises:
         ImageError: an image is missing, damaged or cut short, or its pixels cannot be mapped to RGB.
-        LayoutError: an image's path leads out of `root`, by a link or otherwise.
+        LayoutError: an image's path leads out of `root`, by a link or otherwise; or it has more
+            pixels than the dataset promises.
         DiskFullError: no space left.
     """
     shapes, offsets, end = [], [], 0
@@ -49,17 +50,17 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
         _write_header(stream, 0)
         for image, class_name in zip(index["image"], index["class_name"], strict=True):
             pixels, told = _decode(root, image, class_name, dataset)
-            for remark in told:
-                remarks.setdefault(remark, []).append(image)
+            for remark, example in told.items():
+                remarks.setdefault(remark, []).append(example)
             stream.write(pixels.tobytes())
             shapes.append(pixels.shape[:2])
             offsets.append(end)
             end += pixels.size
             shown.update()
         _write_header(stream, end)
-    for remark, images in remarks.items():
-        of = f"{len(images)} of {len(index)} images"
-        print(f"{dataset.name}: {of} {remark} (such as {images[0]})", file=sys.stderr)
+    for remark, examples in remarks.items():
+        of = f"{len(examples)} of {len(index)} images"
+        print(f"{dataset.name}: {of} {remark} (such as {examples[0]})", file=sys.stderr)
     sizes = np.array(shapes, dtype=np.int32).reshape(-1, 2)
     return index.assign(
         height=sizes[:, 0], width=sizes[:, 1], offset=np.array(offsets, dtype=np.int64)
@@ -113,8 +114,10 @@ class ImageStore:
         return opened
 
 
-def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[Pixels, list[str]]:
-    """The pixels to store, and what is to be told of the file."""
+def _decode(
+    root: Path, image: str, class_name: str, dataset: Dataset
+) -> tuple[Pixels, dict[str, str]]:
+    """The pixels to store; and what is to be told of the file, with its name."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
         raise LayoutError(
@@ -123,10 +126,31 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[
         )
     try:
         picture = read(root / image, dataset.exif)
-        return np.asarray(_shrink(picture.rgb, dataset.store_size)), picture.remarks
+        pixels = np.asarray(_shrink(picture.rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
+    told = dict.fromkeys(picture.remarks, image)
+    return pixels, told | _smaller(image, picture.rgb.size, dataset)
+
+
+def _smaller(image: str, size: tuple[int, int], dataset: Dataset) -> dict[str, str]:
+    """What is to be told of an image that has fewer pixels than the dataset promises.
+
+    Raises:
+        LayoutError: it has more, so that it is of another set.
+    """
+    promised = tuple(dataset.image_size or size)
+    if size == promised:
+        return {}
+    found, expected = (f"{width} × {height}" for width, height in (size, promised))
+    if size[0] > promised[0] or size[1] > promised[1]:
+        raise LayoutError(
+            f"{dataset.name}: {image} has {found} pixels, and {expected} are promised "
+            f"(image_size in conf/dataset/{dataset.name}.yaml); is it of a set of higher resolution?"
+            + dataset.advice
+        )
+    return {f"have fewer than the {expected} pixels that are promised": f"{image}, {found}"}
 
 
 def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:

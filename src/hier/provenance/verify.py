@@ -209,11 +209,12 @@ def _entry(step: Job, ledger: Callable[[], Ledger | None]) -> Entry | None:
 
 
 def settings_hash(suite: Suite, run: Run) -> str:
-    """A hash of all settings that a run's figures follow from; where its files come from is none.
+    """A hash of all settings that a run's figures follow from; where its files come from is none,
+    nor is the size that its images must have.
 
     What stands at its default is left out, so that a new setting does not disown old results.
     """
-    nowhere = {"sources", "mirrors", "by_hand", "limits"}
+    nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
     own = run.model_dump(exclude_defaults=True)
     own["runtime"]["workers"] = 0  # how many load the images changes no figure

@@ -5,7 +5,8 @@ To add a layout: write `layouts/<name>.py` with
     def read(root: Path, dataset: Dataset) -> pandas.DataFrame
 
 that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
-naming file and line; `Row.listed` names them for what `table` refuses. Add its name to LAYOUTS here
+naming file and line; `Row.listed` names them for what `table` refuses. `base` finds the archive's
+folder where a copy has others around it. Add its name to LAYOUTS here
 and to `Dataset.layout`; and give it a tiny hand-made archive with the expected rows in
 tests/data/test_layouts.py (or, for an archive of the real shape, in tests/fakes/archives.py and
 tests/data/test_layouts_paper.py).
@@ -83,6 +84,42 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
             for name, values in zip(COLUMNS, columns, strict=False)
         }
     )
+
+
+def base(root: Path, usual: str, name: str) -> Path:
+    """The folder in which `name` (a file or folder) lies: `usual` below `root`, `root`, or any other.
+
+    Copies are packed with other folders around what the authors packed. Where `name` is nowhere, it
+    is the usual folder, if there is one, so that what is missing is told of there.
+
+    Raises:
+        LayoutError: several folders hold it.
+    """
+    first = [root / usual, root]
+    found = [folder for folder in first if is_there(folder / name)][:1] or [
+        folder
+        for folder in sorted(root.rglob("*/"))
+        if is_there(folder / name) and "__MACOSX" not in folder.parts
+    ]
+    if len(found) > 1:
+        raise LayoutError(
+            f"{name} is in {found[0]} and in {found[1]}: only one of them can be meant; "
+            "is this the right archive?"
+        )
+    return (found or [folder for folder in first if folder.is_dir()])[0]
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder exists; one whose name is too long does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def below(root: Path, folder: Path, name: str) -> str:
+    """The path of `folder`/`name` below `root`, as an index has it."""
+    return name if folder == root else f"{folder.relative_to(root).as_posix()}/{name}"
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, number, table
+from hier.data.layouts import Row, base, below, number, table
 from hier.errors import LayoutError
 
 WHOLE = "cars_annos.mat"
+IMAGES = "car_ims"
 META = "devkit/cars_meta.mat"
 HALVES = {
     "cars_train": ("devkit/cars_train_annos.mat",),
@@ -34,24 +35,27 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         LayoutError: a `.mat` file is missing, damaged or without an expected variable or field, or
             an annotation's class is not an id of `class_names`.
     """
-    if (root / WHOLE).exists():
-        names = _names(root / WHOLE)
-        return table(_rows(root / WHOLE, "relative_im_path", "", names))
-    if not (root / META).exists():
+    whole, meta = base(root, "", WHOLE) / WHOLE, base(root, "", META) / META
+    if whole.exists():
+        top = base(root, "", IMAGES)
+        return table(_rows(whole, "relative_im_path", below(root, top, ""), _names(whole)))
+    if not meta.exists():
         raise LayoutError(
             f"{root}: expected {WHOLE} (beside car_ims/) or {META} (beside cars_train/ and "
             "cars_test/); is this the right archive?"
         )
-    names = _names(root / META)
+    names = _names(meta)
     rows: list[Row] = []
     for folder, places in HALVES.items():
-        rows += _rows(_first(root, places), "fname", f"{folder}/", names)
+        top = base(root, "", folder)
+        rows += _rows(_first(root, places), "fname", below(root, top, f"{folder}/"), names)
     return table(rows)
 
 
 def _first(root: Path, places: tuple[str, ...]) -> Path:
     """The first of the places that exists, else the first of all."""
-    return next((root / place for place in places if (root / place).exists()), root / places[0])
+    found = [base(root, "", place) / place for place in places]
+    return next((path for path in found if path.exists()), found[0])
 
 
 def _rows(path: Path, field: str, prefix: str, names: list[str]) -> Iterable[Row]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, number, read_lines, table
+from hier.data.layouts import Row, bad_line, base, number, read_lines, table
 from hier.errors import LayoutError
 
 
@@ -20,7 +20,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     Raises:
         LayoutError: metadata missing or bad, an image without a class, or a file not there.
     """
-    top = _top(root)
+    top = base(root, "CUB_200_2011", "images.txt")
     names = _texts(_read_ids(top / "classes.txt", "<class id> <name>"))
     images = _read_ids(top / "images.txt", "<image id> <file>")
     labels = _read_labels(top / "image_class_labels.txt", names)
@@ -49,11 +49,6 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             )
         )
     return table(rows)
-
-
-def _top(root: Path) -> Path:
-    inner = root / "CUB_200_2011"
-    return inner if inner.is_dir() else root
 
 
 def _read_ids(path: Path, form: str) -> dict[int, tuple[int, str]]:

@@ -1,7 +1,8 @@
 """In-Shop Clothes Retrieval (DeepFashion; Liu et al., CVPR 2016): `list_eval_partition.txt`.
 
-It stands beside `img/` (or in `Eval/`, as on the authors' drive), begins with the number of images
-and a header, and gives image, item and part (train, query, gallery) in padded columns.
+It stands beside `img/` (or in `Eval/`, as on the authors' drive, where `img/` is in `Img/`). It
+begins with the number of images and a header, and gives image, item and part (train, query,
+gallery) in padded columns.
 """
 
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, number, read_lines, table
+from hier.data.layouts import Row, bad_line, base, below, is_there, number, read_lines, table
 from hier.errors import LayoutError
 
 LIST = "list_eval_partition.txt"
 HEADER = "image_name item_id evaluation_status"
+HIGH = "img_highres"
 STATUS = ("train", "query", "gallery")
 
 
@@ -26,15 +28,31 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         LayoutError: the list is missing, its first line is not the number of its images, its
             header is another, or a line is bad.
     """
-    path = root / "Eval" / LIST if (root / "Eval" / LIST).exists() else root / LIST
+    path = base(root, "Eval", LIST) / LIST
     parsed = [(at, *_parse(path, at, line)) for at, line in _read_list(path)]
+    top = _top(root, parsed[0][1]) if parsed else root
     labels = {item: label for label, item in enumerate(sorted({row[2] for row in parsed}))}
     superclasses: dict[str, str] = {}
     rows = []
     for at, image, item, status in parsed:
         superclass = superclasses.setdefault(item, "/".join(image.split("/")[1:-2]))
+        image = below(root, top, image)
         rows.append(Row(image, labels[item], item, superclass, status, f"{path}, line {at}"))
     return table(rows)
+
+
+def _top(root: Path, image: str) -> Path:
+    """The folder that the list's paths begin in: it holds `img`, and that `MEN` or `WOMEN`."""
+    people = "/".join(image.split("/")[:2])
+    top = base(root, "", people)
+    if not is_there(top / people):
+        other = base(root, "", HIGH) / HIGH
+        if other.exists():
+            raise LayoutError(
+                f"{other} holds the high-resolution images; the paper's are the low-resolution ones, "
+                "in Img/img.zip of the authors' drive"
+            )
+    return top
 
 
 def _read_list(path: Path) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, number, read_lines, table
+from hier.data.layouts import Row, bad_line, base, number, read_lines, table
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 HEADER = "image_id class_id super_class_id path"
@@ -23,7 +23,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     Raises:
         LayoutError: a list is missing, or has another header or a bad line.
     """
-    top = _top(root)
+    top = base(root, "Stanford_Online_Products", LISTS["train"])
     prefix = PurePosixPath(top.relative_to(root).as_posix())
     names: dict[int, tuple[str, str]] = {}
     rows = []
@@ -33,11 +33,6 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             listed = f"{top / name}, line {at}"
             rows.append(Row(str(prefix / file), label, product, superclass, split, listed))
     return table(rows)
-
-
-def _top(root: Path) -> Path:
-    inner = root / "Stanford_Online_Products"
-    return inner if inner.is_dir() else root
 
 
 def _names(file: str) -> tuple[str, str]:
