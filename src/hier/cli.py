@@ -15,6 +15,7 @@ import click
 
 from hier import __version__
 from hier.errors import HierError, NoProjectError
+from hier.home import see_to_a_home
 from hier.project import Place, at_root, find_place, run_own_code
 
 STAGE_HELP = {
@@ -499,6 +500,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         run_own_code()
+        see_to_a_home()
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

@@ -4,10 +4,12 @@
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from hier.config.params import raw
 from hier.config.suite import load
-from hier.errors import StaleError, TamperedError
+from hier.errors import HierError, StaleError, TamperedError
+from hier.project import LINKABLE
 from hier.provenance.audit import Audit
 from hier.provenance.tools import call
 
@@ -33,7 +35,27 @@ def adopt(say: Callable[[str], None] = print) -> str:
     away = sum(finding.standing == "unpulled" for finding in findings)
     if any(not finding.adopted for finding in findings):
         say("entering what is new into dvc.lock and DVC's cache")
-        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
-        call("dvc", "commit", "--force")
+        _commit()
     here = f"adopted {len(findings) - away} stages; `dvc status` agrees"
     return here if not away else f"{here} (of {away} more, outputs are not here: dvc pull)"
+
+
+def _commit() -> None:
+    """Let DVC commit; of what it cannot take, say what to do.
+
+    Raises:
+        HierError: DVC failed.
+    """
+    links = [name for name in LINKABLE if Path(name).is_symlink()]
+    try:
+        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
+        call("dvc", "commit", "--force")
+    except HierError as error:
+        if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+            raise HierError(f"{error}; make one with: git init && git add --all") from error
+        if links:
+            raise HierError(
+                f"{error}; DVC takes nothing from behind a link ({', '.join(links)}), so its ledger wants "
+                "folders there. Snakemake, hier run and hier verify need no ledger"
+            ) from error
+        raise
