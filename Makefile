@@ -14,6 +14,8 @@ FILTERS := $(DATASET:%=--dataset %) $(METHOD:%=--method %) $(BACKBONE:%=--backbo
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Snakemake and DVC want a home; a container's user may have none.
+export HOME ?= $(or $(TMPDIR),/tmp)
 
 # Suites that need an optional dependency of pyproject.toml name it here.
 EXTRA_grocery := grocery

@@ -32,9 +32,10 @@ def call(folder, *arguments, path=(ROOT / "src",), command=COMMAND, **environmen
     )  # fmt: skip
 
 
-def line_of(done, code=1):
+def line_of(done, code=1, stdout=""):
     """What a refusal says, in one line."""
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1), done
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done
+    assert stdout is None or done.stdout == stdout
     assert done.stderr.startswith("error: ")
     return done.stderr.removeprefix("error: ").rstrip("\n")
 
@@ -293,3 +294,103 @@ def test_a_folder_that_was_removed_is_said(tmp_path):
     said = line_of(call(gone, "plan", command=command))
     assert said.startswith("the current folder, which was removed, is in no project")
     assert call(tmp_path, "--help").returncode == 0
+
+
+# --- the folders of a cluster's user ------------------------------------------------------------
+
+LINKS = ("data", "runs", "results", ".checkpoints", ".hier")
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A project in git with one run composed, whose large folders are links to another place."""
+    project = Project(tmp_path / "project")
+    project.run("hier", "compose", "suite=smoke", "methods=[untrained]")
+    project.commit("suite")
+    shutil.rmtree(project.path(".hier"), ignore_errors=True)
+    for name in LINKS:
+        (tmp_path / "scratch" / name).mkdir(parents=True)
+        project.path(name).symlink_to(tmp_path / "scratch" / name)
+    return project
+
+
+def test_links_and_what_is_in_them_are_no_news_to_git(linked):
+    for name in ("weights", "downloads", ".snakemake", "logs"):
+        linked.path(name).symlink_to("/nonexistent")
+    assert linked.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.engines
+def test_everything_but_dvcs_ledger_works_behind_links(linked, tmp_path):
+    """40 seconds: Snakemake makes a run, which is verified, rebuilt and cleared away."""
+    scratch = tmp_path / "scratch"
+    linked.run("snakemake", "--cores", "2", "--quiet", "all")
+    assert (scratch / "results/report/index.html").is_file()
+    assert all(linked.path(name).is_symlink() for name in LINKS)
+    assert "Nothing to be done" in linked.run("snakemake", "--cores", "2", "-n").stderr
+    linked.run("hier", "verify", "--deep")
+    linked.run("hier", "report", "--force")
+    (scratch / "runs/.x.1.part").mkdir()
+    assert linked.run("hier", "recover").stdout == "removing runs/.x.1.part, half written\n"
+    said = line_of(call(linked.folder, "adopt", path=[linked.path("src")]), stdout=None)
+    assert "DVC takes nothing from behind a link (data, runs, results, .checkpoints, .hier)" in said
+    assert linked.run("git", "status", "--porcelain").stdout == ""
+    linked.run("make", "clean")
+    assert all(linked.path(name).is_symlink() for name in LINKS)
+    assert all(list((scratch / name).iterdir()) == [] for name in LINKS)
+
+
+def test_a_folder_that_is_a_link_itself_is_replaced_behind_it(own, tmp_path):
+    (tmp_path / "scratch/old").mkdir(parents=True)
+    (own.folder / "data/smoke/archive").symlink_to(tmp_path / "scratch")
+    assert own(".", "download", "smoke").returncode == 0
+    assert (own.folder / "data/smoke/archive").is_symlink()
+    assert (tmp_path / "scratch").is_dir()
+    assert not (tmp_path / "scratch/old").exists()
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_that_leads_nowhere_is_said(copy, name):
+    shutil.rmtree(copy / name, ignore_errors=True)
+    (copy / name).symlink_to("/nonexistent/place")
+    text = "is a link to /nonexistent/place, which is not there; mkdir -p /nonexistent/place"
+    assert line_of(call(copy, "download", "smoke")) == f"{name} {text}"
+
+
+@pytest.mark.parametrize("command", [("plan",), ("plan", "--measure"), ("run",)])
+def test_a_user_without_a_home_or_a_name(own, tmp_path, monkeypatch, command):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
+        "import os, pwd\n"
+        "def unknown(uid): raise KeyError(f'getpwuid(): uid not found: {uid}')\n"
+        "pwd.getpwuid = unknown\n"
+    )
+    for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    path = [own.folder / "src", tmp_path / "site"]
+    before = files(own.folder)
+    done = call(own.folder, *command, path=path, TMPDIR=str(tmp_path / "tmp"))
+    assert done.returncode == 0, done.stderr
+    assert "home" not in done.stderr.lower()
+    kept = tmp_path / "tmp" / f"hier-home-{os.geteuid()}/.cache/hier/throughput.json"
+    assert kept.exists() is ("--measure" in command)
+    assert not [path for path in files(own.folder) - before if "~" in path]
+
+
+def test_without_git_everything_works_but_dvcs_ledger(own):
+    """20 seconds: a run is made. A zip file's folder is in no repository."""
+    shutil.copy(ROOT / ".dvcignore", own.folder)
+    (own.folder / ".dvc").mkdir()
+    (own.folder / ".dvc/config").touch()
+    git = {"GIT_CEILING_DIRECTORIES": str(own.folder.parent)}
+    for words in (["run"], ["restore"], ["recover"], ["verify"], ["trace", PA], ["export"]):
+        done = own(".", *words, **git)
+        assert "git" not in done.stdout + done.stderr
+        assert done.returncode == (1 if words == ["verify"] else 0), done
+    done = own(".", "adopt")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(
+        " is not a git repository; make one with: git init && git add --all\n"
+    )

@@ -15,6 +15,7 @@ import click
 
 from hier import __version__
 from hier.errors import HierError, NoProjectError
+from hier.home import see_to_a_home
 from hier.project import Place, at_root, find_place, run_own_code
 from hier.terminal import CLOSED, give_up, show_everything
 
@@ -512,6 +513,7 @@ def _run_command(debug: bool) -> int:
     stdout, stderr = sys.stdout, sys.stderr
     try:
         run_own_code()
+        see_to_a_home()
         return cli(standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

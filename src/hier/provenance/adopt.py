@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from hier.config.params import raw
 from hier.config.suite import load
 from hier.dvc_view import DVC_YAML
-from hier.errors import StaleError, TamperedError
+from hier.errors import HierError, StaleError, TamperedError
 from hier.git import refuse_conflicts
+from hier.project import LINKABLE
 from hier.provenance.audit import Audit
 from hier.provenance.ledger import AWAY
 from hier.provenance.tools import call
@@ -40,7 +42,27 @@ def adopt(say: Callable[[str], None] = print) -> str:
         return f"nothing to adopt: all {away} stages are {AWAY}"
     if any(not finding.adopted for finding in findings):
         say("entering what is new into dvc.lock and DVC's cache")
-        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
-        call("dvc", "commit", "--force")
+        _commit()
     here = f"adopted {len(findings) - away} stages"
     return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
+
+
+def _commit() -> None:
+    """Let DVC commit; of what it cannot take, say what to do.
+
+    Raises:
+        HierError: DVC failed.
+    """
+    links = [name for name in LINKABLE if Path(name).is_symlink()]
+    try:
+        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
+        call("dvc", "commit", "--force")
+    except HierError as error:
+        if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+            raise HierError(f"{error}; make one with: git init && git add --all") from error
+        if links:
+            raise HierError(
+                f"{error}; DVC takes nothing from behind a link ({', '.join(links)}), so its ledger wants "
+                "folders there. Snakemake, hier run and hier verify need no ledger"
+            ) from error
+        raise
