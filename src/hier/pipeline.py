@@ -98,7 +98,7 @@ STEPS: dict[str, Stage] = {
             outputs=(ARCHIVE,),
             directory=True,
             params=_of_dataset("generate", "sources"),
-            code=("data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py"),
+            code=("data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py", "data/sources.py"),
             packages=("numpy", "pillow"),
         ),
         Stage(

@@ -18,6 +18,7 @@ from typing import Any
 from hier.config.params import by_file, select
 from hier.errors import HierError, TamperedError
 from hier.pipeline import Job, jobs
+from hier.provenance.arrival import TAKE_OVER, changed_source, is_its_source
 from hier.provenance.hashing import Hasher
 from hier.provenance.keep import FOLDER, kept_files, kept_record
 from hier.provenance.ledger import LOCK, Ledger, cache_file
@@ -65,6 +66,8 @@ class Finding:
             return "dvc pull"
         if self.standing == "not run":
             return "snakemake --cores all"
+        if TAKE_OVER in self.reason:
+            return self.job.command
         made = " ".join([*self.job.outputs, str(self.job.record)])
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
@@ -145,13 +148,15 @@ class Audit(ByRecords):
         if damaged := self._damaged_copy(job, record):
             return Finding(job, "tampered", damaged, adopted)
         other, alike = self.ledger.other_bytes(job, record) or ("", False)
-        if alike:
+        if alike and not is_its_source(job, self.params, self.hasher):
             reason = f"{other}, made by the same packages on the same kind of machine"
             return Finding(job, "tampered", reason, adopted)
         if moved := moved_on(record, self.what_goes_in(job)):
             return Finding(job, "stale", moved, adopted, other)
         if missing:
             return Finding(job, "unpulled", f"{missing[0]} is not here", adopted, other)
+        if changed := changed_source(job, self.params, self.hasher):
+            return Finding(job, "stale", changed, adopted, other)
         return Finding(job, "current", "", adopted, other)
 
     def _without_record(self, job: Job) -> Finding:
