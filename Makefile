@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 EXTRA_grocery := grocery
 INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
 
-.PHONY: help install reproduce smoke bench bench-quick test browser screenshots lint format expected lock clean
+.PHONY: help install reproduce smoke bench bench-quick test pythons browser screenshots lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,7 +37,7 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 	@echo "report: results/report/index.html"
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
-	@PYTHONPATH=tests python -m fakes.smoke .smoke
+	@PYTHONPATH=src:tests python -m fakes.smoke .smoke
 
 bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
@@ -53,6 +53,9 @@ endef
 
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
 	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+pythons: ## run the suite smoke on the oldest and on the newest Python found here, each in a clone of its own
+	@.ci/pythons
 
 browser: ## install a browser, in which the tests open the pages, if there is none (Debian's chromium)
 	@for each in chromium chromium-browser google-chrome; do command -v $$each >/dev/null && exit 0; done; \
@@ -77,8 +80,10 @@ expected: reproduce ## rebuild a suite and record its results as the expected on
 install: $(INSTALLED) ## make .venv from requirements.lock
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is none; name one with: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no module venv; install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked packages into $(VENV) (a few minutes the first time)"
 	@pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -102,5 +107,7 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed -E 's/\+cpu$$//; s/^faiss-cpu==.*/&; sys_platform != "darwin"/'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
-clean: ## remove everything that the pipeline made (DVC's cache stays)
-	@rm -rf data runs results .checkpoints .hier .snakemake logs
+clean: ## remove everything that the pipeline made (DVC's cache stays; a folder that is a link is emptied)
+	@for each in data runs results .checkpoints .hier .snakemake logs; do \
+		if test -L $$each; then test ! -d $$each || find $$each/ -mindepth 1 -delete; else rm -rf $$each; fi; \
+	done

@@ -22,9 +22,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import checkout
 from turns import Table, Turns
 
-ROOT = Path(__file__).parents[1]
 RUN = "cub-hier-vit_small-384-s0"
 COMMANDS: tuple[tuple[str, float], ...] = (
     ("hier --help", 0.3),
@@ -62,7 +62,7 @@ def nothing_to_do(table: Table, folder: Path, rounds: int, ease: float) -> None:
     call(folder, LARGE)
     subprocess.run(
         [sys.executable, "-c", MAKE_LEDGER], cwd=folder, check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        env=os.environ | {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{checkout.ROOT / 'tests'}"},
     )  # fmt: skip
     commit(folder)
     call(folder, "hier verify")  # hashes every file; later calls know them
@@ -93,11 +93,15 @@ def side_by_side(table: Table, folder: Path, rounds: int) -> None:
 def project(folder: Path) -> Path:
     """The versioned files, in a folder of their own."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
+        ["git", "ls-files", "-z"],
+        cwd=checkout.ROOT,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
     )
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+        shutil.copy(checkout.ROOT / name, folder / name)
     return folder
 
 
@@ -109,14 +113,15 @@ def commit(folder: Path) -> None:
 
 
 def call(folder: Path, command: str) -> None:
-    """Run a command there, with the programs that lie beside this Python.
+    """Run a command there, with the programs that lie beside this Python and the code that lies there.
 
     Raises:
         SystemExit: it failed; with what it printed.
     """
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": beside, "PYTHONPATH": str(folder / "src")}
     done = subprocess.run(
-        command.split(), cwd=folder, env=os.environ | {"PATH": beside}, capture_output=True, encoding="utf-8"
+        command.split(), cwd=folder, env=environment, capture_output=True, encoding="utf-8"
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

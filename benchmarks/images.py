@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader
 
+import checkout
 from hier.config.compose import compose
 from hier.config.run import Run
 from hier.config.suite import Suite
@@ -42,7 +43,6 @@ from hier.models import torchvision_ops
 from hier.training.images import TrainingImages
 from turns import Table, Turns
 
-ROOT = Path(__file__).parents[1]
 HEIGHT, WIDTH = 375, 500
 SOP_IMAGES = 120_053
 FORMATS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def compare(printed: Table, folder: Path, images: int, rounds: int, ease: float)
 @cache
 def table1() -> Suite:
     """The paper's suite."""
-    return compose(["suite=table1", "methods=[hier]"], ROOT / "conf")
+    return compose(["suite=table1", "methods=[hier]"], checkout.ROOT / "conf")
 
 
 def settings(images: int) -> Run:

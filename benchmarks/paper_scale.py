@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+import checkout
 from hier.cards import own_card
 from hier.config.dataset import Counts, Dataset
 from hier.config.run import Run
@@ -45,7 +46,6 @@ from hier.training.loop import train
 from hier.training.watch import Recalls
 from turns import peak_memory
 
-ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 500, 375
 """The usual photo of CUB, in pixels, for a network that sees 224 pixels."""
 SEES = 224
@@ -173,7 +173,7 @@ def suite_of(options: argparse.Namespace) -> Suite:
         return load(options.params)
     from hier.config.compose import compose
 
-    return compose([f"suite={options.suite}"], ROOT / "conf")
+    return compose([f"suite={options.suite}"], checkout.ROOT / "conf")
 
 
 def chosen(suite: Suite, options: argparse.Namespace) -> tuple[Run, Dataset]:

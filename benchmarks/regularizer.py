@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import checkout  # noqa: F401
 from hier.geometry.poincare import exp0
 from hier.losses.hier import HierRegularizer
 from plain import regularizer as plain

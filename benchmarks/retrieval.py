@@ -22,6 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import checkout  # noqa: F401
 from hier.evaluation.ranks import TILE
 from hier.evaluation.recall import Metric, recall_at_k
 from hier.geometry.poincare import distance_matrix, exp0

@@ -31,6 +31,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+import checkout
 import plain
 from hier.config.compose import compose
 from hier.config.run import NoRegularizer, Run
@@ -46,7 +47,6 @@ from hier.training.step import Step
 from paper_scale import write_noise
 from turns import Table, Turns
 
-ROOT = Path(__file__).parents[1]
 RUNS = {"vit_small": "cub-hier-vit_small-384-s0", "resnet50": "cub-hier-resnet50-512-s0"}
 CPU_BATCH, QUICK_BATCH = 24, 22
 """Little more than the neighbours that the regulariser asks for."""
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, metavar="B", help="images in a batch")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (3, quick: 1)")
     options = parser.parse_args(arguments)
-    suite = compose(["suite=table1"], ROOT / "conf")
+    suite = compose(["suite=table1"], checkout.ROOT / "conf")
     printed, rates = Table(lenient=options.quick), {}
     for name in ["vit_small"] if options.quick else RUNS:
         run = suite.runs[RUNS[name]]

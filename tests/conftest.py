@@ -1,10 +1,18 @@
 """What holds for every test."""
 
+import os
 import signal
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be Ctrl-C: a shell that starts the tests in the background has it ignored, and
+    """Let processes run the code of this checkout, as pytest itself does (see pyproject.toml), and let
+    Ctrl-C be Ctrl-C: a shell that starts the tests in the background has it ignored, and
     every process that a test starts would inherit that."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

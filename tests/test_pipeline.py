@@ -46,6 +46,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.provenance.atomic",
     "hier.provenance.checkpoints",  # their names; what is in them is training/'s
     "hier.provenance.hashing",
+    "hier.provenance.loaded",
     "hier.provenance.machine",
     "hier.provenance.record",
     "hier.yaml12",

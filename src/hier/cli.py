@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
 from hier import __version__
+from hier.errors import HierError, NoProjectError
+from hier.project import Place, at_root, find_place, run_own_code
 from hier.terminal import CLOSED, give_up, show_everything
 
 STAGE_HELP = {
@@ -25,8 +28,18 @@ STAGE_HELP = {
 }
 
 
+class InProject(click.Command):
+    """A command that works in the root of the user's project, whose subfolder it was called in."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with at_root() as ctx.obj:
+            return super().invoke(ctx)
+
+
 class InOrder(click.Group):
     """Commands in the order in which one uses them."""
+
+    command_class = InProject
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -47,7 +60,7 @@ def cli(debug: bool) -> None:
     Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (a minute),
     smoke-table1 (all of Table 1 in small; by `make smoke`), table1 and table1-seeds (the paper's
     Table 1; needs GPUs), ablation-*. One stage by hand: hier train RUN, with the names that
-    `hier plan` shows.
+    `hier plan` shows. Every command works in any folder of the project.
     """
 
 
@@ -210,8 +223,6 @@ def report(force: bool, against: str | None, times: bool, out: str | None) -> No
                        of this project), and whether by more than the seeds' spread
     --times            seconds, images per second, memory and machine of each run
     """
-    from pathlib import Path
-
     from hier.stages.run import run_stage
 
     if times and against:
@@ -220,14 +231,14 @@ def report(force: bool, against: str | None, times: bool, out: str | None) -> No
         from hier.config.suite import load
         from hier.reporting import times as pages_of_times
 
-        place = Path(out) if out else pages_of_times.OUT
-        click.echo(f"wrote {pages_of_times.write_times(load(), place)}")
+        _say_written(pages_of_times.write_times(load(), _given(out) or pages_of_times.OUT))
     elif against:
         from hier.config.suite import load
         from hier.reporting.comparison import OUT, compare_reports
 
-        page, words = compare_reports(load(), Path(against), Path(out) if out else OUT)
-        click.echo(f"{words}\nwrote {page}")
+        page, words = compare_reports(load(), _place().from_root(against), _given(out) or OUT)
+        click.echo(words)
+        _say_written(page)
     elif out:
         raise click.UsageError("--out goes with --against or --times")
     else:
@@ -320,17 +331,16 @@ def adopt() -> None:
 
 @cli.command()
 def restore() -> None:
-    """After `dvc pull`, `dvc checkout` or cp: put both engines at peace without recomputing.
+    """After `dvc pull`, `dvc checkout` or cp: say what is current, as Snakemake will see it.
 
-    Contents decide: what is current becomes younger than what it was made from, what is stale
-    older. Snakemake does this by itself whenever it starts.
+    Contents decide, whatever the files' times are; nothing is changed.
     """
     from hier.config.params import raw
     from hier.config.suite import load
-    from hier.provenance.restore import restore as restore_all
+    from hier.provenance.due import standings
 
     load()
-    found = restore_all(raw())
+    found = standings(raw())
     for name, reason in found.items():
         if reason:
             click.echo(f"{name} is stale: {reason}")
@@ -344,12 +354,11 @@ def recover() -> None:
 
     `make reproduce` begins with this. Trainings go on from their last checkpoint.
     """
-    from hier.config.params import raw
     from hier.config.suite import load
     from hier.provenance.recover import recover as recover_all
 
     load()
-    recover_all(raw(), click.echo)
+    recover_all(click.echo)
 
 
 @cli.command()
@@ -374,7 +383,9 @@ def trace(asked: str, full: bool, as_json: bool, as_dot: bool) -> None:
 
     if as_json and as_dot:
         raise click.UsageError("--json and --dot exclude each other; give one")
-    found = trace_back(asked, _params())
+    params = _params()
+    is_cell = asked.partition(":")[0] in params["runs"]
+    found = trace_back(asked if is_cell else _place().named(asked), params)
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))
     elif as_dot:
@@ -403,44 +414,55 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))
     elif page:
-        click.echo(f"wrote {_diff_page(found, out)}")
+        _say_written(_diff_page(found, _given(out)))
     else:
         print_comparison(found)
 
 
-def _diff_page(found: Any, out: str | None) -> Any:
-    from pathlib import Path
-
+def _diff_page(found: Any, out: Path | None) -> Path:
     from hier.config.suite import load
     from hier.reporting.comparison import OUT, compare_runs
 
-    return compare_runs(load(), found, Path(out) if out else OUT)
+    return compare_runs(load(), found, out or OUT)
 
 
 @cli.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
     "--out",
-    default="results/crate",
-    show_default=True,
+    show_default="results/crate",
     help="A folder, or a file that ends in .zip.",
 )
 @click.option("--with-models", is_flag=True, help="Models and embeddings, too (large).")
-def export(runs: tuple[str, ...], out: str, with_models: bool) -> None:
+def export(runs: tuple[str, ...], out: str | None, with_models: bool) -> None:
     """Write results and where they come from as a Workflow Run RO-Crate.
 
     All runs and the tables, or only the runs named. Whoever opens the crate needs nothing of this
     project; its README.md says what is what. Images, and models without --with-models, are named by
     their hashes. What is stale or tampered with is refused.
     """
-    from pathlib import Path
-
     from hier.config.suite import load
+    from hier.provenance.export import OUT
     from hier.provenance.export import export as write_crate
 
     load()
-    path, jobs = write_crate(_params(), runs, Path(out), with_models)
-    click.echo(f"wrote {path}: {jobs} jobs")
+    path, jobs = write_crate(_params(), runs, _given(out) or OUT, with_models)
+    _say_written(path, f": {jobs} jobs")
+
+
+def _place() -> Place:
+    """Where the command was called."""
+    place: Place = click.get_current_context().obj
+    return place
+
+
+def _given(path: str | None) -> Path | None:
+    """A path that was given relative to the user's folder, from the root."""
+    return _place().from_root(path) if path else None
+
+
+def _say_written(path: Path, more: str = "") -> None:
+    click.echo(f"wrote {_place().from_here(path)}{more}")
 
 
 def _params() -> dict[str, Any]:
@@ -485,6 +507,7 @@ def _run_command(debug: bool) -> int:
     """The exit code of the command in `sys.argv`, after it has run or has said what is wrong."""
     stdout, stderr = sys.stdout, sys.stderr
     try:
+        run_own_code()
         return cli(standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -513,13 +536,19 @@ def _run_command(debug: bool) -> int:
             "UTF-8, such as LC_ALL=C.UTF-8, and start again"
         )
         return 1
-    except Exception as error:
-        from hier.errors import HierError
-
-        if debug or not isinstance(error, HierError):
+    except HierError as error:
+        if debug:
             raise
-        _complain(f"error: {error}")
+        _complain(f"error: {error}{_seen_from()}")
         return error.exit_code
+
+
+def _seen_from() -> str:
+    """In another folder than the root: from where the paths and commands of a message are to be seen."""
+    with suppress(NoProjectError):
+        place = find_place()
+        return "" if place.root == place.here else f" (seen from {place.root})"
+    return ""
 
 
 def _could_not_go_on(error: OSError) -> int:
@@ -528,7 +557,7 @@ def _could_not_go_on(error: OSError) -> int:
         return CLOSED
     path = error.filename2 or error.filename
     what = "cannot go on" if path is None else f"cannot read or write: {path}"
-    _complain(f"error: {what}: {error.strerror}")
+    _complain(f"error: {what}: {error.strerror}{_seen_from()}")
     return 1
 
 

@@ -18,6 +18,28 @@ class ConfigError(HierError):
     exit_code = 2
 
 
+class NoProjectError(HierError):
+    """The current folder belongs to no project."""
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"{folder} is in no project: neither it nor a folder above it holds conf/suite or src/hier; "
+            "change to the folder that you cloned or unpacked"
+        )
+
+
+class ForeignCodeError(HierError):
+    """The code that runs is not the project's, whose source a record would name."""
+
+    def __init__(self, own: Path, running: Path) -> None:
+        whole = (own / "__init__.py").exists()
+        mend = f"start it with PYTHONPATH={own.parent}" if whole else f"git checkout {own}"
+        super().__init__(
+            f"{running} is what runs, not this project's {own}, which a record would name; "
+            f"nothing was written. Mend it with: {mend}"
+        )
+
+
 class UnknownNameError(ConfigError):
     """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
 

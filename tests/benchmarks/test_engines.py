@@ -31,7 +31,7 @@ def test_a_command_that_fails_ends_it_with_what_it_said(tmp_path):
 
 def test_the_copy_holds_what_git_has(tmp_path):
     folder = engines.project(tmp_path / "copy")
-    assert (folder / "Snakefile").read_bytes() == (engines.ROOT / "Snakefile").read_bytes()
+    assert (folder / "Snakefile").read_bytes() == (engines.checkout.ROOT / "Snakefile").read_bytes()
     assert not (folder / ".git").exists()
     assert not (folder / "runs").exists()
 

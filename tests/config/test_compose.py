@@ -155,6 +155,59 @@ def test_a_setting_reaches_every_run_that_has_its_key():
     assert suite.runs[PA].regularizer.model_dump() == {"name": "none"}
 
 
+def test_an_override_holds_for_the_runs_that_it_fits_and_the_others_are_named():
+    said = []
+    suite = compose(
+        ["suite=demo", "schedule.epochs=3", "schedule.warmup_epochs=1"], CONF, said.append
+    )
+    assert {run.method: (run.schedule.epochs, run.schedule.warmup_epochs) for run in suite.runs.values()} == {
+        "untrained": (0, 0), "pa": (3, 1), "ms": (3, 1), "hyp": (3, 1), "hier": (3, 1),
+    }  # fmt: skip
+    untrained = "demo-untrained-test_resnet-64-s0"
+    assert said == [
+        f"note: 'schedule.epochs=3' does not fit {untrained}, which stays as it is: "
+        "schedule.epochs is 3, but loss is none",
+        f"note: 'schedule.warmup_epochs=1' does not fit {untrained}, which stays as it is: "
+        "schedule: warmup_epochs 1 exceeds epochs 0",
+    ]
+
+
+def test_of_many_runs_that_an_override_does_not_fit_one_is_named():
+    said = []
+    compose(["suite=demo", "seeds=[0,1,2]", "schedule.epochs=3"], CONF, said.append)
+    assert said == [
+        "note: 'schedule.epochs=3' does not fit demo-untrained-test_resnet-64-s0 and 2 more, which "
+        "stay as they are: schedule.epochs is 3, but loss is none"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["methods=[untrained]", "schedule.epochs=3"],
+            "runs.demo-untrained-test_resnet-64-s0: schedule.epochs is 3, but loss is none",
+        ),
+        (
+            ["runs.*-untrained-*.schedule.epochs=3"],
+            "runs.demo-untrained-test_resnet-64-s0: schedule.epochs is 3, but loss is none",
+        ),
+        (
+            ["methods=[pa,hier]", "sampler.batch_size=32", "regularizer.neighbours=40"],
+            "runs.demo-hier-test_resnet-64-s0: regularizer.neighbours 40 must be below "
+            "sampler.batch_size 32",
+        ),
+    ],
+    ids=["no run", "the runs that are named", "each alone, but not together"],
+)
+def test_what_fits_no_run_is_an_error(overrides, message):
+    said = []
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=demo", *overrides], CONF, said.append)
+    assert str(caught.value) == f"hier compose: {message}"
+    assert said == []
+
+
 def test_a_pattern_reaches_the_runs_that_it_matches():
     suite = smoke("methods=[pa,hier]", "runs.smoke-pa-*.optimizer.lr=0.25")
     assert suite.runs[PA].optimizer.lr == 0.25

@@ -127,19 +127,36 @@ def test_a_chain_of_links_does_not_lead_out(tmp_path):
 
 
 def test_a_hard_link_to_what_is_not_there_is_refused(tmp_path):
-    """tarfile would write its target's bytes once more, which no size in the archive says."""
-    swap = [
-        special("one", tarfile.DIRTYPE),
-        special("two", tarfile.DIRTYPE),
-        special("now", tarfile.SYMTYPE, "one"),
-        ("now/big", bytes(1000)),
-        special("now", tarfile.SYMTYPE, "two"),
-        special("again", tarfile.LNKTYPE, "now/big"),
-    ]
-    path = make_tar(tmp_path / "a.tgz", swap)
+    path = make_tar(tmp_path / "a.tgz", [special("again", tarfile.LNKTYPE, "now/big")])
     with pytest.raises(ArchiveError, match="'again': it links to a file that has not come"):
         unpack(path, tmp_path / "out")
     assert not (tmp_path / "out/again").exists()
+
+
+def test_a_link_is_not_put_in_the_place_of_another(tmp_path):
+    """Swapped under a file that came through it, it would leave a link to nothing that was paid for."""
+    swap = [
+        special("one", tarfile.DIRTYPE),
+        special("now", tarfile.SYMTYPE, "one"),
+        ("now/big", bytes(1000)),
+        special("now", tarfile.SYMTYPE, "two"),
+    ]
+    path = make_tar(tmp_path / "a.tgz", swap)
+    with pytest.raises(ArchiveError, match="refused to unpack member 'now': File exists"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_hard_link_is_its_file(tmp_path):
+    members = [("a/one", b"1"), special("two", tarfile.LNKTYPE, "a/one")]
+    unpack(make_tar(tmp_path / "a.tgz", members), tmp_path / "out")
+    assert (tmp_path / "out/two").samefile(tmp_path / "out/a/one")
+
+
+def test_modes_of_an_archive_are_not_taken(tmp_path):
+    tool = special("tool", tarfile.REGTYPE)
+    tool.mode = 0o4777
+    unpack(make_tar(tmp_path / "a.tgz", [tool]), tmp_path / "out")
+    assert (tmp_path / "out/tool").stat().st_mode & 0o7111 == 0
 
 
 def test_sparse_files_are_refused(tmp_path):

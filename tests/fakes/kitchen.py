@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from fakes.settings import write_settings
-from hier import pipeline
+from hier import pipeline, project
 from hier.pipeline import Stage
 from hier.provenance.hashing import hashing
 from hier.provenance.keep import keep
@@ -85,6 +85,7 @@ LARDER = {"b": b"beans", "sub/a": b"apples"}
 def furnish(folder, monkeypatch):
     """Go to `folder`, put the code there, and let the kitchen's stages be the only ones."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(project, "PACKAGE", folder / "src/hier")  # the stages' work is `work` below
     for name in reversed(
         list(pipeline.STAGES)
     ):  # undone from the last to the first, so in their order

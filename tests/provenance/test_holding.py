@@ -284,3 +284,26 @@ def test_never_two_at_once(job):
     running = [subprocess.Popen([sys.executable, "-c", RACE]) for _ in range(3)]
     assert [each.wait(60) for each in running] == [0, 0, 0]
     assert holders() == {}
+
+
+ASK = "from hier.provenance.holding import forced_by_dvc; print(forced_by_dvc())"
+
+
+@pytest.mark.parametrize(
+    ("engine", "arguments", "forced"),
+    [
+        ("dvc", "repro -f", "True"),
+        ("dvc", "repro -sf cook@soup", "True"),
+        ("dvc", "exp run --force", "True"),
+        ("dvc", "repro", "False"),
+        ("dvc", "repro --force-downstream", "False"),
+        ("dvc", "exp run -nfirst", "False"),
+        ("snakemake", "-f", "False"),  # whose rules hand it on
+    ],
+)
+def test_what_dvc_is_told_to_force_is_seen_on_its_command_line(tmp_path, engine, arguments, forced):
+    script = tmp_path / engine
+    script.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}])")
+    command = [sys.executable, str(script), *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == forced

@@ -265,7 +265,7 @@ def call(*arguments, code=None, **environment):
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONPATH": "src"} | environment,
     )
 
 

@@ -139,7 +139,7 @@ def command(*arguments):
     """A command, killed when the block ends or after half a minute."""
     with subprocess.Popen(
         [sys.executable, "-c", ON_A_GPU, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=os.environ | {"PYTHONPATH": str(TESTS)},
+        text=True, env=os.environ | {"PYTHONPATH": f"src{os.pathsep}{TESTS}"},
     ) as process:  # fmt: skip
         too_long = Timer(30, process.kill)
         too_long.start()

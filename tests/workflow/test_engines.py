@@ -105,6 +105,23 @@ def test_snakemake_gets_back_what_was_deleted_without_a_training(by_snakemake):
     assert by_snakemake.path(f"runs/{HIER}/train.record.json").read_bytes() == record
 
 
+def records(project):
+    return {
+        name: project.path(f"runs/{HIER}/{name}.record.json").read_bytes()
+        for name in ("train", "embed", "evaluate")
+    }
+
+
+def test_what_snakemake_is_told_to_force_is_worked_anew_and_nothing_else(by_snakemake):
+    before = records(by_snakemake)
+    said = by_snakemake.run(
+        "snakemake", "--cores", "2", "--forcerun", f"runs/{HIER}/embeddings.safetensors"
+    )
+    assert f"evaluate@{HIER}: current, nothing to do" in said.stdout + said.stderr
+    after = records(by_snakemake)
+    assert {name for name, record in after.items() if record != before[name]} == {"embed"}
+
+
 def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
     """Two suites' worth of smoke, one of whose datasets has no source: some 25 s."""
     project = new_project("no-data")
@@ -173,10 +190,6 @@ def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path)
     rng = random.Random(0)
     for path in (p for p in clone.folder.rglob("*") if ".git" not in p.parts):
         os.utime(path, (rng.randrange(10**9),) * 2)
-    has_nothing_to_do(clone)  # Snakemake restores by itself
-    for path in (p for p in clone.folder.rglob("*") if ".git" not in p.parts):
-        os.utime(path, (rng.randrange(10**9),) * 2)
-    assert "10 stages are current, 0 are stale" in clone.run("hier", "restore").stdout
     has_nothing_to_do(clone)
     said = clone.run("dvc", "repro").stdout
     assert said.count("didn't change, skipping") == 10
@@ -202,6 +215,13 @@ def test_a_sweep_with_dvc_exp_run(by_dvc):
         swept[run["regularizer"]["weight"]] = metrics["recall"]["1"]
     assert set(swept) == {0.1, 2.0, 1e-06}
     assert all(0 <= recall <= 1 for recall in swept.values())
+
+
+def test_what_dvc_is_told_to_force_is_worked_anew_and_nothing_else(by_dvc):
+    before = records(by_dvc)
+    by_dvc.run("dvc", "repro", "--single-item", "--force", f"evaluate@{HIER}")
+    after = records(by_dvc)
+    assert {name for name, record in after.items() if record != before[name]} == {"evaluate"}
 
 
 def test_adopt_refuses_what_is_stale(by_snakemake):

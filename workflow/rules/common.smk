@@ -1,23 +1,24 @@
 # Views of hier.pipeline for the rules: inputs, outputs, code and parameters of a stage.
 import sys
+from functools import cache
 from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))  # the code that lies beside the Snakefile
 
 from hier.config.suite import load
 from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
+from hier.project import refuse_dead_links, refuse_foreign_code
+from hier.provenance.due import let_be_replaced, standings, unsettled
 from hier.provenance.hashing import files_in
-from hier.provenance.restore import restore
 
 try:
+    refuse_foreign_code()
+    refuse_dead_links()
     PARAMS = load().model_dump()
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
-
-# Snakemake decides by times (profiles/default); before it looks, they are made to say what the
-# contents say.
-if workflow.is_main_process:
-    restore(PARAMS)
 
 for _name in PARAMS["datasets"]:
     if no_data(_name).exists():
@@ -43,12 +44,48 @@ def files(paths):
             yield str(path)
 
 
+@cache
+def decided():
+    """Names of the jobs that are stale, that the user forces, and that need not be asked.
+
+    Snakemake decides by times alone (profiles/default). By contents, it is told to run what is stale,
+    and to look at no time of what the others read.
+    """
+    if not workflow.is_main_process:  # a job that the main process, which decided, has sent away
+        return set(), set(), set()
+    rules = {rule.name for rule in workflow.dag.forcerules}
+    forced = {
+        work.name
+        for work in jobs(PARAMS)
+        if work.stage.name in rules or not workflow.dag.forcefiles.isdisjoint(work.outputs)
+    }
+    found = standings(PARAMS)
+    to_ask = unsettled(PARAMS, found, forced)
+    let_be_replaced(work for work in jobs(PARAMS) if work.name in to_ask)
+    stale = {name for name, reason in found.items() if reason}
+    return stale, forced, {work.name for work in jobs(PARAMS)} - to_ask
+
+
 def inputs(stage):
     """The input function of a rule: what the stage reads, then the code that it runs."""
 
     def of(wildcards):
         work = job(stage, key_of(stage, wildcards), PARAMS)
-        return [*work.inputs, *files(STAGES[stage].versioned())]
+        read = [*work.inputs, *files(STAGES[stage].versioned())]
+        stale, _, settled = decided()
+        if work.name in stale:
+            workflow.dag.forcefiles.update(work.outputs)
+        return [ancient(path) for path in read] if work.name in settled else read
+
+    return of
+
+
+def force(stage):
+    """The option by which a stage works anew what Snakemake is told to force."""
+
+    def of(wildcards):
+        work = job(stage, key_of(stage, wildcards), PARAMS)
+        return "--force" if work.name in decided()[1] else ""
 
     return of
 

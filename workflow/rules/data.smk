@@ -8,8 +8,9 @@ rule download:
         directory(outputs("download")[0]),
     params:
         settings=settings("download"),
+        force=force("download"),
     shell:
-        "hier download {wildcards.dataset}"
+        "hier download {wildcards.dataset} {params.force}"
 
 
 rule prepare:
@@ -19,5 +20,6 @@ rule prepare:
         outputs("prepare"),
     params:
         settings=settings("prepare"),
+        force=force("prepare"),
     shell:
-        "hier prepare {wildcards.dataset}"
+        "hier prepare {wildcards.dataset} {params.force}"

@@ -16,8 +16,9 @@ rule tabulate:
         outputs("tabulate")[1:],
     params:
         settings=settings("tabulate"),
+        force=force("tabulate"),
     shell:
-        "hier tabulate"
+        "hier tabulate {params.force}"
 
 
 rule report:
@@ -34,5 +35,6 @@ rule report:
         ),
     params:
         settings=settings("report"),
+        force=force("report"),
     shell:
-        "hier report"
+        "hier report {params.force}"

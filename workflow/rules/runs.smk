@@ -23,11 +23,12 @@ rule train:
         outputs("train"),
     params:
         settings=settings("train"),
+        force=force("train"),
     threads: threads_of
     resources:
         gpu=gpus_of,
     shell:
-        "hier train {wildcards.run}"
+        "hier train {wildcards.run} {params.force}"
 
 
 rule embed:
@@ -37,11 +38,12 @@ rule embed:
         outputs("embed"),
     params:
         settings=settings("embed"),
+        force=force("embed"),
     threads: threads_of
     resources:
         gpu=gpus_of,
     shell:
-        "hier embed {wildcards.run}"
+        "hier embed {wildcards.run} {params.force}"
 
 
 rule evaluate:
@@ -51,6 +53,7 @@ rule evaluate:
         outputs("evaluate"),
     params:
         settings=settings("evaluate"),
+        force=force("evaluate"),
     threads: threads_of
     shell:
-        "hier evaluate {wildcards.run}"
+        "hier evaluate {wildcards.run} {params.force}"

@@ -8,14 +8,18 @@ Overrides are Hydra's own grammar and come in three kinds:
     suite=grocery methods=[pa,hier] seeds=[0,1,2]       the matrix; also dataset, backbone, recipe, dim
     regularizer.weight=0.1                              every run that has this key
     runs.demo-hier-*.regularizer.weight=0.1             the runs whose names match
+
+Those of the last two kinds hold for the runs that they fit.
 """
 
 import logging
 import multiprocessing
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import product
@@ -33,6 +37,7 @@ from pydantic import Field, ValidationError
 
 from hier import yaml12
 from hier.config.base import Strict
+from hier.config.fitting import left_as_they_are, misfits
 from hier.config.keys import did_you_mean, keys, knows
 from hier.config.suite import Suite, one_line, parse
 from hier.errors import ConfigError, UnknownNameError
@@ -96,43 +101,90 @@ class Matrix(Strict):
         return [entry for block in self.matrix for entry in block.entries()]
 
 
-def compose(overrides: Iterable[str] = (), conf: Path = CONF) -> Suite:
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def compose(
+    overrides: Iterable[str] = (), conf: Path = CONF, say: Callable[[str], None] = _to_stderr
+) -> Suite:
     """Compose a suite and check it.
+
+    A run that an override does not fit (see `misfits`) stays as it is.
+
+    Args:
+        say: is told which runs those are.
 
     Raises:
         UnknownNameError: a suite, dataset, backbone, recipe or method without a file in conf/.
-        ConfigError: a key that no run has, a wrong type, a value out of range.
+        ConfigError: a key that no run has, a wrong type, a value out of range, an override that
+            fits no run.
     """
     overrides = list(overrides)
     axes, settings = _split(overrides)
     with _hydra(conf):
         matrix = _matrix(axes, conf)
-        used: set[str] = set()
-        datasets: dict[str, Any] = {}
-        runs: dict[str, Any] = {}
         cells = list(_cells(matrix, axes))
         _compose_side_by_side(cells)
-        for entry, method, seed in cells:
-            config = _run(entry, method, seed, settings, used, conf)
-            dataset = config.pop("dataset")
-            name = _name({**config, "dataset": dataset["name"]})
-            if name in runs:
-                raise ConfigError(f"suite {matrix.suite} has two runs called {name}")
-            if datasets.setdefault(dataset["name"], dataset) != dataset:
-                raise ConfigError(
-                    f"run {name} has other settings of dataset {dataset['name']} than the runs "
-                    "before it; a suite has one setting of each dataset"
-                )
-            method = config.pop("method")
-            runs[name] = {"dataset": dataset["name"], "method": method, **config}
+        applied = _Applied()
+        data = _data(matrix, cells, settings, applied, conf)
+        if (
+            nowhere := applied.left.keys() - applied.used
+        ):  # what is wrong with them, the schema says
+            data = _data(matrix, cells, settings, _Applied(required=nowhere), conf)
     presets = [text for block in matrix.matrix for text in block.set]
+    known = applied.used | nowhere
     unused = [
-        text for text in settings + ([] if "methods" in axes else presets) if text not in used
+        text for text in settings + ([] if "methods" in axes else presets) if text not in known
     ]
     if unused:
-        whole = [{**run, "dataset": datasets[run["dataset"]]} for run in runs.values()]
+        runs, datasets = data["runs"].values(), data["datasets"]
+        whole = [{**run, "dataset": datasets[run["dataset"]]} for run in runs]
         raise _no_such_key(unused[0], matrix.suite, whole)
-    return parse({"suite": matrix.suite, "datasets": datasets, "runs": runs}, "hier compose")
+    suite = parse(data, "hier compose")
+    for text, left in applied.left.items():
+        say(left_as_they_are(text, left))
+    return suite
+
+
+@dataclass
+class _Applied:
+    """What became of the overrides of single settings.
+
+    Attributes:
+        required: those that a run must take, whether they fit it or not.
+        used: those that some run has.
+        left: of each, the runs that it does not fit, with why.
+    """
+
+    required: Collection[str] = ()
+    used: set[str] = field(default_factory=set)
+    left: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def _data(
+    matrix: Matrix,
+    cells: list[tuple[Entry, str, int]],
+    settings: list[str],
+    applied: _Applied,
+    conf: Path,
+) -> dict[str, Any]:
+    """A suite as plain data."""
+    datasets: dict[str, Any] = {}
+    runs: dict[str, Any] = {}
+    for entry, method, seed in cells:
+        config = _run(entry, method, seed, settings, applied, conf)
+        dataset = config.pop("dataset")
+        name = _name({**config, "dataset": dataset["name"]})
+        if name in runs:
+            raise ConfigError(f"suite {matrix.suite} has two runs called {name}")
+        if datasets.setdefault(dataset["name"], dataset) != dataset:
+            raise ConfigError(
+                f"run {name} has other settings of dataset {dataset['name']} than the runs "
+                "before it; a suite has one setting of each dataset"
+            )
+        runs[name] = {"dataset": dataset["name"], "method": config.pop("method"), **config}
+    return {"suite": matrix.suite, "datasets": datasets, "runs": runs}
 
 
 def _no_such_key(text: str, suite: str, runs: list[dict[str, Any]]) -> ConfigError:
@@ -203,9 +255,9 @@ def _list(value: Any) -> list[Any] | None:
 
 
 def _run(
-    entry: Entry, method: str, seed: int, settings: list[str], used: set[str], conf: Path
+    entry: Entry, method: str, seed: int, settings: list[str], applied: _Applied, conf: Path
 ) -> dict[str, Any]:
-    """One run, composed, with those of `settings` that apply to it (which join `used`)."""
+    """One run, composed, with those of `settings` that apply to it and fit it."""
     groups = _groups(entry, method)
     for group, name in groups.items():
         _known(group, name, conf)
@@ -219,14 +271,24 @@ def _run(
     for text in presets:
         if _has(config, text):
             _set(config, text)
-            used.add(text)
+            applied.used.add(text)
     shown = f"{method}_{entry.label}" if entry.label else method
     name = _name(_plain(config) | {"method": shown})
-    for text in settings:
-        pattern, setting = _scope(text)
-        if fnmatchcase(name, pattern) and _has(config, setting):
-            _set(config, setting)
-            used.add(text)
+    own = [text for text in settings if _is_for(text, name, config)]
+
+    def with_(texts: Collection[str]) -> dict[str, Any]:
+        changed = config.copy()
+        for text in texts:
+            _set(changed, _scope(text)[1])
+        return _plain(changed) | {"dataset": entry.dataset, "method": shown}
+
+    wrong = misfits(own, with_) if own else {}
+    for text in own:
+        if text in wrong and text not in applied.required:
+            applied.left.setdefault(text, {})[name] = wrong[text]
+        else:
+            _set(config, _scope(text)[1])
+            applied.used.add(text)
     for group in ("dataset", "backbone"):
         chosen = config[group]
         if not (isinstance(chosen, DictConfig) and "name" in chosen):
@@ -255,6 +317,11 @@ def _scope(text: str) -> tuple[str, str]:
     """`runs.<pattern>.<setting>` → (pattern, setting); anything else holds for every run."""
     match = re.fullmatch(r"runs\.([^.=]+)\.(.+)", text)
     return (match[1], match[2]) if match else ("*", text)
+
+
+def _is_for(text: str, run: str, config: DictConfig) -> bool:
+    pattern, setting = _scope(text)
+    return fnmatchcase(run, pattern) and _has(config, setting)
 
 
 def _has(config: DictConfig, setting: str) -> bool:

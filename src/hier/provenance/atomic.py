@@ -34,8 +34,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path` that takes its place when the block ends well.
 
     Whatever stood at `path` stays until then; on any exception (Ctrl-C included) it stays for good
-    and the temporary folder is removed.
+    and the temporary folder is removed. Where `path` is a link to a folder, that folder is replaced.
     """
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     temporary.chmod(0o755)
@@ -45,8 +47,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _fsync(file)
-        if path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -56,7 +60,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _neighbour(path)
     try:
         with full_disk_is_clear(path):
             yield temporary
@@ -82,6 +86,32 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     with ExitStack() as stack:
         for path, text in texts.items():
             stack.enter_context(atomic_file(path)).write_bytes(text.encode())
+
+
+def put_link(path: Path, target: Path) -> None:
+    """Put a symbolic link in the place of the file `path`."""
+    temporary = _neighbour(path)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+def own_copy(path: Path, of: Path | None = None) -> None:
+    """Put a new file or folder with the bytes of `of` (by default its own) at `path`.
+
+    It has no inode in common with any other, so that to write to it, or to set its times, changes
+    nothing elsewhere.
+    """
+    source = path if of is None else of
+    if source.is_dir():
+        with atomic_folder(path) as temporary:
+            shutil.copytree(source, temporary, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    else:
+        with atomic_file(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _neighbour(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _umask() -> int:

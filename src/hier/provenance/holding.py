@@ -5,9 +5,11 @@ says who holds it and which engine called.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from hier.provenance.atomic import write_text
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
+# `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
+DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
 NOTED = {"job", "process", "engine", "called_by", "since"}
 
 
@@ -87,6 +91,17 @@ def engines_at_work(folder: Path) -> list[str]:
     return found
 
 
+def forced_by_dvc() -> bool:
+    """Whether the DVC that called this process was told to force (`dvc repro --force` or `-f`).
+
+    It tells a stage so nowhere else. Snakemake's rules hand `--force` on by themselves.
+    """
+    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    if engine is None or _engine(engine) != "dvc":
+        return False
+    return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
+
+
 def _myself(job: Job) -> dict[str, Any]:
     me = psutil.Process()
     engine = next((p for p in me.parents() if _engine(p)), None)
@@ -119,8 +134,8 @@ def _engine(process: psutil.Process) -> str | None:
         words = process.cmdline()
     except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
         return None
-    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -m`
-        words = words[2:] if words[1:2] == ["-m"] else words[1:]
+    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -P -m`
+        words = list(dropwhile(("-P", "-m").__contains__, words[1:]))
     name = Path(words[0]).name if words else ""
     return name if name in ENGINES else None
 

@@ -1,7 +1,8 @@
 """The last outputs of each job, kept as second names of the same files.
 
 Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
-changed. A hard link costs no space and brings them back at once. What it leads to counts only where
+changed. A hard link costs no space and brings them back at once, and a copy does where DVC's cache has
+taken the file in, whose times are not ours to set. What it leads to counts only where
 its bytes are those of the record. A copy of the record lies beside it, since DVC may put the outputs of
 other work in the workspace (`dvc checkout`, an experiment), and what is kept stays what it was.
 """
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hier.pipeline import Job
+from hier.provenance.atomic import own_copy
 from hier.provenance.hashing import Hasher
 from hier.provenance.record import Record
 
@@ -44,14 +46,10 @@ def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
             continue
         if not kept.exists() or hasher.anew(kept).as_dict() != record["outputs"].get(str(path)):
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _link(kept, path)
+            _link(kept, path) if _is_ours(kept) else own_copy(path, of=kept)
         except OSError:
             return False
-        # Snakemake wants outputs that are younger than the inputs.
-        for file in [path, *path.rglob("*")]:
-            os.utime(file)
         hasher.same_bytes(path, as_=kept)
     return True
 
@@ -65,6 +63,14 @@ def kept_files(job: Job) -> list[tuple[Path, Path]]:
 def kept_record(job: Job) -> Path:
     """Where the record of what was kept lies."""
     return FOLDER / job.name / job.record.name
+
+
+def _is_ours(kept: Path) -> bool:
+    """Whether no file of it has another name, such as in DVC's cache, or another owner: Snakemake
+    sets the times of what comes back."""
+    files = [kept] if kept.is_file() else [file for file in kept.rglob("*") if file.is_file()]
+    stats = [file.stat() for file in files]
+    return all(stat.st_nlink == 1 and stat.st_uid == os.geteuid() for stat in stats)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ from hier.pipeline import Job, maker
 from hier.provenance.arrival import changed_source
 from hier.provenance.atomic import write_text
 from hier.provenance.hashing import Hasher, hashing
+from hier.provenance.loaded import Sources
 from hier.provenance.machine import environment, peak_memory, versions
 
 FORMAT = 2
@@ -50,18 +51,23 @@ def what_goes_in(job: Job, params: dict[str, Any], hasher: Hasher) -> GoingIn:
     Raises:
         MissingInputError: an input, code or a table is not there; says what brings it back.
     """
-    for path in job.inputs:
-        if not Path(path).exists():
-            raise MissingInputError(path, maker(path))
+    inputs = _inputs(job, hasher)
     for path in job.stage.versioned():
         if not Path(path).exists():
             raise MissingInputError(path, f"git checkout {path}")
     return {
         "params": {key: select(params, key) for key in job.params},
-        "inputs": {path: hasher(Path(path)).as_dict() for path in job.inputs},
+        "inputs": inputs,
         "versioned": {path: hasher(Path(path)).as_dict() for path in job.stage.versioned()},
         "packages": dict(versions(job.stage.packages)),
     }
+
+
+def _inputs(job: Job, hasher: Hasher) -> dict[str, Any]:
+    for path in job.inputs:
+        if not Path(path).exists():
+            raise MissingInputError(path, maker(path))
+    return {path: hasher(Path(path)).as_dict() for path in job.inputs}
 
 
 def content_key(going_in: GoingIn) -> str:
@@ -70,7 +76,7 @@ def content_key(going_in: GoingIn) -> str:
 
 
 @contextmanager
-def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) -> Iterator[str]:
+def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
     """Run a stage's work: check its inputs, give its key, and record what came out.
 
     The record is removed first and written last, so that an interrupted stage has none. Where the
@@ -79,11 +85,11 @@ def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) 
     Raises:
         MissingInputError: an input is not there.
         TamperedError: a folder stands where a file belongs.
-        StaleError: an input changed while the stage ran.
+        StaleError: an input changed while the stage ran, or source before it was loaded or read.
     """
-    if going_in is None:
-        with hashing() as hasher:
-            going_in = what_goes_in(job, params, hasher)
+    with hashing() as hasher:
+        going_in = what_goes_in(job, params, hasher)
+        sources = Sources(job, hasher)
     _see_that_it_can_be_written(job)
     before = job.record.read_bytes() if job.record.exists() else None
     job.record.unlink(missing_ok=True)
@@ -95,9 +101,11 @@ def recorded(job: Job, params: dict[str, Any], going_in: GoingIn | None = None) 
             write_text(job.record, before.decode())
         raise
     with hashing() as hasher:
-        inputs_after = what_goes_in(job, params, hasher)["inputs"]
+        inputs_after = _inputs(job, hasher)
         if changed := differing(going_in["inputs"], inputs_after):
             raise StaleError(f"input {changed} of {job.name} changed while it ran; run it again")
+        if late := sources.changed_before_use(hasher):
+            raise StaleError(f"source {late} of {job.name} changed while it ran; run it again")
         outputs = {path: hasher(Path(path)).as_dict() for path in job.outputs}
         record = {
             "format": FORMAT,

@@ -1,20 +1,18 @@
-"""After a kill: end orphans, free stale locks, remove what was half written, set times right."""
+"""After a kill: end orphans, free stale locks, remove what was half written."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hier.errors import BusyError
 from hier.provenance.holding import engines_at_work, holders, orphaned, stop
-from hier.provenance.restore import restore
 from hier.provenance.tools import call
 
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")
 
 
-def recover(params: dict[str, Any], say: Callable[[str], None] = print) -> None:
+def recover(say: Callable[[str], None] = print) -> None:
     """Bring the project to a state from which either engine goes on.
 
     Raises:
@@ -33,7 +31,6 @@ def recover(params: dict[str, Any], say: Callable[[str], None] = print) -> None:
     for leftover in half_written():
         say(f"removing {leftover}, half written")
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    restore(params)
 
 
 def half_written() -> list[Path]:

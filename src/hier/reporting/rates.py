@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, TypeAdapter
@@ -130,10 +131,13 @@ def gpus() -> list[str]:
 
 
 def kept_file() -> Path:
-    """Where rates are kept: in XDG_CACHE_HOME, else ~/.cache."""
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hier/throughput.json"
-    )
+    """Where rates are kept: in XDG_CACHE_HOME, else ~/.cache, else (of a user without a home, as in a
+    container) in the temporary folder."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        cache = Path(gettempdir(), f"hier-cache-{os.geteuid()}")
+    return cache / "hier/throughput.json"
 
 
 def _listed_gpus() -> list[str]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from hier.config.params import raw
 from hier.errors import HierError, TamperedError, UnknownNameError
 from hier.pipeline import STAGES, Job, job, jobs
+from hier.project import refuse_foreign_code
 from hier.provenance.checkpoints import clear_checkpoints
 from hier.provenance.hashing import hashing
-from hier.provenance.holding import held
+from hier.provenance.holding import forced_by_dvc, held
 from hier.provenance.keep import bring_back, keep
+from hier.provenance.loaded import note_loaded
 from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
 from hier.terminal import show_everything
 
@@ -28,11 +30,12 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     packages and its outputs are the record's; this is seen without loading torch.
 
     Args:
-        force: work anew even so.
+        force: work anew even so, as where DVC was told to.
 
     Raises:
         HierError: whatever the user can mend; see hier.errors.
     """
+    refuse_foreign_code()
     params = raw(only=key or None)
     try:
         work = _job(name, key, params)
@@ -42,7 +45,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
         load()
         raise
     with held(work):
-        if not force and current(work, params):
+        if not (force or forced_by_dvc()) and current(work, params):
             print(f"{work.name}: current, nothing to do", flush=True)
             return
         _work(work, params)
@@ -74,6 +77,8 @@ def _work(work: Job, params: dict[str, Any]) -> None:
 
     from hier.config.suite import load
 
+    with hashing() as hasher:  # before the wait for a card, in which the source may change
+        note_loaded(hasher)
     suite = load()
     with _card(work, params, suite), recorded(work, params) as content:
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
@@ -112,6 +117,7 @@ def run_suite(processes: int) -> None:
     from hier.config.suite import load
     from hier.progress import progress
 
+    refuse_foreign_code()
     load()
     failures: list[str] = []
     with (

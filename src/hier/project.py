@@ -1,0 +1,141 @@
+"""The project that a command works in: the folder that it belongs to, and the code that lies there.
+
+The root is found as git and DVC find theirs: it is the nearest folder, from the user's upwards, that holds
+a project. Commands work there, so that all paths in the program are relative to it. Its own `src/hier` is
+what runs: a record hashes the source in the project, which says nothing where other code was imported.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hier.errors import ForeignCodeError, HierError, NoProjectError
+
+PACKAGE = Path(__file__).parent
+"""The code that runs."""
+SOURCE = Path("src/hier")
+MARKS = ("src/hier/__init__.py", "conf/suite")
+LINKABLE = ("data", "runs", "results", "weights", "downloads", ".checkpoints", ".hier")
+"""Folders that a user may keep elsewhere, as links."""
+MIRRORS = "HIER_MIRROR"
+RESTARTED = "HIER_RESTARTED"  # the project with whose code this process was started anew
+
+
+@dataclass(frozen=True)
+class Place:
+    """The user's folder and the root of its project."""
+
+    here: Path
+    root: Path
+
+    def from_root(self, path: str) -> Path:
+        """A path that the user gives, as one from the root."""
+        if self.root == self.here or Path(path).is_absolute():
+            return Path(path)
+        return Path(os.path.relpath(self.here / path, self.root))
+
+    def from_here(self, path: Path) -> Path:
+        """A path from the root, as one from the user's folder."""
+        if self.root == self.here or path.is_absolute():
+            return path
+        return Path(os.path.relpath(self.root / path, self.here))
+
+    def named(self, path: str) -> str:
+        """A path that the user gives, as the pipeline names its files; that of no such file stays."""
+        full = Path(os.path.normpath(self.here / path))
+        return str(full.relative_to(self.root)) if full.is_relative_to(self.root) else path
+
+
+def find_place() -> Place:
+    """Where the user is.
+
+    Raises:
+        NoProjectError: the current folder belongs to no project, or was removed.
+    """
+    try:
+        here = _current_folder()
+    except FileNotFoundError:
+        raise NoProjectError("the current folder, which was removed,") from None
+    for folder in (here, *here.parents):
+        if any((folder / mark).exists() for mark in MARKS):
+            return Place(here, folder)
+    raise NoProjectError(here)
+
+
+@contextmanager
+def at_root() -> Iterator[Place]:
+    """Work in the root of the user's project while the block runs.
+
+    Raises:
+        NoProjectError: the current folder belongs to none.
+        ForeignCodeError: the code that runs is not the project's.
+        HierError: a folder of the project is a link that leads nowhere.
+    """
+    place = find_place()
+    with chdir(place.root):
+        refuse_foreign_code()
+        refuse_dead_links()
+        if place.root != place.here and os.environ.get(MIRRORS):
+            _make_mirrors_absolute(place.here)
+        yield place
+
+
+def run_own_code() -> None:
+    """Start the command anew with the project's own code, where this is another's."""
+    restarted = os.environ.pop(RESTARTED, None)
+    try:
+        root = find_place().root
+    except NoProjectError:
+        return
+    if not _is_foreign(root) or restarted == str(root):
+        return
+    path = os.pathsep.join(filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, RESTARTED: str(root)}
+    # -P: the current folder may hold modules with the names of Python's own.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "hier", *sys.argv[1:]], environment)
+
+
+def refuse_foreign_code() -> None:
+    """See, in the root, that the source that a record would hash is the source that runs.
+
+    Raises:
+        ForeignCodeError: it is not.
+    """
+    if _is_foreign(Path()):
+        raise ForeignCodeError(SOURCE.absolute(), PACKAGE)
+
+
+def refuse_dead_links() -> None:
+    """See, in the root, that the folders kept elsewhere are there.
+
+    Raises:
+        HierError: a link leads nowhere; names it and its target.
+    """
+    for path in map(Path, LINKABLE):
+        if path.is_symlink() and not path.exists():
+            target = path.resolve()
+            raise HierError(f"{path} is a link to {target}, which is not there; mkdir -p {target}")
+
+
+def _current_folder() -> Path:
+    """The current folder, by the name that the shell has for it where links lead to it."""
+    here, named = Path.cwd(), Path(os.environ.get("PWD", ""))
+    return named if named.is_absolute() and named.exists() and named.samefile(here) else here
+
+
+def _is_foreign(root: Path) -> bool:
+    """Whether a project has code, and this is not it."""
+    own = root / SOURCE
+    return own.exists() and not own.samefile(PACKAGE)
+
+
+def _make_mirrors_absolute(folder: Path) -> None:
+    """Let relative folders in HIER_MIRROR mean those in `folder`."""
+    from hier.data.fetch import mirrors_of_environment
+
+    mirrors = mirrors_of_environment()
+    absolute = [m if "://" in m or m.startswith("~") else str(folder / m) for m in mirrors]
+    os.environ[MIRRORS] = ",".join(absolute)

@@ -1,0 +1,166 @@
+"""DVC's cache of every kind, also another user's: contents decide, and no file of it is touched."""
+
+import os
+import shutil
+from copy import copy
+
+import pytest
+
+pytestmark = pytest.mark.engines
+
+RUN = "smoke-untrained-test_resnet-16-s0"
+MODEL = f"runs/{RUN}/model.safetensors"
+NOBODY = 65534
+# Root without its privileges: what is another user's, it may not change.
+HUMBLE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+LOOKS_LIKE = {
+    "symlink": lambda path: path.is_symlink() and not path.stat().st_mode & 0o222,
+    "hardlink": lambda path: path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222,
+    "copy": lambda path: not path.is_symlink(),
+    "reflink": lambda path: not path.is_symlink(),
+}
+
+
+@pytest.fixture(scope="module")
+def built(new_project):
+    """A project in which Snakemake made a suite of one run: some 30 s."""
+    project = new_project("built")
+    project.run("hier", "compose", "suite=smoke", "methods=[untrained]")
+    project.run("snakemake", "--cores", "2")
+    return project
+
+
+@pytest.fixture
+def adopted(built, tmp_path):
+    """A function that gives a copy whose results DVC keeps by links of a kind, and its cache."""
+
+    def make(kind, place):
+        project = copy(built)
+        project.folder = tmp_path / "project"
+        shutil.copytree(built.folder, project.folder)
+        cache = project.path(".dvc/cache")
+        if place == "outside":
+            cache = tmp_path / "cache"
+            project.run("dvc", "cache", "dir", "--local", str(cache))
+        project.run("dvc", "config", "--local", "cache.type", kind)
+        done = project.run("hier", "adopt", check=False)
+        if kind == "reflink" and done.returncode:
+            pytest.skip(f"the disk has no reflinks: {done.stderr}")
+        project.run("dvc", "checkout", "--relink")
+        assert LOOKS_LIKE[kind](project.path(MODEL)), "DVC did not link it"
+        return project, cache
+
+    return make
+
+
+def out_of_order(project, cache):
+    """Let what is read be younger than what was made of it; gives the times of the cache's files."""
+    files = sorted(path for path in cache.rglob("*") if path.is_file())
+    for number, path in enumerate(files):
+        os.utime(path, (10**9 - number, 10**9 - number))
+    for path in project.path("src").rglob("*.py"):
+        path.touch()
+    return times(cache)
+
+
+def times(cache):
+    return {
+        path: path.stat().st_mtime_ns for path in (cache / "files").rglob("*") if path.is_file()
+    }
+
+
+def would_run(project, *as_):
+    said = project.run(*as_, "snakemake", "--cores", "2", "--dry-run")
+    lines = (said.stdout + said.stderr).splitlines()
+    return {line.split()[1].rstrip(":") for line in lines if line.startswith("rule ")}
+
+
+def give_to_another(*folders):
+    for folder in folders:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.fixture
+def humble(built):
+    """What a command begins with so that it may not change what is another user's."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        pytest.skip("needs root, to have files of another user, and setpriv, to be root no more")
+    return HUMBLE
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("copy", "outside"), ("hardlink", "inside"), ("symlink", "inside"), ("reflink", "inside")],
+)
+def test_with_a_cache_of_any_kind_there_is_nothing_to_do(adopted, kind, place):
+    """Adopting, relinking and three looks of the engines: some 10 s each."""
+    project, cache = adopted(kind, place)
+    before = out_of_order(project, cache)
+    assert would_run(project) == set()
+    assert "7 stages are current, 0 are stale" in project.run("hier", "restore").stdout
+    assert "up to date" in project.run("dvc", "status").stdout
+    assert times(cache) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "follow"),
+    [
+        ("hardlink", "data/prepare", {"train", "embed", "evaluate", "tabulate", "report"}),
+        ("symlink", "stages/tabulate", {"report"}),
+    ],
+)
+def test_with_another_users_cache_runs_what_has_to(adopted, humble, kind, module, follow):
+    """One stage is stale by a comment in its code, and gives the same bytes; what follows is asked and
+    found current: some 40 s and 20 s."""
+    project, cache = adopted(kind, "outside")
+    give_to_another(cache)  # and so every hard link to a file of it
+    before = out_of_order(project, cache)
+    model = project.path(MODEL).read_bytes()
+    record = project.path(f"runs/{RUN}/train.record.json").read_bytes()
+    assert would_run(project, *humble) == set()
+
+    code = project.path(f"src/hier/{module}.py")
+    code.write_bytes(code.read_bytes() + b"# changed\n")
+    assert would_run(project, *humble) == {code.stem, *follow, "all"}
+    said = project.run(*humble, "snakemake", "--cores", "2")
+    if "train" in follow:
+        assert f"train@{RUN}: current, nothing to do" in said.stdout + said.stderr
+    assert project.path(MODEL).read_bytes() == model
+    assert project.path(f"runs/{RUN}/train.record.json").read_bytes() == record
+    assert would_run(project, *humble) == set()
+    assert times(cache) == before
+
+
+def test_what_one_may_only_read_can_be_looked_at(adopted, humble):
+    """Nine calls of `hier` in a project that is another user's, links and cache included: some 15 s."""
+    project, cache = adopted("hardlink", "outside")
+    project.folder.chmod(0o755)
+    give_to_another(project.folder, cache)
+    looks = (
+        "verify", "verify --deep", f"trace {RUN}:R@1", "plan", "restore", f"diff {RUN} {RUN}", "adopt"
+    )  # fmt: skip
+    for look in looks:
+        done = project.run(*humble, "hier", *look.split())
+        assert done.stderr == "", look
+    for work in (f"train {RUN}", "report"):  # would note that they are at work
+        done = project.run(*humble, "hier", *work.split(), check=False)
+        assert done.returncode == 1, work
+        assert done.stderr.startswith("error: cannot read or write: "), work
+        assert done.stderr.count("\n") == 1, work
+
+
+def test_the_home_folder_need_not_be_writable(built, humble, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    give_to_another(home)
+    as_ = (*humble, "env", "--unset=XDG_CACHE_HOME", f"HOME={home}")
+    project = copy(built)
+    project.folder = tmp_path / "project"
+    shutil.copytree(built.folder, project.folder)
+    assert would_run(project, *as_) == set()
+    project.run(*as_, "hier", "report", "--force")  # draws
+    project.run(*as_, "hier", "adopt")
+    assert "up to date" in project.run(*as_, "dvc", "status").stdout
+    project.run(*as_, "hier", "plan", "--measure")
+    assert list(home.iterdir()) == []
