@@ -44,6 +44,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash
+    "hier.provenance.arrival",
     "hier.provenance.atomic",
     "hier.provenance.checkpoints",  # their names; what is in them is training/'s
     "hier.provenance.hashing",

@@ -103,7 +103,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/packing.py",
+                "data/packing.py", "data/sources.py",
             ),
             packages=("numpy", "pillow"),
         ),

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from hier.config.dataset import Dataset, Source
 from hier.data.demo import write_archive
-from hier.data.fetch import MIRROR_VARIABLE, fetch, mirrors_of_environment, places_of
+from hier.data.fetch import MIRROR_VARIABLE, fetch, places_of
+from hier.data.sources import by_hand, mirrors_of
 from hier.errors import NoDataError
 from hier.provenance.atomic import atomic_folder, write_text
-
-HAND = Path("downloads")  # <dataset>/ in it is for files put there by hand, and for parts of files
 
 
 def download(dataset: Dataset, destination: Path) -> None:
@@ -43,13 +42,12 @@ def download(dataset: Dataset, destination: Path) -> None:
 
 
 def _download_first(dataset: Dataset, folder: Path) -> None:
-    by_hand = HAND / dataset.name
-    mirrors = [*mirrors_of_environment(), str(by_hand), *dataset.mirrors]
+    mirrors, hand = mirrors_of(dataset), by_hand(dataset)
     failures: list[str] = []
     for source in dataset.sources:
         try:
             for file in source.files:
-                fetch(file, folder, places_of(file, mirrors), by_hand)
+                fetch(file, folder, places_of(file, mirrors), hand)
         except NoDataError as failure:
             failures.append(str(failure))
             for path in folder.iterdir():
@@ -59,7 +57,7 @@ def _download_first(dataset: Dataset, folder: Path) -> None:
     advice = f"{' '.join(dataset.by_hand.split())} " if dataset.by_hand else ""
     raise NoDataError(
         f"{dataset.name}: no source could be had. {'; or '.join(failures)}. {advice}"
-        f"Put {_names(dataset.sources)} into {by_hand}{os.sep} "
+        f"Put {_names(dataset.sources)} into {hand}{os.sep} "
         f"(or into another folder, and set {MIRROR_VARIABLE} to it)"
     )
 

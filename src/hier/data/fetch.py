@@ -83,6 +83,13 @@ def places_of(file: File, mirrors: Iterable[str]) -> list[str]:
     return [*places, *([file.url] if file.url else []), *file.alternates]
 
 
+def local(place: str) -> Path | None:
+    """The path of a place on this machine; None of an address elsewhere."""
+    if not _is_url(place):
+        return Path(place)
+    return Path(unquote(urlsplit(place).path)) if place.startswith("file://") else None
+
+
 def mirrors_of_environment() -> list[str]:
     """The folders and addresses in HIER_MIRROR; a colon before `//` or a port does not separate.
 
@@ -166,12 +173,9 @@ def _no_empty(folder: Path) -> Iterator[None]:
 
 def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
     """Bring what `place` has to `path`; return its digest if that was taken on the way."""
-    scheme = place.split("://")[0] if _is_url(place) else ""
-    if scheme == "":
-        return _copy(Path(place), path, kind)
-    if scheme == "file":
-        return _copy(Path(unquote(urlsplit(place).path)), path, kind)
-    if scheme not in SCHEMES:
+    if (source := local(place)) is not None:
+        return _copy(source, path, kind)
+    if place.split("://")[0] not in SCHEMES:
         raise _NotThereError(ADDRESSES)
     if kind is None:
         part.unlink(missing_ok=True)

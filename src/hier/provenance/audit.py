@@ -21,6 +21,7 @@ from hier.config.params import select
 from hier.errors import HierError, TamperedError
 from hier.git import git, refuse_conflicts
 from hier.pipeline import Job, jobs
+from hier.provenance.arrival import TAKE_OVER, changed_source, is_its_source
 from hier.provenance.hashing import Hasher
 from hier.provenance.keep import FOLDER, kept_files, kept_record
 from hier.provenance.ledger import AWAY, LOCK, Entry, Ledger, cache_file, other_setting
@@ -67,6 +68,8 @@ class Finding:
             return "snakemake --cores all"
         if self.adopted and (path := next(filter(self.reason.startswith, self.job.in_git), None)):
             return f"git checkout {path}"
+        if TAKE_OVER in self.reason:
+            return self.job.command
         made = " ".join([*self.job.outputs, str(self.job.record)])
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
@@ -172,7 +175,7 @@ class Audit(ByRecords):
         if damaged := self._damaged_copy(job, record):
             return Finding(job, "tampered", damaged, adopted)
         other, alike = self.ledger.other_bytes(job, record) or ("", False)
-        if alike:
+        if alike and not is_its_source(job, self.params, self.hasher):
             reason = f"{other}, made by the same packages on the same kind of machine"
             return Finding(job, "tampered", reason, adopted)
         if changed := changed_output(moved_by_git, record, self.hasher):
@@ -186,6 +189,8 @@ class Audit(ByRecords):
             return Finding(
                 job, "not run", f"{missing[0]} is neither here nor in {LOCK}", adopted, other
             )
+        if changed := changed_source(job, self.params, self.hasher):
+            return Finding(job, "stale", changed, adopted, other)
         return Finding(job, "current", "", adopted, other)
 
     def _is_of_git(self, job: Job, path: str) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 from hier.config.params import select
 from hier.errors import MissingInputError, StaleError, TamperedError
 from hier.pipeline import Job, maker
+from hier.provenance.arrival import changed_source
 from hier.provenance.atomic import write_text
 from hier.provenance.hashing import Hasher, hashing
 from hier.provenance.loaded import Sources
@@ -214,7 +215,7 @@ def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
         return moved
     if changed := changed_output(job.outputs, record, hasher):
         return f"has output {changed} other than its record says"
-    return None
+    return changed_source(job, params, hasher)
 
 
 def moved_on(record: Record, now: GoingIn) -> str | None:

@@ -9,7 +9,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Origin:
         package: the installed package that it lies in, if any.
         promised: the proof of its content that the configuration gives, by its kind.
         kept: whether the bytes are what was promised; None where that cannot be seen here.
+        since: the day on which they were taken, as the record says, if there is one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Origin:
     package: str | None = None
     promised: dict[str, str] = field(default_factory=dict)
     kept: bool | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,9 @@ def origins_of(job: Job, record: Record | None, audit: ByRecords) -> list[Origin
     """Where the files of an archive, or the weights that a training starts from, come from."""
     if job.stage.name == "download":
         settings = record["params"] if record else _present(job, audit)
-        return list(_archive(job, without_names(settings), audit.hasher))
+        since = (record or {}).get("ended", "")[:10] or None
+        found = _archive(job, without_names(settings), audit.hasher)
+        return [replace(origin, since=since) for origin in found]
     if job.stage.name == "train":
         settings = record["params"] if record else _present(job, audit)
         weights = without_names(settings)["backbone"]["weights"]

@@ -168,15 +168,16 @@ def whence(origin: Origin) -> list[str]:
     lines += [f"from {address}" for address in origin.addresses]
     return [
         *(lines or ["from a mirror, or put there by hand; it has no address"]),
-        *(_promise(kind, value, origin.kept) for kind, value in origin.promised.items()),
+        *(_promise(kind, value, origin) for kind, value in origin.promised.items()),
     ]
 
 
-def _promise(kind: str, value: str, kept: bool | None) -> str:
+def _promise(kind: str, value: str, origin: Origin) -> str:
     if kind == "unproved":
-        return f"no checksum: {value}"
+        held = f"; sha256 {_short(origin.sha256)} since {origin.since}" if origin.since else ""
+        return f"no promise ({value}){held}"
     words = {True: "kept", False: "broken: the bytes are other", None: "tested when it was read"}
-    return f"promised {kind} {value}: {words[kept]}"
+    return f"promised {kind} {value}: {words[origin.kept]}"
 
 
 def _file_line(file: File) -> str:
