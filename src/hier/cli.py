@@ -96,7 +96,7 @@ def compose(
     hier compose suite=grocery                        a suite of conf/suite/
     hier compose suite=demo methods=[pa,hier] seeds=[0,1,2]
     hier compose suite=table1 --dataset cub --backbone vit_small
-    hier compose suite=demo regularizer.weight=1.0    every run that has this setting
+    hier compose suite=demo regularizer.weight=1.0    every run that has this setting and that it fits
     hier compose suite=demo 'runs.demo-hier-*.schedule.epochs=5'
     """
     from hier.config.compose import compose as compose_suite

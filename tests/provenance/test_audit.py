@@ -249,6 +249,15 @@ def test_a_ledger_that_cannot_be_read_says_so_of_every_job(done):
     assert set(standings(done.PARAMS).values()) == {"tampered"}
 
 
+def test_a_file_of_dvcs_cache_that_we_may_not_read_accuses_nobody(done, find, kitchen, monkeypatch):
+    kitchen.adopt()
+    cached = cache_file(hash_file(DISH).md5)
+    in_place(cached)
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != cached and allowed(path, mode))
+    assert find().standing == "current"
+
+
 def test_a_damaged_file_in_dvcs_cache(done, find, kitchen):
     kitchen.adopt()
     cached = cache_file(hash_file(DISH).md5)

@@ -297,11 +297,19 @@ def test_the_cache_is_where_dvcs_settings_say(tmp_path, monkeypatch):
     assert cache_file("abcdef") == tmp_path / "own/files/md5/ab/cdef"
 
 
-def test_the_cache_is_where_dvc_itself_looks(tmp_path, monkeypatch):
+@pytest.mark.parametrize("levels", [["--system"], ["--global", "--project"]], ids=" ".join)
+def test_the_cache_is_where_dvc_itself_looks(tmp_path, monkeypatch, levels):
     monkeypatch.chdir(tmp_path)
-    for command in (["init", "--no-scm", "-q"], ["cache", "dir", "elsewhere", "-q"]):
-        subprocess.run([sys.executable, "-m", "dvc", *command], check=True, capture_output=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "cache", "dir"], check=True, capture_output=True, text=True
-    )
-    assert cache_folder().resolve() == Path(done.stdout.strip()).resolve()
+    for level in ("GLOBAL", "SYSTEM"):
+        (tmp_path / level).mkdir()
+        monkeypatch.setenv(f"DVC_{level}_CONFIG_DIR", str(tmp_path / level))
+
+    def dvc(*command):
+        command = [sys.executable, "-m", "dvc", *command]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    dvc("init", "--no-scm", "-q")
+    for level in levels:
+        dvc("cache", "dir", "-q", level, f"elsewhere{level}")
+    assert cache_folder().resolve() == Path(dvc("cache", "dir")).resolve()
+    assert cache_folder().name == f"elsewhere{levels[-1]}"

@@ -24,7 +24,7 @@ from hier.pipeline import Job, jobs
 from hier.provenance.arrival import TAKE_OVER, changed_source, is_its_source
 from hier.provenance.hashing import Hasher
 from hier.provenance.keep import FOLDER, kept_files, kept_record
-from hier.provenance.ledger import AWAY, LOCK, Entry, Ledger, cache_file, other_setting
+from hier.provenance.ledger import AWAY, LOCK, Entry, Ledger, cached, other_setting
 from hier.provenance.machine import versions
 from hier.provenance.record import (
     GoingIn,
@@ -266,15 +266,15 @@ class Audit(ByRecords):
 
     def _damaged_in_cache(self, md5: str) -> Path | None:
         """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""
-        cached = cache_file(md5)
-        if not cached.exists():
+        file = cached(md5)
+        if file is None:
             return None
-        if not self._named_rightly(cached, md5):
-            return cached
-        members = json.loads(cached.read_bytes()) if md5.endswith(".dir") else []
+        if not self._named_rightly(file, md5):
+            return file
+        members = json.loads(file.read_bytes()) if md5.endswith(".dir") else []
         found = (self._damaged_in_cache(member["md5"]) for member in members)
         return next(filter(None, found), None)
 
-    def _named_rightly(self, cached: Path, md5: str) -> bool:
+    def _named_rightly(self, file: Path, md5: str) -> bool:
         name = md5.removesuffix(".dir")
-        return name in (self.hasher.file(cached).md5, self.hasher.anew(cached).md5)
+        return name in (self.hasher.file(file).md5, self.hasher.anew(file).md5)

@@ -17,7 +17,7 @@ from hier.pipeline import Job, jobs
 from hier.provenance.atomic import own_copy, put_link
 from hier.provenance.hashing import Hasher, hashing
 from hier.provenance.holding import holders
-from hier.provenance.ledger import cache_file
+from hier.provenance.ledger import cached
 from hier.provenance.record import why_stale
 
 
@@ -70,9 +70,11 @@ def let_be_replaced(due: Iterable[Job]) -> None:
         for path in (Path(path) for job in due for path in job.outputs):
             if path.is_file() and not path.is_symlink() and not os.access(path, os.W_OK):
                 with suppress(PermissionError):
-                    cached = cache_file(hasher(path).md5)
-                    is_link = cached.exists() and cached.samefile(path)
-                    put_link(path, cached.absolute()) if is_link else own_copy(path)
+                    file = cached(hasher(path).md5)
+                    if file is not None and file.samefile(path):
+                        put_link(path, file.absolute())
+                    else:
+                        own_copy(path)
                     hasher.same_bytes(path)
 
 

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,8 @@ def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
     except (sqlite3.OperationalError, OSError):
         return  # busy, read-only or full: it only saves time
     except sqlite3.DatabaseError:
-        KNOWN.unlink(missing_ok=True)  # damaged; the next process begins a new one
+        with suppress(OSError):  # the folder is read-only
+            KNOWN.unlink()  # damaged; the next process begins a new one
 
 
 def _insert(rows: list[tuple[str, str, str, str, int, str]]) -> None:

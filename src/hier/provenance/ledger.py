@@ -11,6 +11,8 @@ another machine or other packages made the one of the two are other bytes to be 
 """
 
 import configparser
+import os
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,11 @@ class Ledger:
                 return self._not_committed(job, entry)
             if record is not None and named == _as_dvc(hasher(job.record).as_dict()):
                 return _difference(entry, job, record, named)
-            if (cached := cache_file(named["md5"])).exists():
-                there = _as_dvc(hasher.file(cached).as_dict())
+            if file := cached(named["md5"]):
+                there = _as_dvc(hasher.file(file).as_dict())
                 if there["md5"] != named["md5"]:
-                    return f"{cached} in DVC's cache is not what its name says"
-                return _difference(entry, job, parse_record(cached.read_bytes(), cached), there)
+                    return f"{file} in DVC's cache is not what its name says"
+                return _difference(entry, job, parse_record(file.read_bytes(), file), there)
         except KeyError as error:
             return f"{self.lock} has an entry {job.name} without {error}"
         except (TypeError, AttributeError):
@@ -111,11 +113,11 @@ class Ledger:
 
     def _made_alike(self, named: dict[str, Any] | None, record: Record) -> bool:
         """Whether the record that an entry names can be read and is of the same kind of machine."""
-        cached = cache_file(named["md5"]) if named else None
-        if cached is None or not cached.exists():
+        file = cached(named["md5"]) if named else None
+        if file is None:
             return False
         try:
-            other = parse_record(cached.read_bytes(), cached)
+            other = parse_record(file.read_bytes(), file)
         except TamperedError:
             return False
         return kind_of_machine(other) == kind_of_machine(record)
@@ -175,14 +177,25 @@ def cache_file(md5: str) -> Path:
     return cache_folder() / "files" / "md5" / md5[:2] / md5[2:]
 
 
+def cached(md5: str) -> Path | None:
+    """The file of DVC's cache with the bytes of that hash, where there is one that we may read."""
+    file = cache_file(md5)
+    return file if os.access(file, os.R_OK) else None
+
+
 def cache_folder() -> Path:
-    """DVC's cache: .dvc/cache, or where .dvc/config (or config.local) says."""
+    """DVC's cache: .dvc/cache, or where the last says that does of the machine's, the user's, the
+    project's and the copy's configuration."""
+    from dvc.dirs import global_config_dir, system_config_dir
+
     folder = Path(".dvc/cache")
-    for name in ("config", "config.local"):
+    homes = (Path(system_config_dir()), Path(global_config_dir()), Path(".dvc"))
+    for file in (*(home / "config" for home in homes), Path(".dvc/config.local")):
         config = configparser.ConfigParser(interpolation=None)
-        config.read(Path(".dvc") / name, encoding="utf-8")
+        with suppress(OSError):  # not ours to read
+            config.read(file, encoding="utf-8")
         if given := config.get("cache", "dir", fallback=None):
-            folder = Path(".dvc") / given.strip("\"'")
+            folder = file.parent / Path(given.strip("\"'")).expanduser()
     return folder
 
 
