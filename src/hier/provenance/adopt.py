@@ -38,9 +38,10 @@ def adopt(say: Callable[[str], None] = print) -> str:
     away = sum(finding.standing == AWAY for finding in findings)
     if away == len(findings):
         return f"nothing to adopt: all {away} stages are {AWAY}"
-    if any(not finding.adopted for finding in findings):
+    if new := [finding.job.name for finding in findings if not finding.adopted]:
         say("entering what is new into dvc.lock and DVC's cache")
-        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
-        call("dvc", "commit", "--force")
+        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all. It refuses all
+        # where one is not here.
+        call("dvc", "commit", "--force", *(new if away else []))
     here = f"adopted {len(findings) - away} stages"
     return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
