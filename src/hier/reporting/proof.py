@@ -121,6 +121,7 @@ def _not_reproduced(proof: Proof, by_hash: bool) -> str:
     mends = ["run what is missing with: snakemake --cores all"] if said else []
     if away and by_hash:
         said.append(f"of {away} of {len(cells)} cells, the committed hash is not the reference's")
+        mends = ["make them here with: snakemake --cores all"]
     elif away:
         said.append(f"{away} of {len(cells)} cells are {AWAY}")
         mends = [
