@@ -1,11 +1,13 @@
 """Files with the marks of an unfinished merge, and which of the pipeline's files git sees."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from fakes import kitchen as fake
+from hier.config.compose import compose
 from hier.config.params import raw
 from hier.errors import ConfigError, ConflictError
 from hier.git import has_conflict, refuse_conflicts
@@ -67,6 +69,7 @@ def test_what_is_no_conflict(text):
 
 @pytest.mark.parametrize("name", [
     "dvc.lock", "expected/smoke.csv", "runs/a/metrics.json", "runs/a/history.csv", "results/table.csv",
+    "conf/suite/smoke.yaml",
 ])  # fmt: skip
 @pytest.mark.parametrize("side", ["ours", "theirs"])
 def test_the_message_mends_it_while_merging(merging, name, side):
@@ -129,6 +132,15 @@ def test_figures_and_tables_in_a_conflict_are_not_read(tmp_path, monkeypatch):
         read_cells(table)
     with pytest.raises(ConflictError), reading(table):
         pass
+
+
+def test_a_configuration_in_a_conflict_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "conf", "conf")
+    path = Path("conf/suite/smoke.yaml")
+    path.write_text(SIDES.format(path.read_text(), path.read_text()))
+    with pytest.raises(ConflictError, match=r"^conf/suite/smoke\.yaml has git's conflict markers"):
+        compose(["suite=smoke"])
 
 
 # --- what git sees of the pipeline's files --------------------------------------------------------

@@ -1,5 +1,6 @@
 """What git says of the project, and files in which it has left the marks of an unfinished merge."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -46,6 +47,7 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
     Args:
         writes: of a file that `hier compose` writes, the command that does.
     """
+    path = Path(os.path.relpath(path))
     said = f"{path} has git's conflict markers; "
     if path.parts[0] in _COMPOSED:
         return ConflictError(f"{said}write it anew, with the overrides that you want: {writes}")
@@ -55,7 +57,8 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
             f"{said}bring a version without them back: git checkout COMMIT -- {path} "
             f"(git log -- {path} lists them)"
         )
-    taken = " ".join(sorted({name.partition("/")[0] for name in unmerged} & _TAKEN))
+    beside = {name.partition("/")[0] for name in unmerged} & _TAKEN
+    taken = " ".join(sorted(beside)) if path.parts[0] in beside else str(path)
     side = f"git checkout --ours {taken} && git add {taken}"
     theirs = "(or --theirs)"
     if "dvc.lock" in taken:

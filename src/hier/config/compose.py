@@ -35,7 +35,8 @@ from pydantic import Field, ValidationError
 from hier.config.base import Strict
 from hier.config.keys import did_you_mean, keys, knows
 from hier.config.suite import Suite, one_line, parse
-from hier.errors import ConfigError, UnknownNameError
+from hier.errors import ConfigError, HierError, UnknownNameError
+from hier.git import refuse_conflicts
 
 CONF = Path("conf")
 # Hydra's settings of its own launching, logging and help, which no run has: a fifth of the time.
@@ -324,7 +325,7 @@ def _compose_side_by_side(cells: list[tuple[Entry, str, int]]) -> None:
 def _composed_or_none(overrides: tuple[str, ...]) -> DictConfig | None:
     try:
         return _composed("run", overrides)
-    except ConfigError:
+    except HierError:
         return None
 
 
@@ -334,6 +335,8 @@ def _composed(name: str, overrides: tuple[str, ...]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {_first_line(error)}") from error
     except yaml.YAMLError as error:
+        if mark := getattr(error, "problem_mark", None):
+            refuse_conflicts([mark.name])
         raise ConfigError(" ".join(str(error).split())) from error
 
 
