@@ -1,5 +1,6 @@
 """What git says of the project, and files in which it has left the marks of an unfinished merge."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -9,7 +10,8 @@ from hier.errors import ConflictError
 
 _MARKS = [re.compile(mark, re.MULTILINE) for mark in (r"^<{7} ", r"^={7}\r?$", r"^>{7} ")]
 _TEXTS = {".csv", ".json", ".lock", ".md", ".tex", ".yaml"}
-_COMPOSED = {"params.yaml", "dvc.yaml"}
+_COMPOSED = {"params.yaml", "params", "dvc.yaml"}
+_TAKEN = {"dvc.lock", "expected", "results", "runs"}  # of which one side is taken
 
 
 def git(*arguments: str) -> str | None:
@@ -46,13 +48,20 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
     Args:
         writes: of a file that `hier compose` writes, the command that does.
     """
-    if str(path) in _COMPOSED or path.parts[0] == "params":
-        mend = f"write it anew, with the overrides that you want: {writes}"
-    elif git("ls-files", "--unmerged", "--", str(path)):
-        mend = f"take one side: git checkout --ours {path} (or --theirs), then: git add {path}"
-    else:
-        mend = (
-            f"bring a whole version back: git checkout COMMIT -- {path} (git log {path} lists them)"
+    path = Path(os.path.relpath(path))
+    said = f"{path} has git's conflict markers; "
+    if path.parts[0] in _COMPOSED:
+        return ConflictError(f"{said}write it anew, with the overrides that you want: {writes}")
+    unmerged = (git("diff", "--name-only", "--diff-filter=U", "--relative") or "").splitlines()
+    if str(path) not in unmerged:  # the marks were added or committed
+        return ConflictError(
+            f"{said}bring a version without them back: git checkout COMMIT -- {path} "
+            f"(git log -- {path} lists them)"
         )
-    after = ", then: hier adopt" if path.name == "dvc.lock" else ""
-    return ConflictError(f"{path} has git's conflict markers; {mend}{after}")
+    beside = {name.partition("/")[0] for name in unmerged} & _TAKEN
+    taken = " ".join(sorted(beside)) if path.parts[0] in beside else str(path)
+    side = f"git checkout --ours {taken} && git add {taken}"
+    theirs = "(or --theirs)"
+    if "dvc.lock" in taken:
+        side, theirs = f"{side} && hier adopt", "(or --theirs, with dvc checkout before hier adopt)"
+    return ConflictError(f"{said}take one side: {side} {theirs}")

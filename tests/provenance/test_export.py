@@ -340,10 +340,10 @@ def test_large_files_that_were_not_pulled_are_not_missed(spoiled):
     spoiled.run("hier", "export", HIER)
     assert f"#runs/{HIER}/model.safetensors" in graph(spoiled.path("results/crate"))
     code, line = refused(spoiled, HIER, "--with-models")
-    assert (code, f"train@{HIER} is committed, not here" in line) == (1, True)
+    assert (code, f"train@{HIER} is not run" in line) == (1, True)
     spoiled.path(f"runs/{HIER}/history.csv").unlink()
     code, line = refused(spoiled, HIER)
-    assert (code, f"train@{HIER} is committed, not here" in line) == (1, True)
+    assert (code, f"train@{HIER} is not run" in line) == (1, True)
 
 
 def test_a_failure_leaves_nothing_behind(spoiled, monkeypatch):

@@ -160,7 +160,7 @@ def test_missing_files_are_not_here(spoiled):
     spoiled.path(path).unlink()
     data = as_json(spoiled, HIER)
     assert states(data, path) == {"not here"}
-    assert step(data, f"train@{HIER}")["standing"] == "committed, not here"
+    assert step(data, f"train@{HIER}")["standing"] == "not run"
 
 
 def test_what_was_not_run_is_said_to_be_so(spoiled):

@@ -1,6 +1,8 @@
 """What a stranger's clone says: git brings the figures, and nothing that they were made from is here."""
 
 import json
+import re
+import shutil
 from copy import copy
 
 import pytest
@@ -67,9 +69,9 @@ def test_git_keeps_the_figures_and_nothing_else(made, clone):
 
 
 def test_dvc_shows_and_compares_the_figures_of_a_clone(made, clone):
-    shown = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)["workspace"]["data"]
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
     assert shown[METRICS]["data"]["recall"] == figures(made)["recall"]
-    diff = json.loads(clone.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout)["diff"]
+    diff = json.loads(clone.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout)
     assert diff[METRICS]["recall.1"]["new"] == figures(made)["recall"]["1"]
     assert "modified" not in clone.run("dvc", "status").stdout
 
@@ -188,3 +190,51 @@ def test_the_state_of_the_ledger_ends_what_verify_says(made, tmp_path):
     assert last == f"{entered}; commit them with: git add dvc.lock runs results && git commit"
     project.commit("results")
     assert project.run("hier", "verify").stdout.splitlines()[-1] == entered
+
+
+@pytest.fixture(scope="module")
+def conflicted(made, tmp_path_factory):
+    """Two sides evaluated one run anew, to the same figures: their records, so dvc.lock, differ."""
+    project = copy(made)
+    project.folder = tmp_path_factory.mktemp("sides") / "project"
+    shutil.copytree(made.folder, project.folder, symlinks=True)
+    here = project.run("git", "branch", "--show-current").stdout.strip()
+    for branch in (("-b", "theirs"), (here,)):
+        project.run("git", "checkout", "--quiet", *branch)
+        project.run("dvc", "checkout", "--quiet")
+        project.run("hier", "evaluate", HIER, "--force")
+        project.run("hier", "adopt")
+        project.commit(branch[-1])
+    assert project.run("git", "merge", "theirs", check=False).returncode == 1
+    return project
+
+
+@pytest.mark.parametrize("side", ["--ours", "--theirs"])
+def test_a_conflict_in_the_ledger_is_mended_as_the_message_says(conflicted, tmp_path, side):
+    project = copy(conflicted)
+    project.folder = tmp_path / "copy"
+    shutil.copytree(conflicted.folder, project.folder, symlinks=True)
+    for command in (("verify",), ("adopt",), ("trace", HIER)):
+        done = project.run("hier", *command, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: dvc.lock has git's conflict markers; take one side: ")
+        assert done.stderr.count("\n") == 1
+    [mend] = re.findall("take one side: (.*) \\(or --theirs", done.stderr)
+    if side == "--theirs":
+        mend = mend.replace("--ours", side).replace("hier adopt", "dvc checkout && hier adopt")
+    project.run("bash", "-c", mend)
+    project.commit("merged")
+    code, found = verified(project)
+    assert (code, found["counts"]) == (0, {"identical": len(found["cells"])})
+    assert found["ledger"] == {"stages": 10, "entered": 10, "waiting": [], "uncommitted": []}
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_the_other_sides_entries_are_believed_while_they_are_merged(conflicted, tmp_path):
+    """As of a colleague whose records were never here."""
+    project = cloned(conflicted, tmp_path / "clone")
+    project.run("git", "fetch", "--quiet", "origin", "theirs")
+    project.run("git", "merge", "FETCH_HEAD", check=False)
+    project.run("git", "checkout", "--theirs", "dvc.lock")
+    code, found = verified(project)
+    assert (code, found["counts"]) == (1, {AWAY: len(found["cells"])})

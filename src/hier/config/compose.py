@@ -40,7 +40,8 @@ from hier.config.base import Strict
 from hier.config.fitting import left_as_they_are, misfits
 from hier.config.keys import did_you_mean, keys, knows
 from hier.config.suite import Suite, one_line, parse
-from hier.errors import ConfigError, UnknownNameError
+from hier.errors import ConfigError, HierError, UnknownNameError
+from hier.git import refuse_conflicts
 
 CONF = Path("conf")
 # Hydra's settings of its own launching, logging and help, which no run has: a fifth of the time.
@@ -391,7 +392,7 @@ def _compose_side_by_side(cells: list[tuple[Entry, str, int]]) -> None:
 def _composed_or_none(overrides: tuple[str, ...]) -> DictConfig | None:
     try:
         return _composed("run", overrides)
-    except ConfigError:
+    except HierError:
         return None
 
 
@@ -414,6 +415,7 @@ def _read(path: Path) -> Any:
             f"{path} is not UTF-8 text; correct it, or: git checkout {path}"
         ) from error
     except yaml12.Error as error:
+        refuse_conflicts([path])
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
 
 

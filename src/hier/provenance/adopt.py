@@ -40,23 +40,24 @@ def adopt(say: Callable[[str], None] = print) -> str:
     away = sum(finding.standing == AWAY for finding in findings)
     if away == len(findings):
         return f"nothing to adopt: all {away} stages are {AWAY}"
-    if any(not finding.adopted for finding in findings):
+    if new := [finding.job.name for finding in findings if not finding.adopted]:
         say("entering what is new into dvc.lock and DVC's cache")
-        _commit()
+        _commit(new if away else [])
     here = f"adopted {len(findings) - away} stages"
     return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
 
 
-def _commit() -> None:
-    """Let DVC commit; of what it cannot take, say what to do.
+def _commit(names: list[str]) -> None:
+    """Let DVC commit some jobs, or all where none is named; of what it cannot take, say what to do.
 
     Raises:
         HierError: DVC failed.
     """
     links = [name for name in LINKABLE if Path(name).is_symlink()]
     try:
-        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
-        call("dvc", "commit", "--force")
+        # All at once: DVC takes as long for one stage of a large dvc.yaml as for all. It refuses all
+        # where one is not here.
+        call("dvc", "commit", "--force", *names)
     except HierError as error:
         if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
             raise HierError(f"{error}; make one with: git init && git add --all") from error

@@ -37,6 +37,7 @@ from hier.provenance.record import (
     why_stale,
 )
 
+OTHER_RESULT = "is of another result: git moved the one, and nobody the other"
 STANDINGS = ("current", AWAY, "not run", "stale", "tampered")  # from best to worst
 
 
@@ -66,6 +67,8 @@ class Finding:
             return f"git checkout {LOCK}"
         if self.standing in (AWAY, "not run"):
             return "snakemake --cores all"
+        if self.reason.endswith(OTHER_RESULT):
+            return "dvc checkout (or make it anew: snakemake --cores all)"
         if self.adopted and (path := next(filter(self.reason.startswith, self.job.in_git), None)):
             return f"git checkout {path}"
         if TAKE_OVER in self.reason:
@@ -169,7 +172,8 @@ class Audit(ByRecords):
             return Finding(job, "stale", "it has other outputs than its record", adopted)
         there = [path for path in job.outputs if path not in missing]
         moved_by_git = [path for path in there if self._is_of_git(job, path)]
-        if changed := changed_output(set(there) - set(moved_by_git), record, self.hasher):
+        rest = [path for path in there if path not in moved_by_git]
+        if changed := changed_output(rest, record, self.hasher):
             reason = f"{changed} is not the bytes that its record says"
             return Finding(job, "tampered", reason, adopted)
         if damaged := self._damaged_copy(job, record):
@@ -179,7 +183,7 @@ class Audit(ByRecords):
             reason = f"{other}, made by the same packages on the same kind of machine"
             return Finding(job, "tampered", reason, adopted)
         if changed := changed_output(moved_by_git, record, self.hasher):
-            reason = f"{changed} is {LOCK}'s, {job.record} is of another result (dvc checkout, or make it)"
+            reason = f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
             return Finding(job, "stale", reason, adopted, other)
         if moved := moved_on(record, self.what_goes_in(job)):
             return Finding(job, "stale", moved, adopted, other)

@@ -78,8 +78,9 @@ def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]
         StaleError: some job is not current, or a file of it that belongs into a crate is not here.
     """
     findings = [audit.finding(job) for job in work]
-    wrong = [f for f in findings if f.standing not in ("current", AWAY)]
-    wrong += [f for f in findings if f.standing == AWAY and not _enough(f.job, away)]
+    wrong = [f for f in findings if f.standing not in ("current", AWAY, "not run")]
+    gone = (f for f in findings if f.standing in (AWAY, "not run"))
+    wrong += [f for f in gone if not _enough(f.job, away)]
     refuted = [
         job.key for job in work if job.stage.name == "evaluate" and refuted_by_rerun(job.key)
     ]

@@ -13,6 +13,7 @@ from hier.provenance.ledger import AWAY, LOCK
 from hier.provenance.proof import LedgerState, Proof
 from hier.reporting.table import print_grades
 
+GIT = "git checkout "
 FAILS = ("not run", "stale", "out of tolerance", "tampered")
 
 
@@ -93,9 +94,10 @@ def verdict(proof: Proof, by_hash: bool = False) -> None:
         wrong = [f for f in proof.findings if f.standing == "tampered"]
         names = [f.job.name for f in wrong] + [str(path) for path in proof.damaged]
         mends = {f.mend for f in wrong}
+        committed = {m.removeprefix(GIT) for m in mends if m.startswith(GIT)}
         mend = (
-            f"Bring what was committed back: {' && '.join(sorted(mends))}"
-            if all(m.startswith("git checkout ") for m in mends) and not proof.damaged
+            f"Bring what was committed back: git checkout {' '.join(sorted(committed))}"
+            if len(committed) == len(mends) and not proof.damaged
             else "Put back what is named above (dvc checkout; git checkout for what git keeps), or "
             "remove it and its record and make it anew: snakemake --cores all"
         )
@@ -119,6 +121,7 @@ def _not_reproduced(proof: Proof, by_hash: bool) -> str:
     mends = ["run what is missing with: snakemake --cores all"] if said else []
     if away and by_hash:
         said.append(f"of {away} of {len(cells)} cells, the committed hash is not the reference's")
+        mends = ["make them here with: snakemake --cores all"]
     elif away:
         said.append(f"{away} of {len(cells)} cells are {AWAY}")
         mends = [
