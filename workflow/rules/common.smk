@@ -6,6 +6,7 @@ from hier.config.suite import load
 from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
 from hier.provenance.hashing import files_in
+from hier.provenance.holding import announce
 from hier.provenance.restore import restore
 
 try:
@@ -18,6 +19,11 @@ except HierError as error:  # a mistake in params.yaml ends here, in one line
 # contents say.
 if workflow.is_main_process:
     restore(PARAMS)
+
+
+onstart:
+    announce("snakemake")
+
 
 for _name in PARAMS["datasets"]:
     if no_data(_name).exists():
