@@ -29,6 +29,7 @@ TICK = 2.0
 PATIENCE = 600.0
 """Seconds without a batch after which workers that live count as stuck; a file server may be slow."""
 PR_SET_PDEATHSIG = 1
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CAUSES = {
     signal.SIGBUS: ", which means that /dev/shm is too small or that images.npy was cut short",
     signal.SIGKILL: ", most likely for lack of memory",
@@ -151,7 +152,8 @@ def _started(loader: DataLoader[Any]) -> Iterator[tuple[Iterator[Any], list[Base
     iterator: Iterator[Any] | None = None
     try:
         try:
-            iterator = iter(loader)
+            with _signals_put_off():
+                iterator = iter(loader)
         except OSError as error:
             raise WorkerError(f"cannot be started: {error.strerror or error}") from error
         finally:
@@ -171,6 +173,22 @@ def _started(loader: DataLoader[Any]) -> Iterator[tuple[Iterator[Any], list[Base
             signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
 
 
+@contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """Answer signals after the block: a fork loses what is raised in it, and new workers have the
+    handlers of this process until they begin."""
+    came: list[int] = []
+    numbers = SIGNALS if _in_main_thread() else ()
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for late in came:
+            signal.raise_signal(late)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -182,7 +200,7 @@ def _as_it_is(batch: Any) -> Any:
 def _begin(worker: int) -> None:
     """Live as long as the process that takes the batches: no signal to a whole group ends a worker
     before it, since it may still finish a step, and none outlives it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGFPE):
         signal.signal(number, signal.SIG_DFL)  # torch's handler writes a line of its own
