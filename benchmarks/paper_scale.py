@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,14 @@ class TimedImages(TrainingImages):
         self.clock = clock
 
     def epoch(
-        self, epoch: int, device: torch.device, start: int = 0
+        self,
+        epoch: int,
+        device: torch.device,
+        start: int = 0,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         self.clock.note()
-        yield from super().epoch(epoch, device, start)
+        yield from super().epoch(epoch, device, start, stop)
 
 
 def main(arguments: list[str] | None = None) -> None:

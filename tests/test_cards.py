@@ -1,5 +1,7 @@
 """Each GPU job has a card to itself: real processes and real locks, pretended cards."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -339,6 +341,23 @@ def test_on_a_cluster_two_jobs_whose_own_card_is_their_first_do_not_wait_for_eac
         cuda = pretend(1)
         with own_card(GPU, "two"):
             assert cuda.uuid == UUIDS[0]
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "EIO"])
+def test_a_disk_that_cannot_lock_is_one_line_that_names_the_folder(folder, monkeypatch, name):
+    code = getattr(errno, name)
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    pretend(1)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(CardError) as caught, own_card(GPU, "one"):
+        raise AssertionError("it has no card")
+    start = (
+        f"cannot keep the locks of GPUs in {folder}: {os.strerror(code)}; remove it, or set TMPDIR"
+    )
+    assert str(caught.value).startswith(start)
 
 
 @pytest.mark.parametrize(("asked", "seen"), SEEN.items())

@@ -126,12 +126,18 @@ def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
 
 
 def _first_free(locks: dict[int, TextIO]) -> int | None:
-    """The index of the first card that was free, and now is this process's."""
+    """The index of the first card that was free, and now is this process's.
+
+    Raises:
+        CardError: the disk cannot lock files.
+    """
     for index, lock in locks.items():
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
+        except OSError as error:  # a disk without locks, among others
+            raise CardError(Path(lock.name).parent, str(error.strerror)) from error
         return index
     return None
 

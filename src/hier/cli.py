@@ -354,16 +354,22 @@ def restore() -> None:
 
 
 @cli.command()
-def recover() -> None:
+@click.option(
+    "--break-locks",
+    is_flag=True,
+    help="Free what another machine holds, too: you know that nothing works here there.",
+)
+def recover(break_locks: bool) -> None:
     """After a kill or a power cut: end orphaned stages, free stale locks, clear half-written files.
 
-    `make reproduce` begins with this. Trainings go on from their last checkpoint.
+    `make reproduce` begins with this. Trainings go on from their last checkpoint. A lock of another
+    machine is stale once it has not been renewed for ten minutes.
     """
     from hier.config.suite import load
     from hier.provenance.recover import recover as recover_all
 
     load()
-    recover_all(click.echo)
+    recover_all(click.echo, break_locks)
 
 
 @cli.command()

@@ -4,12 +4,23 @@ The command line prints the message alone (`--debug` adds the trace) and exits w
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class HierError(Exception):
     """Base of every error that a user can mend."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Arrive as itself from another process, whatever the class takes to be made."""
+        return _as_it_was, (type(self), self.args)
+
+
+def _as_it_was(kind: type[HierError], said: tuple[Any, ...]) -> HierError:
+    error = kind.__new__(kind)
+    error.args = said
+    return error
 
 
 class ConfigError(HierError):
@@ -133,6 +144,17 @@ class CardError(HierError):
         super().__init__(
             f"cannot keep the locks of GPUs in {folder}: {reason}; remove it, or set TMPDIR to "
             "another folder, the same for all your jobs on this machine"
+        )
+
+
+class WorkerError(HierError):
+    """A process that loads images died, failed or does not answer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a worker that loads images {what}. Give it more memory (df -h /dev/shm; of a container: "
+            "--shm-size) or load without workers: compose with runtime.workers=0; if images.npy was "
+            "cut short, make it anew with: hier prepare DATASET"
         )
 
 

@@ -135,10 +135,10 @@ STEPS: dict[str, Stage] = {
             )
             + _of_dataset("ks"),
             code=(
-                "data/augmentation.py", "data/index.py", "data/pixels.py", "data/sampling.py",
-                "data/store.py", "evaluation/embedding.py", "evaluation/protocol.py", "evaluation/ranks.py",
-                "evaluation/recall.py", "generators.py", "geometry", "losses", "models",
-                "stages/images.py", "stages/inputs.py", "training",
+                "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
+                "data/sampling.py", "data/store.py", "evaluation/embedding.py",
+                "evaluation/protocol.py", "evaluation/ranks.py", "evaluation/recall.py", "generators.py",
+                "geometry", "losses", "models", "stages/images.py", "stages/inputs.py", "training",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
@@ -150,8 +150,9 @@ STEPS: dict[str, Stage] = {
             outputs=(EMBEDDINGS,),
             params=_of_run("backbone", "head", "embed", *NUMERICS),
             code=(
-                "data/augmentation.py", "data/index.py", "data/pixels.py", "data/store.py", "geometry",
-                "models", "evaluation/embedding.py", "stages/images.py", "stages/inputs.py",
+                "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
+                "data/store.py", "evaluation/embedding.py", "geometry", "models", "stages/images.py",
+                "stages/inputs.py",
                 "training/determinism.py",
             ),
             packages=(*NETWORKS, *TABLES),

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from hier.errors import BusyError
-from hier.provenance import holding
+from hier.provenance.holder import here, identify, myself
 from hier.provenance.holding import FOLDER, engines_at_work, held, holders, orphaned, stop
 
 NOTE = FOLDER / "cook@soup.json"
@@ -170,7 +170,7 @@ def test_an_orphan_is_ended_and_its_job_taken_over(job, capsys):
 
 def test_a_holder_that_nobody_called_is_no_orphan(job):
     with holder():
-        assert not orphaned({"process": {}, "engine": None})
+        assert not orphaned(here() | {"process": {}, "engine": None})
         found = holders()["cook@soup"]
         assert found["engine"] is None or not orphaned(found)
 
@@ -204,14 +204,12 @@ def test_a_number_that_another_process_has_by_now_is_not_taken_for_the_holder(jo
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
         try:
             FOLDER.mkdir(parents=True)
-            dead = {"pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time() - 60}
-            note = {
-                "job": "cook@soup",
-                "process": dead,
-                "engine": dead,
-                "called_by": "snakemake",
-                "since": "x",
-            }
+            dead = identify(stranger.pid)
+            dead["created"] -= 60
+            note = myself() | {
+                "job": "cook@soup", "process": dead, "engine": dead, "called_by": "snakemake",
+                "inode": 0, "flock": False,
+            }  # fmt: skip
             NOTE.write_text(json.dumps(note))
             assert holders() == {}
             stop(note)
@@ -224,9 +222,9 @@ def test_a_number_that_another_process_has_by_now_is_not_taken_for_the_holder(jo
 
 
 def test_an_engine_whose_number_another_process_has_by_now_is_gone(job):
-    me = holding._identify(psutil.Process())
-    assert not orphaned({"process": me, "engine": me})
-    assert orphaned({"process": me, "engine": me | {"created": me["created"] - 60}})
+    me = identify(os.getpid())
+    assert not orphaned(myself() | {"engine": me})
+    assert orphaned(myself() | {"engine": me | {"created": me["created"] - 60}})
 
 
 def test_a_process_that_ended_but_was_not_waited_for_holds_nothing(job):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hier.training.interruption import SIGNALS, ignore_signals, interruptible
+from hier.training.interruption import SIGNALS, interruptible
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +98,3 @@ def test_outside_the_main_thread_nothing_happens():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
-
-
-def test_workers_ignore_both():
-    ignore_signals(0)
-    assert all(signal.getsignal(number) is signal.SIG_IGN for number in SIGNALS)

@@ -11,6 +11,7 @@ from hier.pipeline import STAGES, job, jobs, no_data
 from hier.project import refuse_dead_links, refuse_foreign_code
 from hier.provenance.due import let_be_replaced, standings, unsettled
 from hier.provenance.hashing import files_in
+from hier.provenance.holding import announce
 
 try:
     refuse_foreign_code()
@@ -19,6 +20,11 @@ try:
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+onstart:
+    announce("snakemake")
+
 
 for _name in PARAMS["datasets"]:
     if no_data(_name).exists():

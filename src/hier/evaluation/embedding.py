@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from hier.config.run import Embed, Run
 from hier.data.augmentation import centre_crop
+from hier.data.loading import batches
 from hier.data.store import ImageStore
 from hier.models.network import EmbeddingNetwork
 from hier.models.normalise import Normalise
@@ -38,11 +39,11 @@ def embed(
     """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order."""
     network.eval()
     images = CentreCrops(store, rows, run.embed)
-    loader = DataLoader(images, batch_size=run.embed.batch_size, num_workers=run.runtime.workers)
+    loaded = batches(images, range(len(images)), run.embed.batch_size, run.runtime.workers)
     normalise = Normalise(run.backbone.mean, run.backbone.std, device)
     parts = []
     with progress(f"{run.name}: embedding", len(rows)) as shown:
-        for batch in loader:
+        for batch in loaded:
             parts.append(network(normalise(batch)).float().cpu())
             shown.update(len(batch))
     return torch.cat(parts)

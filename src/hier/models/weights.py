@@ -86,9 +86,8 @@ def find_weights(weights: Weights) -> Path:
 
 
 def _fetch(weights: Weights) -> None:
-    from filelock import FileLock
-
     from hier.data.fetch import fetch, mirrors_of_environment, places_of
+    from hier.provenance.lock import locked
 
     whole = weights.sha256 if weights.sha256 and len(weights.sha256) == 64 else None
     file = File(
@@ -98,9 +97,8 @@ def _fetch(weights: Weights) -> None:
         sha256=whole,
         unproved=None if whole else "its hash is checked when it is loaded",
     )
-    FOLDER.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(FOLDER / f".{weights.file}.lock"):  # trainings begin side by side
+        with locked(FOLDER / f".{weights.file}", wait=True):  # trainings begin side by side
             if not (FOLDER / weights.file).is_file():
                 fetch(file, FOLDER, places_of(file, mirrors_of_environment()), FOLDER / ".parts")
     except DownloadError as error:

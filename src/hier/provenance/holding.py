@@ -1,30 +1,23 @@
-"""One process at a time works on a job; a second one is told which.
+"""One process at a time works on a job; a second one is told which, and which engine called it."""
 
-The lock is the operating system's (it goes with the process, whatever kills it); the note beside it
-says who holds it and which engine called.
-"""
-
-import json
+import atexit
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import dropwhile
 from pathlib import Path
-from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 
 from hier.errors import BusyError
 from hier.pipeline import Job
-from hier.provenance.atomic import write_text
+from hier.provenance.holder import Holder, identify, is_here, is_identity, lives
+from hier.provenance.lock import free, living, locked
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
 # `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
 DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
-NOTED = {"job", "process", "engine", "called_by", "since"}
 
 
 @contextmanager
@@ -34,40 +27,51 @@ def held(job: Job) -> Iterator[None]:
     Raises:
         BusyError: another process holds it.
     """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    holder = holders().get(job.name)
+    holder = living(FOLDER / job.name)
     if holder and orphaned(holder):
         print(f"ending process {holder['process']['pid']} ({job.name}), whose engine is gone")
         stop(holder)
-    try:
-        with FileLock(_lock(job.name), timeout=0):
-            write_text(_note(job.name), json.dumps(_myself(job)) + "\n")
-            try:
-                yield
-            finally:
-                _note(job.name).unlink(missing_ok=True)
-    except Timeout:
-        raise BusyError(f"{job.name} is being worked on by {_in_words(job.name)}") from None
+    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    with locked(
+        FOLDER / job.name,
+        job=job.name,
+        engine=identify(engine.pid) if engine else None,
+        called_by=_engine(engine) if engine else None,
+    ):
+        yield
 
 
-def holders() -> dict[str, dict[str, Any]]:
-    """By job, the processes that hold one now: pid, command, engine."""
-    found = {}
-    for note in sorted(FOLDER.glob("*.json")):
-        holder = _read(note)
-        if holder and _lives(holder["process"]):
-            found[note.stem] = holder
-    return found
+def announce(engine: str) -> None:
+    """Let other machines see, until this process ends, that an engine works here.
+
+    Whether two may do so is for the engine to say.
+    """
+    announced = ExitStack()
+    with suppress(BusyError):
+        announced.enter_context(locked(FOLDER / engine, called_by=engine))
+    atexit.register(announced.close)
 
 
-def orphaned(holder: dict[str, Any]) -> bool:
-    """Whether the engine that called the holder is gone."""
-    return _is_identity(holder["engine"]) and not _lives(holder["engine"])
+def holders() -> dict[str, Holder]:
+    """By job, the processes that hold one now, as far as one glance tells."""
+    found = {name: living(FOLDER / name) for name in _noted()}
+    return {name: holder for name, holder in found.items() if holder}
 
 
-def stop(holder: dict[str, Any], patience: float = 60.0) -> None:
-    """End a holder: asked first, so that a training writes a checkpoint; then killed."""
-    if not _lives(holder["process"]):
+def free_all(by_force: bool) -> list[str]:
+    """Free the jobs whose holders are gone; gives those that are still held. See `lock.free`."""
+    return [name for name in _noted() if not free(FOLDER / name, by_force)]
+
+
+def orphaned(holder: Holder) -> bool:
+    """Whether the holder is of this machine and the engine that called it is gone."""
+    engine = holder.get("engine")
+    return is_here(holder) and is_identity(engine) and not lives(engine)
+
+
+def stop(holder: Holder, patience: float = 60.0) -> None:
+    """End a holder of this machine: asked first, so that a training writes a checkpoint; then killed."""
+    if not is_here(holder) or not lives(holder["process"]):
         return
     try:
         process = psutil.Process(holder["process"]["pid"])
@@ -102,32 +106,6 @@ def forced_by_dvc() -> bool:
     return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
 
 
-def _myself(job: Job) -> dict[str, Any]:
-    me = psutil.Process()
-    engine = next((p for p in me.parents() if _engine(p)), None)
-    return {
-        "job": job.name,
-        "process": _identify(me),
-        "engine": _identify(engine) if engine else None,
-        "called_by": _engine(engine) if engine else None,
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-
-
-def _identify(process: psutil.Process) -> dict[str, Any]:
-    # A number alone could be another process's by now.
-    return {"pid": process.pid, "created": process.create_time()}
-
-
-def _lives(known: dict[str, Any]) -> bool:
-    try:
-        process = psutil.Process(known["pid"])
-        alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        return alive and abs(process.create_time() - known["created"]) < 1
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _engine(process: psutil.Process) -> str | None:
     """The engine that a process is, or None."""
     try:
@@ -140,33 +118,5 @@ def _engine(process: psutil.Process) -> str | None:
     return name if name in ENGINES else None
 
 
-def _in_words(job: str) -> str:
-    holder = _read(_note(job))
-    if not holder:
-        return "another process"
-    engine = f", called by {holder['called_by']}" if holder["called_by"] else ""
-    return f"process {holder['process']['pid']} since {holder['since']}{engine}"
-
-
-def _read(note: Path) -> dict[str, Any] | None:
-    try:
-        holder = dict(json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return holder if holder.keys() >= NOTED and _is_identity(holder["process"]) else None
-
-
-def _is_identity(known: Any) -> bool:
-    """Whether it is what `_identify` gives."""
-    kinds = {"pid": int, "created": float}
-    return isinstance(known, dict) and all(
-        isinstance(known.get(name), kind) for name, kind in kinds.items()
-    )
-
-
-def _lock(job: str) -> Path:
-    return FOLDER / f"{job}.lock"
-
-
-def _note(job: str) -> Path:
-    return FOLDER / f"{job}.json"
+def _noted() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("[!.]*.json"))

@@ -1,20 +1,20 @@
 """Batches of training images, whatever the number of loader workers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from hier.config.run import Run
 from hier.data.augmentation import augment
+from hier.data.loading import batches
 from hier.data.sampling import epoch_batches
 from hier.data.store import ImageStore
 from hier.generators import numpy_generator, torch_generator
 from hier.models.normalise import Normalise
-from hier.training.interruption import ignore_signals
 
 
 class AugmentedImages(Dataset[Tensor]):
@@ -51,25 +51,32 @@ class TrainingImages:
         self.steps = len(rows) // run.sampler.batch_size
 
     def epoch(
-        self, epoch: int, device: torch.device, start: int = 0
+        self,
+        epoch: int,
+        device: torch.device,
+        start: int = 0,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images B×3×S×S float32, classes B int64) on `device`, from step `start` on.
 
         torch's own generator is not drawn from: the workers' seeds come from one with a name.
+
+        Raises:
+            HierError: a loader worker failed, or `stop` says so while it is waited for; see `batches`.
         """
-        batches = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
-        images = AugmentedImages(self.store, self.rows[batches.ravel()], self.run, epoch)
+        chosen = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
+        images = AugmentedImages(self.store, self.rows[chosen.ravel()], self.run, epoch)
         size = self.run.sampler.batch_size
-        loader = DataLoader(
+        loaded = batches(
             images,
-            batch_size=size,
-            sampler=range(start * size, len(images)),  # positions of the epoch, those left
-            num_workers=self.run.runtime.workers,
+            range(start * size, len(images)),  # positions of the epoch, those left
+            size,
+            self.run.runtime.workers,
+            stop,
+            torch_generator(self.run.seed, "loader", epoch),
             pin_memory=device.type == "cuda",
-            generator=torch_generator(self.run.seed, "loader", epoch),
-            worker_init_fn=ignore_signals,
         )
         normalise = Normalise(self.run.backbone.mean, self.run.backbone.std, device)
-        for batch, positions in zip(loader, batches[start:], strict=True):
+        for batch, positions in zip(loaded, chosen[start:], strict=True):
             classes = torch.from_numpy(self.classes[positions])
             yield normalise(batch), classes.to(device, non_blocking=True)

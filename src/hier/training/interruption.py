@@ -64,9 +64,3 @@ def interruptible() -> Iterator[Interruption]:
             signal.signal(number, handler or signal.SIG_DFL)
     if interruption.number is not None:
         signal.raise_signal(interruption.number)
-
-
-def ignore_signals(worker: int) -> None:
-    """Loader workers end with the training process, also where the signal goes to all of them."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hier.config.run import Run
-from hier.errors import DivergedError
+from hier.errors import DivergedError, WorkerError
 from hier.generators import seed_for
 from hier.models.network import EmbeddingNetwork, build_network
 from hier.progress import Progress, progress
@@ -47,6 +47,7 @@ def train(
 
     Raises:
         DivergedError: the loss became NaN or infinite.
+        WorkerError: the images cannot be loaded; a checkpoint of the last whole step is written.
         SystemExit: SIGTERM or Ctrl-C came; a checkpoint of the last whole step is written.
     """
     device = make_deterministic(run.runtime)
@@ -76,18 +77,24 @@ def train(
             if not state.step:  # within an epoch the generators go on as the checkpoint has them
                 generators.start_epoch(epoch)
             network.train()
-            for batch, classes in images.epoch(epoch, device, start=state.step):
-                loss, terms = step(batch, classes, generators.regularizer)
-                if not loss.isfinite():  # nothing is saved of what that step has made
-                    raise diverged(run, state, terms, checkpoints)
-                state.meter.update(loss, terms)
-                shown.update()
-                if interruption.asked or checkpoints.due():
-                    interruption.leave(state.save(checkpoints))
-            means = state.meter.means()
-            state.end_epoch(
-                {"epoch": epoch + 1} | means | {"rate": rate} | watch.look(network, epoch)
-            )
+            try:
+                for batch, classes in images.epoch(
+                    epoch, device, state.step, stop=lambda: interruption.asked
+                ):
+                    loss, terms = step(batch, classes, generators.regularizer)
+                    if not loss.isfinite():  # nothing is saved of what that step has made
+                        raise diverged(run, state, terms, checkpoints)
+                    state.meter.update(loss, terms)
+                    shown.update()
+                    if interruption.asked or checkpoints.due():
+                        interruption.leave(state.save(checkpoints))
+                means = state.meter.means()
+                state.end_epoch(
+                    {"epoch": epoch + 1} | means | {"rate": rate} | watch.look(network, epoch)
+                )
+            except WorkerError:  # the steps before are whole, and nobody may need another batch
+                interruption.leave(state.save(checkpoints))
+                raise
             # The model follows the last one at once: that need not outlive more than this process.
             last = state.epoch == run.schedule.epochs
             interruption.leave(state.save(checkpoints, fsync=not last))

@@ -1,0 +1,106 @@
+"""Who holds a lock, and whether the holder lives: what this machine can say of its own processes."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import psutil
+
+Holder = dict[str, Any]
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+NAMESPACE = Path("/proc/self/ns/pid")
+NOTED = {"process": dict, "host": str, "boot": str, "since": str}
+
+
+def myself() -> Holder:
+    """This process."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return here() | {"process": identify(os.getpid()), "since": since}
+
+
+def is_holder(known: Any) -> bool:
+    """Whether it is what `myself` gave, here or elsewhere."""
+    return (
+        isinstance(known, dict)
+        and all(isinstance(known.get(name), kind) for name, kind in NOTED.items())
+        and is_identity(known["process"])
+    )
+
+
+def in_words(holder: Holder | None) -> str:
+    """Who it is, for a message."""
+    if not holder:
+        return "another process"
+    where = "" if is_here(holder) else f" on {holder['host']}"
+    engine = f", called by {holder['called_by']}" if holder.get("called_by") else ""
+    return f"process {holder['process']['pid']}{where} since {holder['since']}{engine}"
+
+
+def here() -> dict[str, Any]:
+    """What tells this machine, and the view of its processes, from others."""
+    return {"host": socket.gethostname(), "boot": boot(), "namespace": namespace()}
+
+
+def is_here(holder: Holder) -> bool:
+    """Whether this machine's process table tells of a holder."""
+    return here().items() <= holder.items()
+
+
+def works(holder: Holder) -> bool:
+    """Whether a holder of this machine lives and works in this folder, not in one that this is a copy of."""
+    if not lives(holder["process"]):
+        return False
+    try:
+        return Path(psutil.Process(holder["process"]["pid"]).cwd()).samefile(Path())
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.Error, OSError):
+        return True  # it cannot be asked
+
+
+def identify(pid: int) -> dict[str, Any]:
+    """What tells a process from others that have its number at another time.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    try:  # ticks since the machine started: a clock that is set right does not change them
+        started = float(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        started = psutil.Process(pid).create_time()
+    return {"pid": pid, "created": started}
+
+
+def is_identity(known: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is what `identify` gives."""
+    kinds = {"pid": int, "created": float}
+    return isinstance(known, dict) and all(
+        isinstance(known.get(name), kind) for name, kind in kinds.items()
+    )
+
+
+def lives(known: dict[str, Any]) -> bool:
+    """Whether the process that `identify` told of lives."""
+    try:
+        alive = psutil.Process(known["pid"]).status() != psutil.STATUS_ZOMBIE
+        return alive and identify(known["pid"]) == known
+    except psutil.NoSuchProcess:
+        return False
+
+
+def boot() -> str:
+    """Which start of the machine this is; '' where the system does not say."""
+    try:
+        return BOOT.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def namespace() -> int:
+    """Which view of the processes this is: numbers in a container are not those outside."""
+    try:
+        return NAMESPACE.stat().st_ino
+    except OSError:
+        return 0
