@@ -109,8 +109,8 @@ lock: ## write requirements.lock anew from pyproject.toml's ranges (then run the
 	   $(VENV)-lock/bin/pip freeze --all | grep -vE '^(pip|hier)\b' | sed -E 's/\+cpu$$//; s/^faiss-cpu==.*/&; sys_platform != "darwin"/'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
-clean: ## remove what the pipeline made (DVC's cache and what git keeps stay; a folder that is a link is emptied)
+clean: ## remove what the pipeline made (DVC's cache and what git keeps stay, and folders that are links)
 	@for each in data runs results .checkpoints .hier .snakemake logs; do \
-		if test -L $$each; then test ! -d $$each || find $$each/ -mindepth 1 -delete; \
+		if test -L $$each; then echo "$$each is a link and stays; empty it with: rm -rf $$each/*"; \
 		else rm -rf $$each; git ls-files --deleted -z $$each 2>/dev/null | xargs -0r git checkout --quiet --; fi; \
 	done
