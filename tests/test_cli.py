@@ -385,7 +385,7 @@ def test_verify_fails_where_a_cell_was_not_run(made):
     done = call(made, "verify")
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: (\d+) of \1 cells are not reproduced and 0 stages are stale; run what is missing "
+        r"error: (\d+) of \1 cells are not reproduced; run what is missing "
         r"with: snakemake --cores all",
         one_line(done),
     )

@@ -48,14 +48,20 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.provenance.atomic",
     "hier.provenance.checkpoints",  # their names; what is in them is training/'s
     "hier.provenance.hashing",
+    "hier.provenance.holder",
     "hier.provenance.loaded",
+    "hier.provenance.lock",
     "hier.provenance.machine",
+    "hier.provenance.note",
     "hier.provenance.record",
     "hier.yaml12",
 }
 
-# Distributions that carry settings, talk to a user or an address, or hold locks: no number is theirs.
-CANNOT_CHANGE_A_NUMBER = {"click", "filelock", "psutil", "pydantic", "pyyaml", "requests", "rich"}
+# Distributions that carry settings, talk to a user or an address, hold locks or say where DVC's cache
+# lies: no number is theirs.
+CANNOT_CHANGE_A_NUMBER = {
+    "click", "dvc", "filelock", "psutil", "pydantic", "pyyaml", "requests", "rich",
+}  # fmt: skip
 
 # What stages/inputs.py imports for others: the tables come from metrics files alone, which are JSON.
 LOADED_FOR_OTHERS = {name: {"safetensors", "torch"} for name in ("tabulate", "report")}

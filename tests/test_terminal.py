@@ -68,7 +68,8 @@ def made(tmp_path_factory):
 def all_lines(folder, **environment):
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(LINES)],
-        cwd=folder, env=ENVIRONMENT | environment, capture_output=True, timeout=120, check=False,
+        cwd=folder, env=ENVIRONMENT | {"PYTHONPATH": str(folder / "src")} | environment,
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert b"Traceback" not in done.stdout + done.stderr, done.stderr.decode(errors="replace")
     return done.stdout, done.stderr

@@ -26,7 +26,7 @@ def test_a_command_that_fails_ends_it_with_what_it_said(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         engines.call(tmp_path, "hier train nope")
     assert str(stopped.value).startswith("hier train nope: exit 1\n")
-    assert "params.yaml is missing" in str(stopped.value)
+    assert "is in no project" in str(stopped.value)
 
 
 def test_the_copy_holds_what_git_has(tmp_path):

@@ -234,7 +234,7 @@ def test_a_holder_under_another_hosts_name_is_never_broken_while_it_works(job, k
         assert is_busy(job).startswith(f"cook@soup is being worked on by {words}")
         for force in (False, True):
             with pytest.raises(BusyError, match="still at work here: cook@soup"):
-                recover(kitchen.PARAMS, print, force)
+                recover(print, force)
         assert other.poll() is None
         other.kill()
         other.wait()
@@ -246,7 +246,7 @@ def test_there_and_without_flock_its_renewals_tell(job, kitchen, no_flock, monke
     with holder(NO_FLOCK.format(name="ENOLCK"), elsewhere()) as other:
         assert f"process {other.pid} on node7" in is_busy(job)
         with pytest.raises(BusyError, match="still at work here: cook@soup"):
-            recover(kitchen.PARAMS)
+            recover()
         other.kill()
         other.wait()
         assert is_free(job)
@@ -257,13 +257,13 @@ def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, kitchen, n
     assert is_busy(job).endswith(FORCE)
     said = []
     with pytest.raises(BusyError) as caught:
-        recover(kitchen.PARAMS, said.append)
+        recover(said.append)
     assert str(caught.value).startswith(
         f"still at work here: cook@soup (process {os.getpid()} on node7"
     )
     assert str(caught.value).endswith("if its machine is gone for good: hier recover --break-locks")
     assert NOTE.exists()
-    recover(kitchen.PARAMS, said.append, break_locks=True)
+    recover(said.append, break_locks=True)
     [line] = said
     assert line.startswith(f"taking cook@soup from process {os.getpid()} on node7 since ")
     assert is_free(job)
@@ -272,7 +272,7 @@ def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, kitchen, n
 def test_the_users_word_breaks_no_lock_of_this_machine(job, kitchen, no_flock):
     with holder(NO_FLOCK.format(name="ENOSYS")) as other:
         with pytest.raises(BusyError, match="still at work here: cook@soup; wait for it or end it"):
-            recover(kitchen.PARAMS, break_locks=True)
+            recover(break_locks=True)
         assert other.poll() is None
         assert holders()["cook@soup"]["process"]["pid"] == other.pid
 
@@ -283,7 +283,7 @@ def test_a_lease_that_ran_out_frees(job, kitchen, no_flock, capsys, by):
     seconds_ago(lock.LEASE + 60)
     assert holders() == {}
     if by == "recover":
-        recover(kitchen.PARAMS)
+        recover()
         assert not NOTE.exists()
     assert is_free(job)
     assert "cook@soup seems to be left over from process" in capsys.readouterr().out
@@ -350,7 +350,7 @@ def test_a_copy_of_a_project_is_not_worked_on(job, kitchen, tmp_path, monkeypatc
         subprocess.run(["cp", "-a", str(tmp_path), str(copy)], check=True)
         monkeypatch.chdir(copy)
         assert NOTE.exists()
-        recover(kitchen.PARAMS)
+        recover()
         assert is_free(job)
         assert other.poll() is None
         monkeypatch.chdir(tmp_path)
@@ -369,11 +369,11 @@ def test_a_damaged_note_holds_as_long_as_it_may_be_somebodys(job, kitchen, no_fl
     NOTE.write_bytes(text.encode(errors="surrogateescape"))
     assert is_busy(job) == f"cook@soup is being worked on by another process{FORCE}"
     with pytest.raises(BusyError, match="still at work here: cook@soup"):
-        recover(kitchen.PARAMS)
+        recover()
     seconds_ago(lock.LEASE + 60)
     assert is_free(job)
     NOTE.write_bytes(text.encode(errors="surrogateescape"))
-    recover(kitchen.PARAMS, break_locks=True)
+    recover(break_locks=True)
     assert is_free(job)
 
 

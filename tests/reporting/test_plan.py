@@ -107,7 +107,9 @@ def test_every_run_with_its_cost_and_state(suite, capsys):
         (["history.csv"], "not run"),
         (["model.safetensors"], "trained"),
         (["model.safetensors", "embeddings.safetensors"], "embedded"),
-        (["model.safetensors", "embeddings.safetensors", "metrics.json"], "evaluated"),
+        (["model.safetensors", "embeddings.safetensors", "metrics.json"], "embedded"),
+        (["embeddings.safetensors", "metrics.json", "evaluate.record.json"], "evaluated"),
+        (["metrics.json"], "committed, not here"),  # git brought it
     ],
 )
 def test_how_far_a_run_has_come(files, word):

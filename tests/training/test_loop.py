@@ -102,8 +102,8 @@ def test_a_crash_within_an_epoch_is_made_good(
     run = runs["hier"]
     epoch_of = TrainingImages.epoch
 
-    def crash(self, epoch, device, start):
-        for step, batch in enumerate(epoch_of(self, epoch, device, start)):
+    def crash(self, epoch, device, start, stop):
+        for step, batch in enumerate(epoch_of(self, epoch, device, start, stop)):
             if (epoch, step) == (when, 1):
                 raise KeyboardInterrupt
             yield batch
@@ -114,9 +114,9 @@ def test_a_crash_within_an_epoch_is_made_good(
             trained(run, store, tmp_path)
     epochs = []
 
-    def watched(self, epoch, device, start):
+    def watched(self, epoch, device, start, stop):
         epochs.append(epoch)
-        return epoch_of(self, epoch, device, start)
+        return epoch_of(self, epoch, device, start, stop)
 
     monkeypatch.setattr(TrainingImages, "epoch", watched)
     assert same_result(trained(run, store, tmp_path), undisturbed)

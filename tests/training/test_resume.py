@@ -442,8 +442,8 @@ def test_a_signal_at_the_end_of_an_epoch_is_answered_there(
 ):
     whole, epochs = TrainingImages.epoch, []
 
-    def last(self, epoch, device, start=0):
-        yield from whole(self, epoch, device, start)
+    def last(self, epoch, device, start, stop):
+        yield from whole(self, epoch, device, start, stop)
         epochs.append(epoch)
         term()
 

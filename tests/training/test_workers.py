@@ -86,6 +86,7 @@ def here(tmp_path, monkeypatch):
 @contextmanager
 def stage(doing="", *options, command="train", wrap=()):
     """A command in a session of its own; killed with its workers when the block ends."""
+    Path("conf/suite").mkdir(parents=True, exist_ok=True)  # what makes a folder a project
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
         [*wrap, sys.executable, "-c", STAGE, doing, *options, command],
