@@ -53,7 +53,8 @@ class UnknownNameError(ConfigError):
                 f"choose it first, e.g. with: hier compose {suite}"
             )
         else:
-            super().__init__(f"unknown {kind} '{name}'; choose from: {', '.join(valid)}")
+            there = f"choose from: {', '.join(valid)}" if valid else "there is none"
+            super().__init__(f"unknown {kind} '{name}'; {there}")
 
 
 class MissingInputError(HierError):

@@ -151,7 +151,7 @@ def _in_words(job: str) -> str:
 def _read(note: Path) -> dict[str, Any] | None:
     try:
         holder = dict(json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return holder if holder.keys() >= NOTED and _is_identity(holder["process"]) else None
 
