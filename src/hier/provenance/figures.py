@@ -33,6 +33,20 @@ class Figure:
     same_bytes: bool | None = None
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's metrics.json.
+
+    Raises:
+        DamagedInputError: it cannot be read, or lacks a figure or has one that is none.
+    """
+    with reading(path):
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(metrics, dict) or not {"recall", "map_at_r"} <= metrics.keys():
+            raise ValueError("it holds no recall or no map_at_r")
+        figures(metrics)
+        return metrics
+
+
 def figures(metrics: dict[str, Any]) -> dict[str, float]:
     """The figures of a metrics file, in percent, by the names of the table's columns.
 

@@ -28,11 +28,11 @@ from hier.config.suite import Suite
 from hier.errors import DamagedInputError, MissingInputError, TamperedError
 from hier.pipeline import EXPECTED, METRICS, STAGES, Job, job, no_data
 from hier.provenance.atomic import atomic_file
-from hier.provenance.figures import REFERENCE, figures, judged, references
+from hier.provenance.figures import REFERENCE, figures, judged, read_metrics, references
 from hier.provenance.hashing import hash_file
 from hier.provenance.ledger import Entry, Ledger, other_setting
 from hier.provenance.record import of_other_settings, read_record, settings_of
-from hier.stages.inputs import read_metrics, reading
+from hier.stages.inputs import reading
 
 GRADES = (
     "identical", "within tolerance", "out of tolerance", "not run", "no data", "no reference",

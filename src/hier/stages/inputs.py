@@ -1,10 +1,9 @@
 """Read what earlier stages wrote; a damaged file is named with the command that makes it anew."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hier.errors import DamagedInputError, HierError
 from hier.git import refuse_conflicts
@@ -37,12 +36,3 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 
     with reading(path):
         return load_file(path)
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """A run's metrics.json."""
-    with reading(path):
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"recall", "map_at_r"} <= metrics.keys():
-            raise ValueError("it holds no recall or no map_at_r")
-        return metrics
