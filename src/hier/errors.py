@@ -44,6 +44,7 @@ class UnknownNameError(ConfigError):
     """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        name = " ".join(name.split())[:100]
         if kind == "dataset" and Path(f"conf/dataset/{name}.yaml").is_file():
             # There is one of that name, but it is not among those that params.yaml has.
             own = Path(f"conf/suite/{name}.yaml").is_file()

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from hier.config.params import raw
 from hier.config.suite import load
 from hier.dvc_view import DVC_YAML
-from hier.errors import StaleError, TamperedError
+from hier.errors import HierError, StaleError, TamperedError
 from hier.git import refuse_conflicts
+from hier.pipeline import Job
 from hier.provenance.audit import Audit
-from hier.provenance.ledger import AWAY
+from hier.provenance.hashing import hashing
+from hier.provenance.ledger import AWAY, LOCK, Ledger
 from hier.provenance.tools import call
 
 
@@ -22,7 +24,7 @@ def adopt(say: Callable[[str], None] = print) -> str:
         StaleError: a job's outputs are not proved current; names the job and the first reason.
         TamperedError: a job's outputs, its record or dvc.lock are not as they were written.
         ConflictError: dvc.yaml, dvc.lock or an output has the marks of an unfinished merge.
-        HierError: DVC failed.
+        HierError: DVC failed, or left out what it was to enter.
     """
     load()
     refuse_conflicts([DVC_YAML])
@@ -42,5 +44,18 @@ def adopt(say: Callable[[str], None] = print) -> str:
         say("entering what is new into dvc.lock and DVC's cache")
         # All at once: DVC takes as long for one stage of a large dvc.yaml as for all.
         call("dvc", "commit", "--force")
+        _see_that_they_are_entered([f.job for f in findings if not f.adopted])
     here = f"adopted {len(findings) - away} stages"
     return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
+
+
+def _see_that_they_are_entered(jobs: list[Job]) -> None:
+    """DVC enters the stages of dvc.yaml, and of others says nothing."""
+    ledger = Ledger()
+    with hashing() as hasher:
+        left = next((job for job in jobs if not ledger.names(job, hasher)), None)
+    if left:
+        raise HierError(
+            f"DVC did not enter {left.name} into {LOCK}; is it in {DVC_YAML}? "
+            f"Bring that back with: git checkout {DVC_YAML} (or hier compose)"
+        )

@@ -53,6 +53,9 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
     Raises:
         ValueError: one is no share, which is a number from 0 to 1.
     """
+    for name in ("recall", "superclass_recall"):
+        if not isinstance(metrics.get(name, {}), dict):
+            raise ValueError(f"{name} is no mapping of K to a share")
     named = {f"R@{k}": share for k, share in metrics["recall"].items()}
     named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
     named["MAP@R"] = metrics["map_at_r"]

@@ -31,8 +31,16 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file, by name, on the CPU."""
+    """The tensors of a safetensors file, by name, on the CPU; of floats, all are finite.
+
+    Raises:
+        DamagedInputError: it cannot be read, or is not that.
+    """
     from safetensors.torch import load_file
 
     with reading(path):
-        return load_file(path)
+        tensors = load_file(path)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{name} holds NaN or infinity")
+        return tensors
