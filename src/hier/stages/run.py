@@ -1,6 +1,7 @@
 """Run stages as jobs: do nothing where the result is current, else work and record what happened."""
 
 import multiprocessing
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from hier.terminal import show_everything
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
+
+SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
+"""How torch says it."""
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
@@ -82,12 +86,27 @@ def _work(work: Job, params: dict[str, Any]) -> None:
         note_loaded(hasher)
     suite = load()
     refuse_conflicts(work.inputs)
-    with _card(work, params, suite), recorded(work, params) as content:
+    with _shortage_is_clear(work), _card(work, params, suite), recorded(work, params) as content:
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":
         clear_checkpoints(work.key)
     with hashing() as hasher:
         keep(work, hasher)
+
+
+@contextmanager
+def _shortage_is_clear(work: Job) -> Iterator[None]:
+    """Say in one line that there is not enough memory, of the machine or of a GPU."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        line = (str(error).splitlines() or ["no memory is left"])[0]
+        if isinstance(error, RuntimeError) and not SHORTAGE.search(line):
+            raise
+        raise HierError(
+            f"{work.name}: there is not enough memory ({line}); make what it works on smaller: "
+            "sampler.batch_size, embed.batch_size, augmentation.size, dataset.subset"
+        ) from error
 
 
 @contextmanager
