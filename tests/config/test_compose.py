@@ -638,3 +638,21 @@ def test_a_long_or_broken_name_is_shown_in_one_line(conf):
     with pytest.raises(UnknownNameError) as caught:
         raise UnknownNameError("run", "a\nb" + "c" * 5000, ["d"])
     assert str(caught.value) == f"unknown run 'a b{'c' * 97}'; choose from: d"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(
+            "schedule.epochs",
+            "head.dim",
+            "sampler.batch_size",
+            "embed.batch_size",
+            "runtime.threads",
+        ),
+        *("runtime.workers", "augmentation.size", "regularizer.proxies", "schedule.step_size"),
+    ],
+)
+def test_a_count_that_no_machine_can_hold_is_refused(setting):
+    with pytest.raises(ConfigError, match=rf"{setting}: Input should be less than or equal to 100"):
+        smoke(f"{setting}=1{'0' * 20}")
