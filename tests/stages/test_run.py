@@ -15,7 +15,7 @@ import hier
 from fakes.settings import write_settings
 from hier.config import suite as suite_module
 from hier.config.params import raw
-from hier.errors import BusyError, HierError, MissingInputError, UnknownNameError
+from hier.errors import BusyError, DamagedInputError, HierError, MissingInputError, UnknownNameError
 from hier.provenance.holding import held, holders
 from hier.provenance.record import read_record
 from hier.stages.run import _phases, _run_chain, current, run_stage
@@ -354,3 +354,20 @@ def test_another_error_of_a_library_keeps_its_trace(done, monkeypatch):
     monkeypatch.setattr(sys.modules["hier.stages.chop"], "run", run)
     with pytest.raises(RuntimeError, match="size mismatch"):
         run_stage("chop", "veg")
+
+
+def test_a_stage_that_stumbles_over_an_edited_input_names_it(done, monkeypatch):
+    def run(*_):
+        raise TypeError("argument of type 'int' is not iterable")
+
+    run_all()
+    monkeypatch.setattr(sys.modules["hier.stages.serve"], "run", run)
+    with pytest.raises(TypeError):  # all is as recorded: a mistake of the program keeps its trace
+        run_stage("serve", force=True)
+    DISH.write_bytes(b"5")
+    with pytest.raises(DamagedInputError) as caught:
+        run_stage("serve")
+    assert str(caught.value) == (
+        f"{DISH} is damaged (it is not the bytes that its record says); "
+        "make it anew with: hier cook soup"
+    )
