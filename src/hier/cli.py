@@ -484,6 +484,7 @@ def _params() -> dict[str, Any]:
     try:
         params = raw()
         list(jobs(params))
+        params["suite"]  # which is in no job
     except (AttributeError, KeyError, TypeError):
         from hier.config.suite import load
 

@@ -55,6 +55,7 @@ class UnknownNameError(ConfigError):
     """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        name = " ".join(name.split())[:100]
         if kind == "dataset" and Path(f"conf/dataset/{name}.yaml").is_file():
             # There is one of that name, but it is not among those that params.yaml has.
             own = Path(f"conf/suite/{name}.yaml").is_file()
@@ -64,7 +65,8 @@ class UnknownNameError(ConfigError):
                 f"choose it first, e.g. with: hier compose {suite}"
             )
         else:
-            super().__init__(f"unknown {kind} '{name}'; choose from: {', '.join(valid)}")
+            there = f"choose from: {', '.join(valid)}" if valid else "there is none"
+            super().__init__(f"unknown {kind} '{name}'; {there}")
 
 
 class MissingInputError(HierError):

@@ -611,3 +611,48 @@ def test_a_suite_of_many_files_that_are_read_once_is_what_hydra_gives_run_by_run
         found = OmegaConf.to_container(plain, resolve=True)
         found["dataset"] = found["dataset"]["name"]
         assert Run.model_validate(found | {"method": run.method, "seed": run.seed}) == run
+
+
+def test_a_byte_order_mark_that_hides_the_package_is_told(conf):
+    path = Path("conf/suite/smoke.yaml")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=smoke"], Path("conf"))
+    assert str(caught.value) == (
+        "conf/suite/smoke.yaml begins with a byte order mark; save it as UTF-8 without one"
+    )
+
+
+def test_where_there_is_no_suite_at_all_none_is_listed(conf):
+    shutil.rmtree("conf/suite")
+    with pytest.raises(UnknownNameError, match=r"^unknown suite 'smoke'; there is none$"):
+        compose(["suite=smoke"], Path("conf"))
+
+
+def test_a_setting_of_two_kinds_is_named_as_the_user_knows_it():
+    with pytest.raises(ConfigError, match=r"datasets\.smoke\.store_size: Input should be"):
+        smoke("dataset.store_size=0")
+
+
+def test_a_long_or_broken_name_is_shown_in_one_line(conf):
+    with pytest.raises(UnknownNameError) as caught:
+        raise UnknownNameError("run", "a\nb" + "c" * 5000, ["d"])
+    assert str(caught.value) == f"unknown run 'a b{'c' * 97}'; choose from: d"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(
+            "schedule.epochs",
+            "head.dim",
+            "sampler.batch_size",
+            "embed.batch_size",
+            "runtime.threads",
+        ),
+        *("runtime.workers", "augmentation.size", "regularizer.proxies", "schedule.step_size"),
+    ],
+)
+def test_a_count_that_no_machine_can_hold_is_refused(setting):
+    with pytest.raises(ConfigError, match=rf"{setting}: Input should be less than or equal to 100"):
+        smoke(f"{setting}=1{'0' * 20}")

@@ -334,6 +334,16 @@ def test_a_second_file_of_one_name_is_refused(tmp_path, make, names):
     assert (tmp_path / "out/a/b.txt").read_bytes() == b"one"
 
 
+def test_a_member_of_a_zip_without_a_name_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", [("a.txt", b"one"), ("", b"two")])
+    with pytest.raises(ArchiveError) as caught:
+        unpack(path, tmp_path / "out")
+    assert str(caught.value) == (
+        f"{path}: refused to unpack member '': it has no name; get the archive from another place"
+    )
+    assert [name for name, _ in members(path)] == ["a.txt"]
+
+
 @pytest.mark.parametrize("make", [make_tar, make_zip])
 def test_check_reads_the_list(tmp_path, make):
     path = tmp_path / ("a.tgz" if make is make_tar else "a.zip")

@@ -280,6 +280,12 @@ def test_an_image_outside_of_the_archive_is_refused_with_list_and_line(tmp_path,
         assert "\n" not in str(caught.value)
 
 
+def test_an_image_that_no_file_system_can_name_is_refused_with_list_and_line(tmp_path):
+    write(tmp_path, CUB | {"CUB_200_2011/images.txt": "1 001.Auk/a.jpg\n2 001.Auk/b\0.jpg\n"})
+    with pytest.raises(LayoutError, match=r"images\.txt, line 2: image '.*' has a NUL in it"):
+        layout("cub")(tmp_path, dataset("demo"))
+
+
 SOP_HEAD = "image_id class_id super_class_id path"
 SOP = {f"Ebay_{side}.txt": f"{SOP_HEAD}\n1 1 1 fan_final/1_0.JPG\n" for side in ("train", "test")}
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from hier.config.compose import compose
 from hier.data.index import write_index
+from hier.errors import DamagedInputError
 from hier.pipeline import job
 from hier.stages import evaluate as stage
 
@@ -22,8 +23,13 @@ C = 0.1
 
 @pytest.fixture(scope="module")
 def suite():
-    settings = ["methods=[untrained,pa,hier]", "dataset.ks=[1,2,5]", "dataset.levels=[class,kind]"]
-    return compose(["suite=smoke", *settings], CONF)
+    settings = [
+        "methods=[untrained,pa,hier]",
+        "dataset.ks=[1,2,5]",
+        "dataset.levels=[class,kind]",
+        "head.dim=4",
+    ]
+    return compose(["suite=smoke", "head.dim=4", *settings], CONF)
 
 
 def run_of(suite, method):
@@ -146,18 +152,10 @@ LOOKED = """epoch,loss,metric,rate,test R@1,test R@2,test R@5
 """
 
 
-@pytest.mark.parametrize(
-    ("history", "best"),
-    [
-        ("epoch,loss,rate\n", None),
-        ("epoch,loss,metric,rate\n1,3.5,3.5,1.0\n", None),
-        (LOOKED, {"epoch": 3, "recall": {"1": 0.3125, "2": 0.5, "5": 1.0}}),
-    ],
-    ids=["not trained", "not looked at", "looked at"],
-)
-def test_the_stage_takes_the_rows_that_were_embedded(
-    suite, data, tmp_path, monkeypatch, history, best
-):
+@pytest.fixture
+def prepared(suite, data, tmp_path, monkeypatch):
+    """What `evaluate` reads, in the current folder: the job, the rows that were embedded, and files'
+    tensors by path."""
     monkeypatch.chdir(tmp_path)
     points, labels = data
     run = run_of(suite, "hier")
@@ -174,17 +172,42 @@ def test_the_stage_takes_the_rows_that_were_embedded(
     work = job("evaluate", run.name, suite.model_dump())
     write_index(index, Path(work.inputs[0]))
     Path(work.inputs[1]).parent.mkdir(parents=True)
-    save_file({"embedding": points, "row": torch.from_numpy(rows)}, work.inputs[1])
-    Path(work.inputs[2]).write_text(history)
+    Path(work.inputs[2]).write_text("epoch,loss,rate\n")
     proxies = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    save_file(
-        {"regularizer.proxies": proxies, "metric.loss.proxies": proxies[:3].clone()}, work.inputs[3]
-    )
+    tensors = {
+        work.inputs[1]: {"embedding": points, "row": torch.from_numpy(rows)},
+        work.inputs[3]: {
+            "regularizer.proxies": proxies,
+            "metric.loss.proxies": proxies[:3].clone(),
+        },
+    }
+    for path, content in tensors.items():
+        save_file(content, path)
+    return work, rows, tensors
+
+
+def run_stage(work, suite):
     threads = torch.get_num_threads()
     try:
         stage.run(work, suite, "identity")
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("history", "best"),
+    [
+        ("epoch,loss,rate\n", None),
+        ("epoch,loss,metric,rate\n1,3.5,3.5,1.0\n", None),
+        (LOOKED, {"epoch": 3, "recall": {"1": 0.3125, "2": 0.5, "5": 1.0}}),
+    ],
+    ids=["not trained", "not looked at", "looked at"],
+)
+def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, history, best):
+    points, labels = data
+    work, rows, _ = prepared
+    Path(work.inputs[2]).write_text(history)
+    run_stage(work, suite)
     output, views = work.outputs
     metrics = json.loads(Path(output).read_text())
     recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
@@ -197,3 +220,57 @@ def test_the_stage_takes_the_rows_that_were_embedded(
     assert sorted(seen["samples"]["row"]) == rows.tolist()  # rows of the index, not positions
     assert seen["tree"]["kind"] == "proxies"
     assert [path.name for path in Path(output).parent.glob(".*")] == []
+
+
+@pytest.mark.parametrize(
+    ("at", "change", "reason"),
+    [
+        (
+            1,
+            lambda t: {**t, "embedding": t["embedding"] * math.nan},
+            "embedding holds NaN or infinity",
+        ),
+        (1, lambda t: {**t, "embedding": t["embedding"] / 0}, "embedding holds NaN or infinity"),
+        (
+            1,
+            lambda t: {k: v[:3].clone() for k, v in t.items()},
+            "its rows are not those of the index",
+        ),
+        (1, lambda t: {**t, "row": t["row"] + 1}, "its rows are not those of the index"),
+        (
+            1,
+            lambda t: {**t, "row": t["row"].float()[:, None]},
+            "its rows are not those of the index",
+        ),
+        (1, lambda t: {"row": t["row"]}, "embedding should be float32 60 × 4, is float32 0"),
+        (1, lambda t: {"x": t["row"]}, "its rows are not those of the index"),
+        (
+            1,
+            lambda t: {**t, "embedding": t["embedding"][:, :3].clone()},
+            "embedding should be float32 60 × 4, is float32 60 × 3",
+        ),
+        (
+            1,
+            lambda t: {**t, "embedding": t["embedding"].int()},
+            "embedding should be float32 60 × 4, is int32 60 × 4",
+        ),
+        (3, lambda t: {k: v * math.nan for k, v in t.items()}, "holds NaN or infinity"),
+        (3, lambda t: {}, "regularizer.proxies should be float32 8 × 4, is float32 0"),
+        (
+            3,
+            lambda t: {k: v[:2].clone() for k, v in t.items()},
+            "regularizer.proxies should be float32 8 × 4, is float32 2 × 4",
+        ),
+    ],
+)
+def test_tensors_of_something_else_are_refused(suite, prepared, at, change, reason):
+    work, _, tensors = prepared
+    path = work.inputs[at]
+    save_file(change(tensors[path]), path)
+    with pytest.raises(DamagedInputError) as caught:
+        run_stage(work, suite)
+    said = str(caught.value)
+    assert said.startswith(f"{path} is damaged (")
+    assert reason in said
+    assert said.endswith(f"make it anew with: hier {'embed' if at == 1 else 'train'} {work.key}")
+    assert not any(Path(path).exists() for path in work.outputs)

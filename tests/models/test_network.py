@@ -208,6 +208,13 @@ def test_batch_norms_that_are_not_frozen_learn():
     assert not norm.training
 
 
+@pytest.mark.parametrize("name", ["../x", "hf-hub:x/y", "local-dir:.", ""])
+def test_an_address_or_a_folder_is_no_model(name):
+    with pytest.raises(ConfigError, match=r"backbone\.timm: timm has no model '") as caught:
+        build_network(backbone_config(timm=name), None)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_model_lists_models_alike():
     with pytest.raises(ConfigError, match=r"backbone\.timm: timm has no model 'resnet_5000'") as c:
         build_network(backbone_config(timm="resnet_5000"), None)

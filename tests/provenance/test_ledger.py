@@ -10,7 +10,7 @@ import pytest
 
 from fakes.kitchen import git, item, write_lock
 from hier import yaml12
-from hier.errors import TamperedError
+from hier.errors import ConfigError, TamperedError
 from hier.provenance.hashing import Hasher
 from hier.provenance.ledger import LOCK, Ledger, cache_file, cache_folder
 from hier.provenance.record import read_record
@@ -169,7 +169,14 @@ def test_an_entry_of_another_kind_is_a_conflict_and_no_trace(job, entry):
     assert "dvc.lock has an entry cook@soup" in conflict(job)
 
 
-@pytest.mark.parametrize("text", ["a: [", "stages: 3", "- a\n- b\n", "\ta: b", "stages: [a]", "3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "stages: 3", "- a\n- b\n", "\ta: b", "stages: [a]", "3"),
+        *("", "# nothing\n", "{}", "cook@soup:\n  cmd: hier cook soup\n"),
+        *("schema: '3.0'\nstages: {}\n", "schema: '2.0'\nstages:\n"),
+    ],
+)
 def test_a_ledger_that_cannot_be_read(job, text):
     LOCK.write_text(text)
     with pytest.raises(TamperedError) as caught:
@@ -178,13 +185,22 @@ def test_a_ledger_that_cannot_be_read(job, text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "schema: '2.0'\n", "schema: '2.0'\nstages: {}\n"]
-)
+@pytest.mark.parametrize("text", ["schema: '2.0'\n", "schema: '2.0'\nstages: {}\n"])
 def test_a_ledger_without_entries(job, text):
     LOCK.write_text(text)
     assert Ledger().entries == {}
     assert conflict(job) is None
+
+
+@pytest.mark.parametrize("content", [b"[core\nremote = x\n", b"remote = x\n", bytes(range(256))])
+def test_a_broken_configuration_of_dvc_is_one_line(job, content):
+    Path(".dvc").mkdir(exist_ok=True)
+    Path(".dvc/config").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        cache_file("0" * 32)
+    assert str(caught.value).startswith(".dvc/config cannot be read (")
+    assert str(caught.value).endswith("; correct it, or: git checkout .dvc/config")
+    assert "\n" not in str(caught.value)
 
 
 # --- an entry of an earlier result ---------------------------------------------------------------

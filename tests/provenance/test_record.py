@@ -351,7 +351,9 @@ def test_a_change_of_any_one_byte_is_noticed(job, cook):
             parse_record(shorter, job.record)
 
 
-@pytest.mark.parametrize("text", [b"[]", b"null", b"3", b'"x"', b"\xff\xfe", b"{}", b"{"])
+@pytest.mark.parametrize(
+    "text", [b"[]", b"null", b"3", b'"x"', b"\xff\xfe", b"{}", b"{", b"[" * 100_000]
+)
 def test_what_is_no_record(text):
     with pytest.raises(TamperedError) as caught:
         parse_record(text, Path("runs/x.json"))
@@ -368,6 +370,34 @@ def test_a_record_without_what_it_must_say_is_none_even_if_it_is_sealed(job, coo
         del record[name]
     with pytest.raises(TamperedError):
         read_record(job)
+
+
+WRONG = {
+    "key": 5,
+    "command": None,
+    "inputs": [CHOPPED],
+    "outputs": {"runs/soup/dish.txt": "dish"},
+    "versioned": {"src/hier/pot.py": {}},
+    "params": "none",
+    "packages": None,
+    "environment": "a machine",
+    "started": 3,
+    "seconds": "long",
+    "peak_memory": "much",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_record_that_says_something_of_another_kind_is_none_even_if_it_is_sealed(
+    job, cook, kitchen, name
+):
+    cook()
+    with kitchen.forged("cook@soup") as record:
+        record[name] = WRONG[name]
+        record["key"] = 5 if name == "key" else content_key(record)
+    with pytest.raises(TamperedError) as caught:
+        read_record(job)
+    assert str(caught.value) == f"{job.record} does not say what its key is made of"
 
 
 def test_a_record_whose_key_is_not_that_of_what_it_says_went_in(job, cook, kitchen):

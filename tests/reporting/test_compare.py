@@ -83,3 +83,15 @@ def test_what_is_no_table_is_said_in_one_line(tmp_path):
         with pytest.raises(ConfigError, match=r"cannot be read|lacks backbone") as caught:
             read_cells(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("value", "high"), ("value", "inf"), ("dim", "wide"), ("seed", "zero")]
+)
+def test_a_table_with_text_where_a_number_belongs_is_said_in_one_line(tmp_path, column, value):
+    table = cells(*seeds("pa", 50.0))
+    path = tmp_path / "table.csv"
+    table.astype({column: object}).assign(**{column: value}).to_csv(path, index=False)
+    with pytest.raises(ConfigError) as caught:
+        read_cells(path)
+    assert str(caught.value) == (f"{path} is no table of results: {column} {value} is no number")

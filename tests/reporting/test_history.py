@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from hier.config.compose import compose
+from hier.errors import DamagedInputError
 from hier.models.network import build_network
 from hier.reporting.curves import svg, training_curves
-from hier.reporting.history import learning_rates, panels, recalls, terms
+from hier.reporting.history import learning_rates, panels, read_history, recalls, terms
 from hier.training.objective import Objective
 from hier.training.optimisation import build_optimizer, start_epoch
 
@@ -99,3 +100,37 @@ def test_a_figure_is_the_same_bytes_and_has_a_line_per_term(runs):
 def test_numbers_are_given_to_six_digits(runs):
     (first, _) = panels(history(loss=[np.pi, 2.0, 1.0]), runs["ms"])
     assert first["lines"]["loss"] == [3.14159, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_history_is_read(tmp_path, mark):
+    path = tmp_path / "history.csv"
+    path.write_text(f"{mark}epoch,loss,rate,test R@1\n1,2.5,1.0,\n2,1.5,0.1,0.5\n")
+    read = read_history(path)
+    assert list(read["epoch"]) == [1, 2]
+    assert list(read["loss"]) == [2.5, 1.5]
+    path.write_text("epoch,loss,rate\n")  # of a run that is not trained
+    assert not len(read_history(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "No columns to parse from file"),
+        ("a,b\n1,2\n", "it has no column epoch"),
+        ("epoch,loss,rate\none,2,1\n", "Unable to parse string 'one'"),
+        ("epoch,loss,rate,test R@1\n1,2,1,good\n", "Unable to parse string 'good'"),
+        ("epoch,loss,rate\n1,nan,1\n", "an epoch occurs twice, or lacks its number, loss or rate"),
+        ("epoch,loss,rate\n1,2,1\n1,2,1\n", "an epoch occurs twice"),
+        ("epoch,loss,rate\n1,2,1\n2\n", "an epoch occurs twice, or lacks"),
+    ],
+)
+def test_what_is_no_history_is_one_line(tmp_path, monkeypatch, text, reason):
+    monkeypatch.chdir(tmp_path)
+    path = Path("runs/r/history.csv")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(DamagedInputError) as caught:
+        read_history(path)
+    assert str(caught.value).startswith(f"runs/r/history.csv is damaged ({reason}")
+    assert str(caught.value).endswith("make it anew with: hier train r")

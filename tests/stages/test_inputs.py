@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from hier.data.index import read_index, write_index
 from hier.errors import DamagedInputError, MissingInputError
+from hier.provenance.figures import read_metrics
 from hier.stages.images import read_images
-from hier.stages.inputs import read_metrics, read_tensors
+from hier.stages.inputs import read_tensors
 
 INDEX, STORE = Path("data/tiny/index.parquet"), Path("data/tiny/images.npy")
 MODEL, METRICS = Path("runs/tiny-pa-x-8-s0/model.safetensors"), Path("runs/r/metrics.json")

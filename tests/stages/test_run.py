@@ -15,7 +15,7 @@ import hier
 from fakes.settings import write_settings
 from hier.config import suite as suite_module
 from hier.config.params import raw
-from hier.errors import BusyError, HierError, MissingInputError, UnknownNameError
+from hier.errors import BusyError, DamagedInputError, HierError, MissingInputError, UnknownNameError
 from hier.provenance.holding import held, holders
 from hier.provenance.record import read_record
 from hier.stages.run import _phases, _run_chain, current, run_stage
@@ -318,3 +318,56 @@ def test_to_do_nothing_takes_less_than_half_a_second(real, seeds):
         if seconds[-1] < 0.5:
             break
     assert min(seconds) < 0.5, seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 2.7 TiB for an array"),
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 3000 bytes"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nGPU 0 has 1 GiB"),
+    ],
+    ids=["of Python", "of torch", "of a GPU"],
+)
+def test_a_lack_of_memory_is_one_line(done, monkeypatch, error):
+    def run(*_):
+        raise error
+
+    run_stage("shop", "veg")
+    monkeypatch.setattr(sys.modules["hier.stages.chop"], "run", run)
+    with pytest.raises(HierError) as caught:
+        run_stage("chop", "veg")
+    said = str(caught.value)
+    assert said.startswith(f"chop@veg: there is not enough memory ({str(error).splitlines()[0]})")
+    assert "\n" not in said
+    done, failure = _run_chain([("shop", "veg"), ("chop", "veg")])
+    assert (done, failure) == (1, f"chop veg: {said}")
+
+
+def test_another_error_of_a_library_keeps_its_trace(done, monkeypatch):
+    def run(*_):
+        raise RuntimeError("size mismatch")
+
+    run_stage("shop", "veg")
+    monkeypatch.setattr(sys.modules["hier.stages.chop"], "run", run)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run_stage("chop", "veg")
+
+
+def test_a_stage_that_stumbles_over_an_edited_input_names_it(done, monkeypatch):
+    def run(*_):
+        raise TypeError("argument of type 'int' is not iterable")
+
+    run_all()
+    monkeypatch.setattr(sys.modules["hier.stages.serve"], "run", run)
+    with pytest.raises(TypeError):  # all is as recorded: a mistake of the program keeps its trace
+        run_stage("serve", force=True)
+    DISH.write_bytes(b"5")
+    with pytest.raises(DamagedInputError) as caught:
+        run_stage("serve")
+    assert str(caught.value) == (
+        f"{DISH} is damaged (it is not the bytes that its record says); "
+        "make it anew with: hier cook soup"
+    )

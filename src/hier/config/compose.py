@@ -409,7 +409,10 @@ def _first_line(error: Exception) -> str:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml12.load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        if path.read_bytes().startswith(b"\xef\xbb\xbf# @"):  # Hydra does not see that line
+            raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
+        return yaml12.load(text)
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path} is not UTF-8 text; correct it, or: git checkout {path}"

@@ -10,12 +10,14 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
 from hier.config.base import Strict
 
+LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
 Share = Annotated[float, Field(gt=0, le=1)]
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -47,7 +49,7 @@ class Backbone(Strict):
 
     name: ShortName
     timm: str
-    features: PositiveInt
+    features: Count
     mean: Rgb
     std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
     weights: Weights | None
@@ -59,7 +61,7 @@ class Backbone(Strict):
 class Head(Strict):
     """LayerNorm → Linear to `dim` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat)."""
 
-    dim: PositiveInt
+    dim: Count
     curvature: NonNegativeFloat
     clip_radius: PositiveFloat
 
@@ -110,7 +112,7 @@ class SoftTriple(Strict):
     """SoftTriple (Qian et al., ICCV 2019) with `centers` for each class; λ = `la`."""
 
     name: Literal["softtriple"]
-    centers: PositiveInt
+    centers: Count
     la: PositiveFloat
     gamma: PositiveFloat
     margin: NonNegativeFloat
@@ -131,8 +133,8 @@ class CrossBatch(Strict):
     """
 
     name: Literal["xbm"]
-    memory: PositiveInt
-    start: NonNegativeInt
+    memory: Count
+    start: CountFromZero
     positive_similarity: Annotated[float, Field(ge=-1, le=1)]
     negative_similarity: Annotated[float, Field(ge=-1, le=1)]
 
@@ -155,9 +157,9 @@ class Hier(Strict):
 
     name: Literal["hier"]
     weight: NonNegativeFloat
-    proxies: Annotated[int, Field(ge=2)]
-    neighbours: Annotated[int, Field(ge=2)]
-    triplets_per_anchor: PositiveInt
+    proxies: Annotated[int, Field(ge=2, le=LARGEST)]
+    neighbours: Annotated[int, Field(ge=2, le=LARGEST)]
+    triplets_per_anchor: Count
     temperature: PositiveFloat
     margin: NonNegativeFloat
     geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"
@@ -191,11 +193,11 @@ class Schedule(Strict):
     `advised_warmup_epochs` is what the script's authors later advised, where they did.
     """
 
-    epochs: NonNegativeInt
-    warmup_epochs: NonNegativeInt
-    advised_warmup_epochs: NonNegativeInt | None = None
+    epochs: CountFromZero
+    warmup_epochs: CountFromZero
+    advised_warmup_epochs: CountFromZero | None = None
     name: Literal["constant", "step"]
-    step_size: PositiveInt
+    step_size: Count
     gamma: Share
 
     @model_validator(mode="after")
@@ -219,7 +221,7 @@ class Protocol(Strict):
     warmup_as_in_scripts: bool
     choose: Literal["last", "best_on_test", "held_out"]
     held_out_classes: Annotated[float, Field(ge=0, lt=1)]
-    test_every: NonNegativeInt
+    test_every: CountFromZero
 
     @model_validator(mode="after")
     def looks(self) -> Self:
@@ -248,8 +250,8 @@ CORRECTED = Protocol(
 class Sampler(Strict):
     """`batch_size` images per step, `images_per_class` of each class in it."""
 
-    batch_size: Annotated[int, Field(ge=2)]
-    images_per_class: PositiveInt
+    batch_size: Annotated[int, Field(ge=2, le=LARGEST)]
+    images_per_class: Count
 
     @model_validator(mode="after")
     def divides(self) -> Self:
@@ -264,7 +266,7 @@ class Sampler(Strict):
 class Augmentation(Strict):
     """RandomResizedCrop to `size` px with area `scale` and aspect `ratio`, then a horizontal flip."""
 
-    size: Annotated[int, Field(ge=8)]
+    size: Annotated[int, Field(ge=8, le=LARGEST)]
     scale: Annotated[list[Share], Field(min_length=2, max_length=2)]
     ratio: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
     flip: Annotated[float, Field(ge=0, le=1)]
@@ -280,9 +282,9 @@ class Augmentation(Strict):
 class Embed(Strict):
     """Evaluation images: short side to `resize`, centre crop to `crop` (bicubic)."""
 
-    resize: Annotated[int, Field(ge=8)]
-    crop: Annotated[int, Field(ge=8)]
-    batch_size: PositiveInt
+    resize: Annotated[int, Field(ge=8, le=LARGEST)]
+    crop: Annotated[int, Field(ge=8, le=LARGEST)]
+    batch_size: Count
 
 
 class Evaluate(Strict):
@@ -308,8 +310,8 @@ class Runtime(Strict):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "float16", "bfloat16"]
-    threads: PositiveInt
-    workers: NonNegativeInt
+    threads: Count
+    workers: CountFromZero
     tf32: bool = False
     cudnn_benchmark: bool = False
     compile: bool = False

@@ -125,6 +125,7 @@ def one_line(
     key = ".".join(
         part for i, part in enumerate(location)
         if not (part in tags and i and location[i - 1] in ("loss", "regularizer"))
+        and not part.startswith(("constrained-", "literal["))
     )  # fmt: skip
     message = {
         "extra_forbidden": "no such key",

@@ -89,7 +89,7 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
     if _is_zip(archive):
         with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
             for entry in opened.infolist():
-                if not entry.is_dir():
+                if entry.filename and not entry.is_dir():
                     at.member = entry.filename
                     yield entry.filename, opened.read(entry)
     else:
@@ -122,8 +122,10 @@ def check(archive: Path) -> None:
 def leads_out(name: str) -> str | None:
     """Why a path in an archive or in its lists is not one below the archive's folder, if so.
 
-    With no `..` anywhere, no chain of links gets out.
+    With no `..` anywhere, no chain of links gets out. No file system has a name with a NUL in it.
     """
+    if "\0" in name:
+        return "has a NUL in it"
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root:
         return "is absolute"
@@ -146,12 +148,14 @@ def _unpack_tar(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
                 _refuse_second(archive, member.name, seen)
             _refuse_free_of_charge(archive, member, folder)
             budget.spend(files=1, bytes=member.size)
-            _write_member(tar, member, folder)
+            _write_member(archive, tar, member, folder)
             yield raw.tell()
         _read_to_the_end(tar)
 
 
-def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+def _write_member(
+    archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
+) -> None:
     """Written by hand: tarfile's own filters came with Python 3.11.4 and change with its patches."""
     path = folder / member.name
     if member.isdir():
@@ -167,7 +171,7 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -
     elif member.islnk():
         path.hardlink_to(folder / member.linkname)
     else:
-        raise _refused(tar.name, member.name, "it is a device")
+        raise _refused(archive, member.name, "it is a device")
 
 
 def _read_to_the_end(tar: tarfile.TarFile) -> None:
@@ -181,6 +185,8 @@ def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
     with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
         for entry in opened.infolist():
             at.member = entry.filename
+            if not entry.filename:  # Python's own reader stumbles over it
+                raise _refused(archive, "", "it has no name")
             _refuse_escape(archive, entry.filename, entry.filename)
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

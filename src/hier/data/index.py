@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from hier.config.dataset import Dataset
 from hier.errors import (
@@ -112,6 +114,11 @@ def read_index(path: Path) -> pd.DataFrame:
             for field in COLUMNS
         }
     )
+
+
+def rows_to_embed(index: pd.DataFrame) -> NDArray[np.int64]:
+    """The rows of an index that are embedded and evaluated: all but those for training, int64 (N)."""
+    return np.flatnonzero(index["split"] != "train")
 
 
 def _check_schema(index: pd.DataFrame, name: str, stored: bool | None = None) -> None:

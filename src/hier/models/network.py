@@ -134,6 +134,8 @@ def _timm_model(config: Backbone) -> nn.Module:
 
     create = partial(timm.create_model, config.timm, pretrained=False, num_classes=0)
     try:
+        if not timm.is_model(config.timm):  # a folder or an address, which timm would take, too
+            raise RuntimeError(f"unknown model {config.timm}")
         try:  # transformers take images of any size: their positions are interpolated
             backbone = create(dynamic_img_size=True)
         except TypeError:  # other networks do so by themselves, and have no such option

@@ -11,9 +11,11 @@ from hier.config.suite import load
 from hier.dvc_view import DVC_YAML
 from hier.errors import HierError, StaleError, TamperedError
 from hier.git import refuse_conflicts
+from hier.pipeline import Job
 from hier.project import LINKABLE
 from hier.provenance.audit import Audit
-from hier.provenance.ledger import AWAY
+from hier.provenance.hashing import hashing
+from hier.provenance.ledger import AWAY, LOCK, Ledger
 from hier.provenance.tools import call
 
 
@@ -24,7 +26,7 @@ def adopt(say: Callable[[str], None] = print) -> str:
         StaleError: a job's outputs are not proved current; names the job and the first reason.
         TamperedError: a job's outputs, its record or dvc.lock are not as they were written.
         ConflictError: dvc.yaml, dvc.lock or an output has the marks of an unfinished merge.
-        HierError: DVC failed.
+        HierError: DVC failed, or left out what it was to enter.
     """
     load()
     refuse_conflicts([DVC_YAML])
@@ -43,6 +45,7 @@ def adopt(say: Callable[[str], None] = print) -> str:
     if new := [finding.job.name for finding in findings if not finding.adopted]:
         say("entering what is new into dvc.lock and DVC's cache")
         _commit(new if away else [])
+        _see_that_they_are_entered([f.job for f in findings if f.job.name in new])
     here = f"adopted {len(findings) - away} stages"
     return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
 
@@ -67,3 +70,15 @@ def _commit(names: list[str]) -> None:
                 "folders there. Snakemake, hier run and hier verify need no ledger"
             ) from error
         raise
+
+
+def _see_that_they_are_entered(jobs: list[Job]) -> None:
+    """DVC enters the stages of dvc.yaml, and of others says nothing."""
+    ledger = Ledger()
+    with hashing() as hasher:
+        left = next((job for job in jobs if not ledger.names(job, hasher)), None)
+    if left:
+        raise HierError(
+            f"DVC did not enter {left.name} into {LOCK}; is it in {DVC_YAML}? "
+            f"Bring that back with: git checkout {DVC_YAML} (or hier compose)"
+        )

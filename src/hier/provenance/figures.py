@@ -2,12 +2,19 @@
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hier.git import refuse_conflicts
 from hier.pipeline import EXPECTED, METRICS
+from hier.stages.inputs import reading
+
+# The columns of expected/<suite>.csv; references from before they were kept have not the last two.
+REFERENCE = (
+    "run", "measure", "expected", "tolerance", "metrics_sha256", "settings_sha256", "metrics_md5",
+    "environment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,35 @@ class Figure:
     same_bytes: bool | None = None
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's metrics.json.
+
+    Raises:
+        DamagedInputError: it cannot be read, or lacks a figure or has one that is none.
+    """
+    with reading(path):
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(metrics, dict) or not {"recall", "map_at_r"} <= metrics.keys():
+            raise ValueError("it holds no recall or no map_at_r")
+        figures(metrics)
+        return metrics
+
+
 def figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """The figures of a metrics file, in percent, by the names of the table's columns."""
+    """The figures of a metrics file, in percent, by the names of the table's columns.
+
+    Raises:
+        ValueError: one is no share, which is a number from 0 to 1.
+    """
+    for name in ("recall", "superclass_recall"):
+        if not isinstance(metrics.get(name, {}), dict):
+            raise ValueError(f"{name} is no mapping of K to a share")
     named = {f"R@{k}": share for k, share in metrics["recall"].items()}
     named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
     named["MAP@R"] = metrics["map_at_r"]
+    for name, share in named.items():
+        if type(share) not in (int, float) or not 0 <= share <= 1:
+            raise ValueError(f"{name} is {str(share)[:40]!r}, which is no number from 0 to 1")
     return {name: 100 * share for name, share in named.items()}
 
 
@@ -66,7 +97,7 @@ def figures_of(run: str, params: dict[str, Any], digest: dict[str, Any]) -> list
         digest: of the metrics file, as it is here or else as dvc.lock has it; {} for neither.
     """
     found = read_figures(run)
-    known = _references(params["suite"]).get(run, {})
+    known = {row["measure"]: row for row in references(params["suite"]) if row["run"] == run}
     ks = params["datasets"][params["runs"][run]["dataset"]]["ks"]
     names = list(found) or [*(f"R@{k}" for k in ks), "MAP@R"]
     return [_figure(run, name, found.get(name), known.get(name), digest) for name in names]
@@ -76,26 +107,58 @@ def read_figures(run: str) -> dict[str, float]:
     """The figures of a run's metrics file; none where it is missing or damaged."""
     try:
         return figures(json.loads(Path(METRICS.format(run=run)).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def _figure(
-    run: str, name: str, value: float | None, known: dict[str, str] | None, digest: dict[str, Any]
+    run: str, name: str, value: float | None, known: dict[str, Any] | None, digest: dict[str, Any]
 ) -> Figure:
     if not known:
         return Figure(run, name, value)
     kinds = [kind for kind in ("sha256", "md5") if kind in digest]  # dvc.lock has MD5 alone
     same = any(known.get(f"metrics_{kind}") == digest[kind] for kind in kinds) if kinds else None
-    return Figure(run, name, value, float(known["expected"]), float(known["tolerance"]), same)
+    return Figure(run, name, value, known["expected"], known["tolerance"], same)
 
 
-def _references(suite: str) -> dict[str, dict[str, dict[str, str]]]:
-    """The rows of expected/<suite>.csv by run and measure."""
-    path, found = Path(EXPECTED) / f"{suite}.csv", dict[str, dict[str, dict[str, str]]]()
-    refuse_conflicts([path])
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault(row["run"], {})[row["measure"]] = row
-    return found
+def references(suite: str) -> list[dict[str, Any]]:
+    """The rows of expected/<suite>.csv, what the reference run gave; none where there is no such file.
+
+    `expected` and `tolerance` are numbers, the other columns text, or None where nothing is said.
+
+    Raises:
+        ConflictError: it has the marks of an unfinished merge.
+        DamagedInputError: it is no such table; says where.
+    """
+    path, found = Path(EXPECTED) / f"{suite}.csv", dict[tuple[str, str], dict[str, Any]]()
+    if not path.exists():
+        return []
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictReader(stream, strict=True)
+        if lacking := [name for name in REFERENCE[:-2] if name not in (table.fieldnames or ())]:
+            raise ValueError(f"it has no column {lacking[0]}")
+        for row in table:
+            cell = _reference(row, f"line {table.line_num}")
+            if (of := (cell["run"], cell["measure"])) in found:
+                raise ValueError(f"line {table.line_num}: {' '.join(of)} occurs twice")
+            found[of] = cell
+    return [*found.values()]
+
+
+def _reference(row: dict[str, Any], where: str) -> dict[str, Any]:
+    if None in row or None in row.values():
+        raise ValueError(f"{where} has not as many fields as the first line")
+    numbers = {name: _number(row[name]) for name in ("expected", "tolerance")}
+    for name, value in numbers.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(
+                f"{where}: {name} is {row[name][:40]!r}, which is no number of 0 or more"
+            )
+    return {name: row.get(name) or None for name in REFERENCE} | numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -19,7 +19,7 @@ from typing import Any
 
 from hier import yaml12
 from hier.config.params import by_file
-from hier.errors import TamperedError
+from hier.errors import ConfigError, TamperedError
 from hier.git import conflict_in, git, has_conflict
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
@@ -29,6 +29,7 @@ LOCK = Path("dvc.lock")
 # Beside HEAD, the commits whose entries dvc.lock may have while they are being merged.
 MERGED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
 Entry = dict[str, Any]
+SCHEMA = "2.0"
 AWAY = "committed, not here"
 """What a result is called that dvc.lock has and of which files, or the record, are not here."""
 
@@ -45,9 +46,9 @@ class Ledger:
         """
         self.lock = lock
         self.text = _text(lock)
-        if has_conflict(self.text):
+        if has_conflict(self.text or ""):
             raise conflict_in(lock)
-        self.entries = _entries(self.text, str(lock))
+        self.entries = {} if self.text is None else _entries(self.text, str(lock))
 
     def entry(self, job: Job) -> Entry | None:
         return self.entries.get(job.name)
@@ -185,23 +186,33 @@ def cached(md5: str) -> Path | None:
 
 def cache_folder() -> Path:
     """DVC's cache: .dvc/cache, or where the last says that does of the machine's, the user's, the
-    project's and the copy's configuration."""
+    project's and the copy's configuration.
+
+    Raises:
+        ConfigError: one of these makes no sense.
+    """
     from dvc.dirs import global_config_dir, system_config_dir
 
     folder = Path(".dvc/cache")
     homes = (Path(system_config_dir()), Path(global_config_dir()), Path(".dvc"))
     for file in (*(home / "config" for home in homes), Path(".dvc/config.local")):
         config = configparser.ConfigParser(interpolation=None)
-        with suppress(OSError):  # not ours to read
-            config.read(file, encoding="utf-8")
+        try:
+            with suppress(OSError):  # not ours to read
+                config.read(file, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{file} cannot be read ({reason}); correct it, or: git checkout {file}"
+            ) from error
         if given := config.get("cache", "dir", fallback=None):
             folder = file.parent / Path(given.strip("\"'")).expanduser()
     return folder
 
 
-def _text(lock: Path) -> str:
+def _text(lock: Path) -> str | None:
     try:
-        return lock.read_text(encoding="utf-8") if lock.exists() else ""
+        return lock.read_text(encoding="utf-8") if lock.exists() else None
     except UnicodeDecodeError as error:
         raise TamperedError(f"{lock} cannot be read: it is no text ({error.reason})") from error
     except OSError as error:
@@ -210,10 +221,15 @@ def _text(lock: Path) -> str:
 
 def _entries(text: str, where: str) -> dict[str, Entry]:
     try:
-        found = (yaml12.load(text) or {}).get("stages", {})
-        return dict(found)
-    except (yaml12.Error, AttributeError, TypeError, ValueError) as error:
+        found = yaml12.load(text)
+    except yaml12.Error as error:
         raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
+    stages = found.get("stages", {}) if isinstance(found, dict) else None
+    if (
+        not isinstance(stages, dict) or found.get("schema") != SCHEMA
+    ):  # DVC reads no such file, either
+        raise TamperedError(f"{where} cannot be read: it is no ledger of DVC's schema {SCHEMA}")
+    return stages
 
 
 def kind_of_machine(record: Record) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ class Note(NamedTuple):
         """Who holds the lock; None where the note is damaged."""
         try:
             holder = json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return holder if is_holder(holder) and {"inode", "flock"} <= holder.keys() else None
 

@@ -38,8 +38,14 @@ GOES_IN = {
     "packages": "version of package",
 }
 
-# What a record cannot lack; the rest is told, but nothing is decided by it.
+# What a record cannot lack; the rest is told, but nothing is decided by it. Each is of its kind.
 SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
+OF_DIGESTS = ("inputs", "versioned", "outputs")
+KINDS: dict[str, tuple[type, ...]] = (
+    dict.fromkeys((*GOES_IN, "outputs", "environment", "peak_memory"), (dict,))
+    | dict.fromkeys(("stage", "command", "key", "started", "ended"), (str,))
+    | {"seconds": (int, float)}
+)
 
 Record = dict[str, Any]
 GoingIn = dict[str, dict[str, Any]]
@@ -158,7 +164,7 @@ def parse_record(text: bytes, path: Path) -> Record:
         if sha256(text.replace(said, UNSEALED.encode())).hexdigest().encode() == said:
             return record
         reason = "does not match its seal"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         reason = "is no record"
     raise TamperedError(f"{path} {reason}")
 
@@ -177,9 +183,22 @@ def read_record(job: Job) -> Record | None:
         raise TamperedError(f"{job.record} cannot be read: {error.strerror}") from error
     if record.get("stage") != job.name:
         raise TamperedError(f"{job.record} is the record of {record.get('stage')}")
-    if not record.keys() >= SAYS or record["key"] != content_key(record):
+    if not _is_whole(record) or record["key"] != content_key(record):
         raise TamperedError(f"{job.record} does not say what its key is made of")
     return record
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a record lacks nothing that it must say, and what it says is of its kind."""
+    return (
+        record.keys() >= SAYS
+        and all(type(record[name]) in kinds for name, kinds in KINDS.items() if name in record)
+        and all(
+            isinstance(digest, dict) and {"sha256", "md5"} <= digest.keys()
+            for kind in OF_DIGESTS
+            for digest in record[kind].values()
+        )
+    )
 
 
 def settings_of(job: Job, params: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def call(*command: str) -> None:
 
 
 def _why(said: str) -> str:
-    """The first line that calls itself an error, else the last one."""
+    """The first line that calls itself an error or a file invalid, else the last one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.upper().startswith("ERROR")]
-    return [*errors, *reversed(lines), "it says nothing"][0]
+    invalid = [line for line in lines if "is invalid" in line or "validation failed" in line]
+    return [*errors, *invalid, *reversed(lines), "it says nothing"][0]

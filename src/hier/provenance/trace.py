@@ -166,7 +166,7 @@ def metadata_of(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(min(length, path.stat().st_size)))
         return dict(header.get("__metadata__", {}))
-    except (OSError, ValueError, struct.error, AttributeError):
+    except (OSError, ValueError, TypeError, struct.error, AttributeError, RecursionError):
         return {}
 
 

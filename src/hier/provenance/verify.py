@@ -28,11 +28,11 @@ from hier.config.suite import Suite
 from hier.errors import DamagedInputError, MissingInputError, TamperedError
 from hier.pipeline import EXPECTED, METRICS, STAGES, Job, job, no_data
 from hier.provenance.atomic import atomic_file
-from hier.provenance.figures import figures, judged
+from hier.provenance.figures import REFERENCE, figures, judged, read_metrics, references
 from hier.provenance.hashing import hash_file
 from hier.provenance.ledger import Entry, Ledger, other_setting
 from hier.provenance.record import of_other_settings, read_record, settings_of
-from hier.stages.inputs import read_metrics, reading
+from hier.stages.inputs import reading
 
 GRADES = (
     "identical", "within tolerance", "out of tolerance", "not run", "no data", "no reference",
@@ -143,7 +143,7 @@ def _cells(
     path = Path(METRICS.format(run=run.name))
     dataset = suite.dataset(run.dataset)
     done = path.exists() and not _of_other_settings(params, run, ledger)
-    done = done and not (damaged_too and _is_damaged(path))
+    done = done and not (damaged_too and _is_damaged(path, run))
     common = {
         "run": run.name,
         "dataset": run.dataset,
@@ -158,9 +158,7 @@ def _cells(
     best: dict[str, float] = {}
     counts: dict[str, dict[str, int]] = {}
     if done:
-        metrics = read_metrics(path)
-        found, best = figures(metrics), _best_on_test(metrics)
-        counts = judged(metrics, run.evaluate.unmatched == "leave_out")
+        found, best, counts = _read(path, run)
     else:
         names = [f"R@{k}" for k in dataset.ks]
         found = dict.fromkeys([*names, "MAP@R"], NAN)
@@ -172,9 +170,20 @@ def _cells(
     ]
 
 
-def _is_damaged(path: Path) -> bool:
+def _read(
+    path: Path, run: Run
+) -> tuple[dict[str, float], dict[str, float], dict[str, dict[str, int]]]:
+    """Of a metrics file: its figures, those of the best epoch on the test classes, and of how many
+    queries they are."""
+    with reading(path):
+        metrics = read_metrics(path)
+        counts = judged(metrics, run.evaluate.unmatched == "leave_out")
+        return figures(metrics), _best_on_test(metrics), counts
+
+
+def _is_damaged(path: Path, run: Run) -> bool:
     try:
-        read_metrics(path)
+        _read(path, run)
     except DamagedInputError:
         return True
     return False
@@ -229,16 +238,9 @@ def _expected(suite: Suite) -> pd.DataFrame:
 def read_expected(suite: Suite) -> pd.DataFrame:
     """What the reference run gave: run, measure, expected, tolerance, metrics_sha256, metrics_md5,
     settings_sha256, environment; no rows where there was none."""
-    path = expected_path(suite)
-    text = ["metrics_sha256", "metrics_md5", "settings_sha256", "environment"]
-    columns = [*KEYS, "expected", "tolerance", *text]
-    if not path.exists():
-        table = pd.DataFrame(columns=columns)
-    else:  # digits alone are no number
-        with reading(path):
-            table = pd.read_csv(path, dtype=dict.fromkeys(text, str)).reindex(columns=columns)
-            table = table.astype({"expected": float, "tolerance": float})
-    return table
+    return pd.DataFrame(references(suite.suite), columns=list(REFERENCE)).astype(
+        {"expected": float, "tolerance": float}
+    )
 
 
 def _theirs(column: str) -> str:
@@ -265,7 +267,8 @@ def _paper(cells: pd.DataFrame) -> pd.Series:
     with reading(PAPER):
         published = pd.read_csv(PAPER)
         published["measure"] = "R@" + published["k"].astype(str)
-        return ours.merge(published, on=keys, how="left")["recall_percent"]
+        found = ours.merge(published, on=keys, how="left", validate="many_to_one")
+        return found["recall_percent"].astype(float)
 
 
 def _environment(run: Run, params: dict[str, Any]) -> str:

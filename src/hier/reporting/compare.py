@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hier.errors import ConfigError
@@ -52,6 +53,10 @@ def read_cells(path: Path) -> pd.DataFrame:
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if lacking := sorted(NEEDED - set(cells.columns)):
         raise ConfigError(f"{path} is no table of results: it lacks {', '.join(lacking)}")
+    for name in ("value", "seed", "dim"):
+        found = pd.to_numeric(cells[name], errors="coerce")
+        if wrong := [*cells.loc[cells[name].notna() & ~np.isfinite(found), name]]:
+            raise ConfigError(f"{path} is no table of results: {name} {wrong[0]} is no number")
     return cells
 
 

@@ -15,7 +15,7 @@ from hier.reporting.compare import VERDICTS, compare, in_words, read_cells, tabl
 from hier.reporting.curves import svg, training_curves
 from hier.reporting.diff import line_of
 from hier.reporting.folder import put
-from hier.reporting.history import recalls
+from hier.reporting.history import read_history, recalls
 from hier.reporting.page import Pages
 
 OUT = Path("results/compare")
@@ -96,7 +96,7 @@ def _panels(one: str, other: str) -> list[dict[str, Any]]:
     histories = {}
     for run in (one, other):
         path = Path(HISTORY.format(run=run))
-        if path.exists() and len(found := pd.read_csv(path)):
+        if path.exists() and len(found := read_history(path)):
             histories[run] = found.set_index("epoch")
     parts = [
         ("Loss", "mean over the epoch's steps", {run: of["loss"] for run, of in histories.items()}),

@@ -1,13 +1,34 @@
 """A run's history.csv as the pages show it: terms of the loss, learning rates, recall, and in words."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hier.config.run import Run
+from hier.stages.inputs import reading
 
 LEARNS_PROXIES = ("pa", "pnca", "softtriple", "nsoftmax")
 """Losses with a parameter group of their own, see losses/metric.py."""
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """A run's history.csv: a row per epoch, in which `epoch`, `loss` and `rate` are numbers and others
+    may be missing.
+
+    Raises:
+        DamagedInputError: it is not that.
+    """
+    needed = ["epoch", "loss", "rate"]
+    with reading(path):
+        history = pd.read_csv(path)
+        if lacking := [name for name in needed if name not in history]:
+            raise ValueError(f"it has no column {lacking[0]}")
+        for name in history:
+            pd.to_numeric(history[name])
+        if history[needed].isna().any(axis=None) or history["epoch"].duplicated().any():
+            raise ValueError("an epoch occurs twice, or lacks its number, loss or rate")
+        return history
 
 
 def terms(history: pd.DataFrame) -> pd.DataFrame:

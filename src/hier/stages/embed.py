@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from hier.config.suite import Suite
+from hier.data.index import rows_to_embed
 from hier.evaluation.embedding import embed
 from hier.models.network import build_network
 from hier.pipeline import Job
@@ -21,7 +21,7 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     run = suite.run(job.key)
     index_path, store_path, model_path = map(Path, job.inputs)
     index, store = read_images(index_path, store_path)
-    rows = np.flatnonzero(index["split"] != "train")
+    rows = rows_to_embed(index)
     device = make_deterministic(run.runtime)
     network = build_network(run.backbone, run.head, pretrained=False, drawn=False)
     tensors = read_tensors(model_path)

@@ -5,13 +5,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.data.index import read_index
+from hier.data.index import read_index, rows_to_embed
 from hier.evaluation.diagnostics import clip_share
 from hier.evaluation.levels import levels_of
 from hier.evaluation.protocol import Retrieval, require_matches
@@ -29,20 +31,58 @@ def run(job: Job, suite: Suite, identity: str) -> None:
     run, dataset = suite.run(job.key), suite.dataset(suite.run(job.key).dataset)
     index_path, embeddings_path, history_path, proxies_path = map(Path, job.inputs)
     torch.set_num_threads(run.runtime.threads)
-    stored = read_tensors(embeddings_path)
-    rows = stored["row"].numpy()
     with reading(index_path):
-        index = read_index(index_path).iloc[rows]
+        index = read_index(index_path)
+    rows = rows_to_embed(index)
+    embeddings = read_embeddings(embeddings_path, rows, run)
+    index = index.iloc[rows]
     levels = levels_of(index, dataset.levels, dataset.name)
-    metrics = evaluate(stored["embedding"], index, run, dataset.ks)
+    metrics = evaluate(embeddings, index, run, dataset.ks)
     say_unmatched(metrics, run)
     with reading(history_path):
         metrics |= best_on_test(pd.read_csv(history_path))
-    proxies = read_tensors(proxies_path).get(HIERARCHICAL_PROXIES)
-    views = Views(Retrieval(stored["embedding"], index, run), rows, levels, run, proxies)
+    proxies = read_proxies(proxies_path, run)
+    views = Views(Retrieval(embeddings, index, run), rows, levels, run, proxies)
     metrics_path, views_path = map(Path, job.outputs)
     write_text(views_path, compact(views.views()))
     write_text(metrics_path, json.dumps(metrics | views.hierarchy(), indent=2) + "\n")
+
+
+def read_embeddings(path: Path, rows: NDArray[np.int64], run: Run) -> Tensor:
+    """Embeddings of the index's `rows`, float32 (N×D).
+
+    Raises:
+        DamagedInputError: the file does not hold those.
+    """
+    stored = read_tensors(path)
+    with reading(path):
+        found = stored.get("row", torch.empty(0)), stored.get("embedding", torch.empty(0))
+        if not np.array_equal(found[0].numpy(), rows):
+            raise ValueError("its rows are not those of the index's test images")
+        _check_shape(found[1], (len(rows), run.dim), "embedding")
+        return found[1]
+
+
+def read_proxies(path: Path, run: Run) -> Tensor | None:
+    """The hierarchical proxies of a run, float32 (P×D), or None where it has none.
+
+    Raises:
+        DamagedInputError: the file does not hold those.
+    """
+    proxies = read_tensors(path).get(HIERARCHICAL_PROXIES)
+    if run.regularizer.name != "hier":
+        return proxies
+    with reading(path):
+        found = torch.empty(0) if proxies is None else proxies
+        _check_shape(found, (run.regularizer.proxies, run.dim), HIERARCHICAL_PROXIES)
+        return found
+
+
+def _check_shape(tensor: Tensor, shape: tuple[int, int], name: str) -> None:
+    if tensor.shape != shape or tensor.dtype != torch.float32:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        expected, found = (" × ".join(map(str, size)) for size in (shape, tensor.shape))
+        raise ValueError(f"{name} should be float32 {expected}, is {kind} {found}")
 
 
 def evaluate(embeddings: Tensor, index: pd.DataFrame, run: Run, ks: list[int]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Read what earlier stages wrote; a damaged file is named with the command that makes it anew."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hier.errors import DamagedInputError, HierError
 from hier.git import refuse_conflicts
@@ -32,17 +31,16 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file, by name, on the CPU."""
+    """The tensors of a safetensors file, by name, on the CPU; of floats, all are finite.
+
+    Raises:
+        DamagedInputError: it cannot be read, or is not that.
+    """
     from safetensors.torch import load_file
 
     with reading(path):
-        return load_file(path)
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """A run's metrics.json."""
-    with reading(path):
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"recall", "map_at_r"} <= metrics.keys():
-            raise ValueError("it holds no recall or no map_at_r")
-        return metrics
+        tensors = load_file(path)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{name} holds NaN or infinity")
+        return tensors

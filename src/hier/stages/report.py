@@ -7,14 +7,18 @@ from typing import Any
 import pandas as pd
 
 from hier.config.suite import Suite
-from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job, no_data
+from hier.errors import ConfigError, DamagedInputError
+from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job, maker, no_data
 from hier.provenance.atomic import atomic_folder
+from hier.provenance.figures import read_metrics
+from hier.reporting.compare import read_cells
 from hier.reporting.content import Content
 from hier.reporting.folder import write_report
+from hier.reporting.history import read_history
 from hier.reporting.lineage import lineages
 from hier.reporting.thumbs import Images, worth_showing
 from hier.stages.images import read_images
-from hier.stages.inputs import read_metrics, reading
+from hier.stages.inputs import reading
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:
@@ -35,8 +39,8 @@ def gather(job: Job, suite: Suite) -> Content:
         images[dataset] = Images(dataset, *read_images(*paths), rows)
     return Content(
         suite,
-        cells=pd.read_csv(Path(TABLE_CSV)),
-        histories={name: pd.read_csv(Path(HISTORY.format(run=name))) for name in had},
+        cells=_cells(Path(TABLE_CSV)),
+        histories={name: read_history(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
         tables={
             path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])
@@ -47,9 +51,16 @@ def gather(job: Job, suite: Suite) -> Content:
     )
 
 
+def _cells(path: Path) -> pd.DataFrame:
+    try:
+        return read_cells(path)
+    except ConfigError as error:
+        raise DamagedInputError(path, maker(str(path)), error) from error
+
+
 def _views(path: Path) -> dict[str, Any]:
     with reading(path):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"samples", "tree", "galleries"} <= found.keys():
+        if not all(isinstance(found[name], dict) for name in ("samples", "tree", "galleries")):
             raise ValueError("it holds no samples, no tree or no galleries")
         return found

@@ -1,27 +1,38 @@
 """Run stages as jobs: do nothing where the result is current, else work and record what happened."""
 
 import multiprocessing
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from hier.config.params import raw
-from hier.errors import HierError, TamperedError, UnknownNameError
+from hier.errors import DamagedInputError, HierError, TamperedError, UnknownNameError
 from hier.git import refuse_conflicts
-from hier.pipeline import STAGES, Job, job, jobs
+from hier.pipeline import STAGES, Job, job, jobs, maker
 from hier.project import refuse_foreign_code
 from hier.provenance.checkpoints import clear_checkpoints
-from hier.provenance.hashing import hashing
+from hier.provenance.hashing import Hasher, hashing
 from hier.provenance.holding import forced_by_dvc, held
 from hier.provenance.keep import bring_back, keep
 from hier.provenance.loaded import note_loaded
-from hier.provenance.record import content_key, read_record, recorded, what_goes_in, why_stale
+from hier.provenance.record import (
+    changed_output,
+    content_key,
+    read_record,
+    recorded,
+    what_goes_in,
+    why_stale,
+)
 from hier.terminal import show_everything
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
+
+SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
+"""How torch says it."""
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
@@ -82,12 +93,59 @@ def _work(work: Job, params: dict[str, Any]) -> None:
         note_loaded(hasher)
     suite = load()
     refuse_conflicts(work.inputs)
-    with _card(work, params, suite), recorded(work, params) as content:
+    with (
+        _cause_is_clear(work, params),
+        _shortage_is_clear(work),
+        _card(work, params, suite),
+        recorded(work, params) as content,
+    ):
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":
         clear_checkpoints(work.key)
     with hashing() as hasher:
         keep(work, hasher)
+
+
+@contextmanager
+def _cause_is_clear(work: Job, params: dict[str, Any]) -> Iterator[None]:
+    """Where a stage stumbles and an input is not the bytes that its record says, say that in one line."""
+    try:
+        yield
+    except (HierError, OSError):
+        raise
+    except Exception as error:
+        with hashing() as hasher:
+            path = _disowned_input(work, params, hasher)
+        if path is None:
+            raise
+        reason = ValueError("it is not the bytes that its record says")
+        raise DamagedInputError(path, maker(path), reason) from error
+
+
+def _disowned_input(work: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+    """The first input of a job that is not what the record of its maker says."""
+    for made in jobs(params):
+        shared = [path for path in made.outputs if path in work.inputs]
+        with suppress(TamperedError):
+            record = read_record(made) if shared else None
+            if record and (path := changed_output(shared, record, hasher)):
+                return path
+    return None
+
+
+@contextmanager
+def _shortage_is_clear(work: Job) -> Iterator[None]:
+    """Say in one line that there is not enough memory, of the machine or of a GPU."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        line = (str(error).splitlines() or ["no memory is left"])[0]
+        if isinstance(error, RuntimeError) and not SHORTAGE.search(line):
+            raise
+        raise HierError(
+            f"{work.name}: there is not enough memory ({line}); make what it works on smaller: "
+            "sampler.batch_size, embed.batch_size, augmentation.size, dataset.subset"
+        ) from error
 
 
 @contextmanager
