@@ -335,7 +335,7 @@ def test_a_second_file_of_one_name_is_refused(tmp_path, make, names):
 
 
 def test_a_member_of_a_zip_without_a_name_is_refused(tmp_path):
-    path = make_zip(tmp_path / "a.zip", [("a.txt", b"one"), ("", b"two")])
+    path = make_zip(tmp_path / "a.zip", [("a.txt", b"one"), (zipfile.ZipInfo(""), b"two")])
     with pytest.raises(ArchiveError) as caught:
         unpack(path, tmp_path / "out")
     assert str(caught.value) == (

@@ -352,3 +352,16 @@ def test_by_default_they_lie_outside_the_outputs():
     assert Checkpoints(RUN, "one").folder == FOLDER
     assert FOLDER.name.startswith(".")
     assert not FOLDER.is_absolute()
+
+
+@pytest.mark.parametrize("content", [{}, {"identity": "one"}, [1], torch.zeros(3)], ids=repr)
+def test_a_file_of_the_right_name_that_is_no_checkpoint_is_passed_over(checkpoints, content, capfd):
+    checkpoints.save(0, 1, state(1))
+    last = checkpoints.save(0, 2, state(2))
+    made = io.BytesIO()
+    torch.save(content, made)
+    last.unlink()
+    forged = last.with_name(f"{stem(0, 2)}.{sha256(made.getvalue()).hexdigest()}.pt")
+    forged.write_bytes(made.getvalue())
+    assert of(checkpoints).latest()["step"] == 1
+    assert f"{forged} is damaged; going on from the one before, if any" in capfd.readouterr().out

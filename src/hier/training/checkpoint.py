@@ -14,6 +14,7 @@ from hier.provenance.atomic import full_disk_is_clear
 from hier.provenance.checkpoints import FOLDER, checkpoint_files, is_damaged, position, stem
 
 KEPT = 2
+NEEDED = {"identity", "epoch", "step"}  # beside the state of training, which names its parts
 MINUTES = "HIER_CHECKPOINT_MINUTES"
 
 
@@ -165,7 +166,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever torch or the disk has against it, the one before may do
         return None
-    return state
+    return state if isinstance(state, dict) and state.keys() >= NEEDED else None
 
 
 def _fsync_folder(folder: Path) -> None:
