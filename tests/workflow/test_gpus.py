@@ -66,8 +66,8 @@ def most_at_once(project, number, *options):
         f"PATH={project.path('bin')}{os.pathsep}{Path(sys.executable).parent}:{os.environ['PATH']}"
     )
     project.run(
-        "env", "-u", "CUDA_VISIBLE_DEVICES", path, sys.executable, "-c", SNAKEMAKE, *runs,
-        "--cores", "4", *options,
+        "env", "-u", "CUDA_VISIBLE_DEVICES", path, f"PYTHONPATH={project.path('src')}",
+        sys.executable, "-c", SNAKEMAKE, *runs, "--cores", "4", *options,
     )  # fmt: skip
     now, most = 0, 0
     for step in project.path("log").read_text():
