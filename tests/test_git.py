@@ -12,8 +12,9 @@ from hier.config.params import raw
 from hier.errors import ConfigError, ConflictError
 from hier.git import has_conflict, refuse_conflicts
 from hier.provenance.audit import Audit
+from hier.provenance.figures import read_metrics
 from hier.reporting.compare import read_cells
-from hier.stages.inputs import read_metrics, reading
+from hier.stages.inputs import reading
 
 ROOT = Path(__file__).parents[1]
 SIDES = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n"
@@ -68,23 +69,43 @@ def test_what_is_no_conflict(text):
 
 
 @pytest.mark.parametrize("name", [
-    "dvc.lock", "expected/smoke.csv", "runs/a/metrics.json", "runs/a/history.csv", "results/table.csv",
-    "conf/suite/smoke.yaml",
+    "dvc.lock", "runs/a/metrics.json", "runs/a/history.csv", "results/table.csv",
 ])  # fmt: skip
-@pytest.mark.parametrize("side", ["ours", "theirs"])
-def test_the_message_mends_it_while_merging(merging, name, side):
+@pytest.mark.parametrize("side", ["HEAD", "MERGE_HEAD"])
+def test_the_message_takes_a_side_whole_while_merging(merging, name, side):
     path = merging(name)
-    with pytest.raises(ConflictError) as caught:
-        refuse_conflicts([path])
-    assert caught.value.exit_code == 1
-    said = str(caught.value)
+    said = error_of(path)
+    words = f"{name} has git's conflict markers; take one side whole: git checkout HEAD -- "
+    assert said.startswith(words)
+    assert said.endswith(" (or MERGE_HEAD in place of HEAD)")
+    mend = said.partition("whole: ")[2].partition(" (or")[0].partition(" && dvc")[0]
+    take(mend.replace("HEAD", side), path, {"HEAD": "a: 1\n", "MERGE_HEAD": "a: 2\n"}[side])
+
+
+@pytest.mark.parametrize("name", ["expected/smoke.csv", "conf/suite/smoke.yaml"])
+@pytest.mark.parametrize(("side", "text"), [("ours", "a: 1\n"), ("theirs", "a: 2\n")])
+def test_the_message_mends_it_while_merging(merging, name, side, text):
+    path = merging(name)
+    said = error_of(path)
     assert said.startswith(
         f"{name} has git's conflict markers; take one side: git checkout --ours "
     )
-    mend = said.partition("take one side: ")[2].partition(" (or")[0].removesuffix(" && hier adopt")
-    subprocess.run(mend.replace("--ours", f"--{side}"), shell=True, check=True)
+    mend = said.partition("take one side: ")[2].partition(" (or")[0]
+    take(mend.replace("--ours", f"--{side}"), path, text)
+
+
+def error_of(path):
+    with pytest.raises(ConflictError) as caught:
+        refuse_conflicts([path])
+    assert caught.value.exit_code == 1
+    return str(caught.value)
+
+
+def take(command, path, text):
+    """Do what a message says, and see that one side's text is there and nothing unmerged."""
+    subprocess.run(command, shell=True, check=True)
     refuse_conflicts([path])
-    assert path.read_text() == {"ours": "a: 1\n", "theirs": "a: 2\n"}[side]
+    assert path.read_text() == text
     assert git("ls-files", "--unmerged") == ""
 
 

@@ -11,7 +11,9 @@ from hier.errors import ConflictError
 _MARKS = [re.compile(mark, re.MULTILINE) for mark in (r"^<{7} ", r"^={7}\r?$", r"^>{7} ")]
 _TEXTS = {".csv", ".json", ".lock", ".md", ".tex", ".yaml"}
 _COMPOSED = {"params.yaml", "params", "dvc.yaml"}
-_TAKEN = {"dvc.lock", "expected", "results", "runs"}  # of which one side is taken
+_TAKEN = ("dvc.lock", "results", "runs")  # of which one side is taken whole
+# Beside HEAD, the commits that are being merged with it.
+MERGED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
 
 
 def git(*arguments: str) -> str | None:
@@ -58,10 +60,15 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
             f"{said}bring a version without them back: git checkout COMMIT -- {path} "
             f"(git log -- {path} lists them)"
         )
-    beside = {name.partition("/")[0] for name in unmerged} & _TAKEN
-    taken = " ".join(sorted(beside)) if path.parts[0] in beside else str(path)
-    side = f"git checkout --ours {taken} && git add {taken}"
-    theirs = "(or --theirs)"
-    if "dvc.lock" in taken:
-        side, theirs = f"{side} && hier adopt", "(or --theirs, with dvc checkout before hier adopt)"
-    return ConflictError(f"{said}take one side: {side} {theirs}")
+    if path.parts[0] not in _TAKEN:
+        side = f"git checkout --ours {path} && git add {path}"
+        return ConflictError(f"{said}take one side: {side} (or --theirs)")
+    # A side is whole or it contradicts itself: git merges some of these files without a word.
+    whole = " ".join(name for name in _TAKEN if git("ls-tree", "HEAD", "--", name))
+    side = f"git checkout HEAD -- {whole}"
+    if "dvc.lock" in whole:
+        side += " && dvc checkout && hier adopt"
+    other = next((head for head in MERGED if git("rev-parse", "--verify", "--quiet", head)), None)
+    return ConflictError(
+        f"{said}take one side whole: {side} (or {other or 'the other commit'} in place of HEAD)"
+    )

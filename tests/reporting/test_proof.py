@@ -35,8 +35,9 @@ def test_what_is_not_here_fails_and_is_counted_apart():
     with pytest.raises(ReproductionError) as caught:
         printed.verdict(proof_of(("identical", None), (AWAY, True), (AWAY, False)))
     assert str(caught.value) == (
-        "2 of 3 cells are committed, not here; make them with: snakemake --cores all (or dvc pull, "
-        "from a remote that has them); judge by the committed hashes with: hier verify --by-hash"
+        "2 of 3 cells are committed, not here; make them with: snakemake --cores all (or dvc checkout, "
+        "where DVC's cache has them, or dvc pull, from a remote); judge by the committed hashes with: "
+        "hier verify --by-hash"
     )
     with pytest.raises(
         ReproductionError, match=r"^1 of 2 cells are not reproduced and 1 of 2 cells"
@@ -48,7 +49,10 @@ def test_by_hash_what_is_not_here_fails_where_its_hash_is_not_the_references():
     printed.verdict(proof_of(("identical", None), (AWAY, True)), by_hash=True)
     with pytest.raises(ReproductionError) as caught:
         printed.verdict(proof_of((AWAY, True), (AWAY, False)), by_hash=True)
-    said = "of 1 of 2 cells, the committed hash is not the reference's; make them here with: "
+    said = (
+        "1 of 2 cells have another committed hash than the reference, or none to have; make them here "
+        "with: "
+    )
     assert str(caught.value) == f"{said}snakemake --cores all"
     with pytest.raises(ReproductionError, match="not reproduced"):
         printed.verdict(proof_of(("not run", None), (AWAY, True)), by_hash=True)
@@ -64,7 +68,7 @@ def test_by_hash_what_is_not_here_fails_where_its_hash_is_not_the_references():
     (LedgerState(19, 3), "3 of 19 stages are entered in dvc.lock, the others are not in order"),
     (LedgerState(19, 19), "all 19 stages are entered in dvc.lock"),
     (LedgerState(19, 19, (), ("dvc.lock",)), "all 19 stages are entered in dvc.lock; commit them with: "
-     "git add dvc.lock runs results && git commit"),
+     "git add dvc.lock dvc.yaml params.yaml params runs results && git commit"),
 ])  # fmt: skip
 def test_the_state_of_the_ledger_names_the_command_that_is_missing(state, words):
     assert printed.state_in_words(state) == words

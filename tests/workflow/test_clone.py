@@ -187,7 +187,8 @@ def test_the_state_of_the_ledger_ends_what_verify_says(made, tmp_path):
     project.run("hier", "adopt")
     last = project.run("hier", "verify").stdout.splitlines()[-1]
     entered = "ledger: all 10 stages are entered in dvc.lock"
-    assert last == f"{entered}; commit them with: git add dvc.lock runs results && git commit"
+    files = "dvc.lock dvc.yaml params.yaml params runs results"
+    assert last == f"{entered}; commit them with: git add {files} && git commit"
     project.commit("results")
     assert project.run("hier", "verify").stdout.splitlines()[-1] == entered
 
@@ -209,7 +210,7 @@ def conflicted(made, tmp_path_factory):
     return project
 
 
-@pytest.mark.parametrize("side", ["--ours", "--theirs"])
+@pytest.mark.parametrize("side", ["HEAD", "MERGE_HEAD"])
 def test_a_conflict_in_the_ledger_is_mended_as_the_message_says(conflicted, tmp_path, side):
     project = copy(conflicted)
     project.folder = tmp_path / "copy"
@@ -217,12 +218,12 @@ def test_a_conflict_in_the_ledger_is_mended_as_the_message_says(conflicted, tmp_
     for command in (("verify",), ("adopt",), ("trace", HIER)):
         done = project.run("hier", *command, check=False)
         assert done.returncode == 1
-        assert done.stderr.startswith("error: dvc.lock has git's conflict markers; take one side: ")
+        assert done.stderr.startswith(
+            "error: dvc.lock has git's conflict markers; take one side whole: git checkout HEAD -- "
+        )
         assert done.stderr.count("\n") == 1
-    [mend] = re.findall("take one side: (.*) \\(or --theirs", done.stderr)
-    if side == "--theirs":
-        mend = mend.replace("--ours", side).replace("hier adopt", "dvc checkout && hier adopt")
-    project.run("bash", "-c", mend)
+    [mend] = re.findall("take one side whole: (.*) \\(or MERGE_HEAD in place of HEAD", done.stderr)
+    project.run("bash", "-c", mend.replace("HEAD", side))
     project.commit("merged")
     code, found = verified(project)
     assert (code, found["counts"]) == (0, {"identical": len(found["cells"])})

@@ -64,7 +64,10 @@ class Finding:
     def mend(self) -> str:
         """The command that brings the job in order."""
         if self.reason.startswith(str(LOCK)):
-            return f"git checkout {LOCK}"
+            is_gits = git("diff", "--quiet", "HEAD", "--", str(LOCK)) is not None
+            return (
+                "dvc repro" if is_gits else f"git checkout {LOCK}"
+            )  # git may have mixed two sides
         if self.standing in (AWAY, "not run"):
             return "snakemake --cores all"
         if self.reason.endswith(OTHER_RESULT):

@@ -1,4 +1,4 @@
-"""The last outputs of each job, kept as second names of the same files.
+"""The last outputs of each job, kept as second names of the same files (of small ones, as copies).
 
 Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
 changed. A hard link costs no space and brings them back at once, and a copy does where DVC's cache has
@@ -26,7 +26,11 @@ def keep(job: Job, hasher: Hasher) -> None:
     for path, kept in kept_files(job):
         hasher(path)
         try:
-            _link(path, kept)
+            if str(path) in job.in_git:  # small, and looked at in editors, which may write in place
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, kept)
+            else:
+                _link(path, kept)
         except OSError:  # a file system without hard links, or a full one: nothing is kept
             shutil.rmtree(FOLDER / job.name, ignore_errors=True)
             return

@@ -20,14 +20,12 @@ from typing import Any
 from hier import yaml12
 from hier.config.params import by_file
 from hier.errors import ConfigError, TamperedError
-from hier.git import conflict_in, git, has_conflict
+from hier.git import MERGED, conflict_in, git, has_conflict
 from hier.pipeline import Job
 from hier.provenance.hashing import Hasher
 from hier.provenance.record import Record, parse_record
 
 LOCK = Path("dvc.lock")
-# Beside HEAD, the commits whose entries dvc.lock may have while they are being merged.
-MERGED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
 Entry = dict[str, Any]
 SCHEMA = "2.0"
 AWAY = "committed, not here"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,11 +10,15 @@ from rich.console import Console
 
 from hier.config.suite import Suite
 from hier.errors import ReproductionError, RerunError, TamperedError
+from hier.project import LINKABLE
+from hier.provenance.audit import OTHER_RESULT
 from hier.provenance.ledger import AWAY, LOCK
 from hier.provenance.proof import LedgerState, Proof
 from hier.reporting.table import print_grades
 
 GIT = "git checkout "
+COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
+"""What says of a suite's results, together, which they are."""
 FAILS = ("not run", "stale", "out of tolerance", "tampered")
 
 
@@ -41,7 +46,9 @@ def print_proof(proof: Proof) -> None:
         say(f"{run['run']}: proved by rerun on {run['proved']}")
     if len(away := runs[runs["grade"] == AWAY]):
         same = int(away["by_hash"].sum())
-        say(f"{len(away)} runs are {AWAY}; of {same}, the committed hash is the reference's")
+        say(
+            f"{len(away)} of {len(runs)} runs are {AWAY}; the committed hash is the reference's of {same}"
+        )
     if proof.ledger.stages:
         say(f"ledger: {state_in_words(proof.ledger)}")
 
@@ -49,6 +56,12 @@ def print_proof(proof: Proof) -> None:
 def state_in_words(ledger: LedgerState) -> str:
     """How far dvc.lock has the results, and the command that is missing."""
     stages, entered, waiting = ledger.stages, ledger.entered, len(ledger.waiting)
+    links = [name for name in LINKABLE if Path(name).is_symlink()]
+    if waiting and links:
+        return (
+            f"{waiting} of {stages} stages are not entered in {LOCK}; DVC takes nothing from behind a "
+            f"link ({', '.join(links)})"
+        )
     if waiting:
         enter = "enter them with: hier adopt"
         if entered + waiting < stages:
@@ -56,8 +69,9 @@ def state_in_words(ledger: LedgerState) -> str:
         return f"{waiting} of {stages} stages are not entered in {LOCK}; {enter}"
     if entered < stages:
         return f"{entered} of {stages} stages are entered in {LOCK}, the others are not in order"
-    commit = f"; commit them with: git add {LOCK} runs results && git commit"
-    return f"all {stages} stages are entered in {LOCK}{commit if ledger.uncommitted else ''}"
+    commit = f"; commit them with: git add {COMMITTED} && git commit"
+    asked = ledger.uncommitted and not links  # git would take the figures behind a link for deleted
+    return f"all {stages} stages are entered in {LOCK}{commit if asked else ''}"
 
 
 def as_json(suite: Suite, proof: Proof) -> str:
@@ -98,7 +112,8 @@ def verdict(proof: Proof, by_hash: bool = False) -> None:
         mend = (
             f"Bring what was committed back: git checkout {' '.join(sorted(committed))}"
             if len(committed) == len(mends) and not proof.damaged
-            else "Put back what is named above (dvc checkout; git checkout for what git keeps), or "
+            else "Put back what is named above (dvc checkout; git checkout for what git keeps; dvc repro "
+            f"where git merged {LOCK} by itself), or "
             "remove it and its record and make it anew: snakemake --cores all"
         )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
@@ -116,16 +131,21 @@ def _not_reproduced(proof: Proof, by_hash: bool) -> str:
     cells, stale = proof.cells, len(proof.findings)
     failed = int(cells["grade"].isin(FAILS).sum())
     away = int((cells["grade"].eq(AWAY) & ~(cells["by_hash"].eq(True) & by_hash)).sum())
-    said = [f"{failed} of {len(cells)} cells are not reproduced"] if failed or stale else []
+    said = [f"{failed} of {len(cells)} cells are not reproduced"] if failed else []
     said += [f"{stale} {'stage is' if stale == 1 else 'stages are'} stale"] if stale else []
     mends = ["run what is missing with: snakemake --cores all"] if said else []
+    if any(f.reason.endswith(OTHER_RESULT) for f in proof.findings):
+        mends = ["bring what belongs to the figures that git moved with: dvc checkout"]
     if away and by_hash:
-        said.append(f"of {away} of {len(cells)} cells, the committed hash is not the reference's")
+        said.append(
+            f"{away} of {len(cells)} cells have another committed hash than the reference, or none to have"
+        )
         mends = ["make them here with: snakemake --cores all"]
     elif away:
         said.append(f"{away} of {len(cells)} cells are {AWAY}")
         mends = [
-            "make them with: snakemake --cores all (or dvc pull, from a remote that has them)",
+            "make them with: snakemake --cores all (or dvc checkout, where DVC's cache has them, or dvc "
+            "pull, from a remote)",
             "judge by the committed hashes with: hier verify --by-hash",
         ]
     return "; ".join([" and ".join(said), *mends]) if said else ""
