@@ -60,7 +60,7 @@ CANNOT_CHANGE_A_RESULT = {
 # Distributions that carry settings, talk to a user or an address, hold locks or say where DVC's cache
 # lies: no number is theirs.
 CANNOT_CHANGE_A_NUMBER = {
-    "click", "dvc", "filelock", "psutil", "pydantic", "pyyaml", "requests", "rich",
+    "click", "filelock", "platformdirs", "psutil", "pydantic", "pyyaml", "requests", "rich",
 }  # fmt: skip
 
 # What stages/inputs.py imports for others: the tables come from metrics files alone, which are JSON.

@@ -33,7 +33,7 @@ def test_the_copy_holds_what_git_has(tmp_path):
     folder = engines.project(tmp_path / "copy")
     assert (folder / "Snakefile").read_bytes() == (engines.checkout.ROOT / "Snakefile").read_bytes()
     assert not (folder / ".git").exists()
-    assert not (folder / "runs").exists()
+    assert not (folder / "data").exists()
 
 
 def test_one_core_and_two_do_the_same_work_from_clean(monkeypatch, capsys, tmp_path):

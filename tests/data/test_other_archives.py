@@ -293,11 +293,9 @@ def test_another_tree_is_told_by_what_is_there(archives, prepared):
     assert "take Img/img.zip (low resolution, not img_highres.zip) and Eval/" in text
 
 
-@pytest.mark.parametrize(
-    "name", [f"img/{'W' * 300}/Dresses/id_1/a.jpg", "img/W\0/Dresses/id_1/a.jpg"]
-)
-def test_a_name_that_no_file_can_have_is_not_there(archives, prepared, name):
+def test_a_name_that_no_file_can_have_is_not_there(archives, prepared):
     make_inshop(archives)
+    name = f"img/{'W' * 300}/Dresses/id_1/a.jpg"
     lines = [
         "2",
         "image_name item_id evaluation_status",

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from hier import yaml12
 from hier.config.params import by_file
 from hier.errors import ConfigError, TamperedError
@@ -189,10 +191,13 @@ def cache_folder() -> Path:
     Raises:
         ConfigError: one of these makes no sense.
     """
-    from dvc.dirs import global_config_dir, system_config_dir
-
+    # As dvc.dirs has it, which would load all of DVC for two names.
+    machines = os.getenv("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir(
+        "dvc", "iterative"
+    )
+    users = os.getenv("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
     folder = Path(".dvc/cache")
-    homes = (Path(system_config_dir()), Path(global_config_dir()), Path(".dvc"))
+    homes = (Path(machines), Path(users), Path(".dvc"))
     for file in (*(home / "config" for home in homes), Path(".dvc/config.local")):
         config = configparser.ConfigParser(interpolation=None)
         try:
