@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,19 @@ def test_of_every_real_job_the_kept_files_have_names_of_their_own():
         kept = [path for _, path in kept_files(job)]
         assert len(set(kept)) == len(kept) == len(job.outputs)
     assert len(pipeline.STAGES) == 7
+
+
+def test_what_git_keeps_is_kept_as_a_copy(kitchen, monkeypatch):
+    """An editor that writes in place must not change what is kept, nor what it brought back."""
+    cook = pipeline.STAGES["cook"]
+    monkeypatch.setitem(pipeline.STAGES, "cook", replace(cook, in_git=(cook.outputs[0],)))
+    kitchen.make_all()
+    kept = KEPT / DISH.name
+    assert kept.read_bytes() == DISH.read_bytes()
+    assert not kept.samefile(DISH)
+    DISH.unlink()
+    job = kitchen.job("cook@soup")
+    with hashing() as hasher:
+        assert bring_back(job, read_record(job), hasher)
+    assert kept.read_bytes() == DISH.read_bytes()
+    assert not kept.samefile(DISH)

@@ -26,11 +26,7 @@ def keep(job: Job, hasher: Hasher) -> None:
     for path, kept in kept_files(job):
         hasher(path)
         try:
-            if str(path) in job.in_git:  # small, and looked at in editors, which may write in place
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, kept)
-            else:
-                _link(path, kept)
+            _put(job, path, kept)
         except OSError:  # a file system without hard links, or a full one: nothing is kept
             shutil.rmtree(FOLDER / job.name, ignore_errors=True)
             return
@@ -51,7 +47,7 @@ def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
         if not kept.exists() or hasher.anew(kept).as_dict() != record["outputs"].get(str(path)):
             return False
         try:
-            _link(kept, path) if _is_ours(kept) else own_copy(path, of=kept)
+            _put(job, kept, path) if _is_ours(kept) else own_copy(path, of=kept)
         except OSError:
             return False
         hasher.same_bytes(path, as_=kept)
@@ -77,10 +73,13 @@ def _is_ours(kept: Path) -> bool:
     return all(stat.st_nlink == 1 and stat.st_uid == os.geteuid() for stat in stats)
 
 
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file, or every file of a folder."""
+def _put(job: Job, source: Path, target: Path) -> None:
+    """Hard-link a file, or every file of a folder; copy what git keeps, which is small, and which
+    editors may change in place."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
+    if {str(source), str(target)} & {*job.in_git}:
+        shutil.copyfile(source, target)
+    elif source.is_dir():
         shutil.copytree(source, target, copy_function=os.link)
     else:
         with suppress(FileNotFoundError):
