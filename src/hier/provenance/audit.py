@@ -64,10 +64,10 @@ class Finding:
     def mend(self) -> str:
         """The command that brings the job in order."""
         if self.reason.startswith(str(LOCK)):
-            is_gits = git("diff", "--quiet", "HEAD", "--", str(LOCK)) is not None
-            return (
-                "dvc repro" if is_gits else f"git checkout {LOCK}"
-            )  # git may have mixed two sides
+            if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
+                return f"git checkout {LOCK}"
+            # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
+            return f"git checkout COMMIT -- {LOCK} runs results && dvc checkout"
         if self.standing in (AWAY, "not run"):
             return "snakemake --cores all"
         if self.reason.endswith(OTHER_RESULT):

@@ -112,8 +112,8 @@ def verdict(proof: Proof, by_hash: bool = False) -> None:
         mend = (
             f"Bring what was committed back: git checkout {' '.join(sorted(committed))}"
             if len(committed) == len(mends) and not proof.damaged
-            else "Put back what is named above (dvc checkout; git checkout for what git keeps; dvc repro "
-            f"where git merged {LOCK} by itself), or "
+            else "Put back what is named above (dvc checkout; git checkout for what git keeps, from an "
+            f"earlier COMMIT where git merged {LOCK} by itself), or "
             "remove it and its record and make it anew: snakemake --cores all"
         )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
