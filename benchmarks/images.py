@@ -40,7 +40,7 @@ from hier.data.layouts import Row
 from hier.data.layouts import table as table_of
 from hier.data.store import ImageStore, write_store
 from hier.models import torchvision_ops
-from hier.training.images import TrainingImages
+from hier.training.batches import TrainingImages
 from turns import Table, Turns
 
 HEIGHT, WIDTH = 375, 500

@@ -24,26 +24,26 @@ import torch
 from torch import Tensor
 
 import checkout
-from hier.cards import own_card
 from hier.config.dataset import Counts, Dataset
 from hier.config.run import Run
 from hier.config.suite import Suite, load
 from hier.data.index import check_index, write_index
 from hier.data.store import ImageStore
 from hier.errors import ConfigError, HierError
-from hier.evaluation.embedding import embed
+from hier.evaluation.retrieval.embed import embed
+from hier.files.atomic import full_disk_is_clear
+from hier.gpus import own_card
+from hier.ledger.artifacts import read_images
+from hier.ledger.record import environment
 from hier.models.network import EmbeddingNetwork
+from hier.planning.plan import EMBEDS_FASTER, Hours
 from hier.progress import progress
-from hier.provenance.atomic import full_disk_is_clear
-from hier.provenance.record import environment
-from hier.reporting.plan import EMBEDS_FASTER, Hours
 from hier.stages.evaluate import evaluate
-from hier.stages.images import read_images
 from hier.stages.train import recalls_of, training_rows
+from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
-from hier.training.images import TrainingImages
 from hier.training.loop import train
-from hier.training.watch import Recalls
+from hier.training.model_selection import Recalls
 from turns import peak_memory
 
 WIDTH, HEIGHT = 500, 375

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 import checkout  # noqa: F401
-from hier.evaluation.ranks import TILE
-from hier.evaluation.recall import Metric, recall_at_k
+from hier.evaluation.retrieval.ranks import TILE
+from hier.evaluation.retrieval.recall import Metric, recall_at_k
 from hier.geometry.poincare import distance_matrix, exp0
 from turns import Table, Turns, peak_memory
 

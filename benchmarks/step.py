@@ -39,9 +39,9 @@ from hier.config.suite import Suite
 from hier.data.store import ImageStore
 from hier.losses.hier import HierRegularizer
 from hier.models.network import build_network
-from hier.reporting.plan import EMBEDS_FASTER, images_of
+from hier.planning.plan import EMBEDS_FASTER, images_of
+from hier.training.batches import TrainingImages
 from hier.training.determinism import make_deterministic
-from hier.training.images import TrainingImages
 from hier.training.objective import Objective
 from hier.training.step import Step
 from paper_scale import write_noise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from hier.provenance.machine import most_held, processor
+from hier.ledger.environment import most_held, processor
 
 
 @dataclass

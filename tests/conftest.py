@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 
@@ -16,3 +18,12 @@ def pytest_configure() -> None:
     )
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def kitchen(tmp_path, monkeypatch):
+    """The small pipeline of fakes/toy_pipeline.py in the current folder; nothing of it was run yet."""
+    from fakes import toy_pipeline
+
+    toy_pipeline.furnish(tmp_path, monkeypatch)
+    return toy_pipeline

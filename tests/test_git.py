@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fakes import kitchen as fake
+from fakes import toy_pipeline as fake
+from hier.audit.audit import Audit
 from hier.config.compose import compose
 from hier.config.params import raw
 from hier.errors import ConfigError, ConflictError
 from hier.git import has_conflict, refuse_conflicts
-from hier.provenance.audit import Audit
-from hier.provenance.figures import read_metrics
-from hier.reporting.compare import read_cells
-from hier.stages.inputs import reading
+from hier.ledger.artifacts import reading
+from hier.results.compare import read_cells
+from hier.results.measures import read_metrics
 
 ROOT = Path(__file__).parents[1]
 SIDES = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n"

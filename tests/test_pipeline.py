@@ -21,10 +21,10 @@ import hier
 from fakes.settings import write_settings
 from hier.config.compose import compose
 from hier.dvc_view import dvc_yaml
+from hier.files.hashing import Hasher
+from hier.ledger.environment import versions
+from hier.ledger.record import content_key, what_goes_in
 from hier.pipeline import SRC, STAGES, job, jobs, maker
-from hier.provenance.hashing import Hasher
-from hier.provenance.machine import versions
-from hier.provenance.record import content_key, what_goes_in
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parent
@@ -44,16 +44,16 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash
-    "hier.provenance.arrival",
-    "hier.provenance.atomic",
-    "hier.provenance.checkpoints",  # their names; what is in them is training/'s
-    "hier.provenance.hashing",
-    "hier.provenance.holder",
-    "hier.provenance.loaded",
-    "hier.provenance.lock",
-    "hier.provenance.machine",
-    "hier.provenance.note",
-    "hier.provenance.record",
+    "hier.ledger.arrival",
+    "hier.files.atomic",
+    "hier.files.checkpoint_names",  # their names; what is in them is training/'s
+    "hier.files.hashing",
+    "hier.files.lock_owner",
+    "hier.ledger.loaded_code",
+    "hier.files.lock",
+    "hier.ledger.environment",
+    "hier.files.lock_note",
+    "hier.ledger.record",
     "hier.yaml12",
 }
 
@@ -63,7 +63,7 @@ CANNOT_CHANGE_A_NUMBER = {
     "click", "filelock", "platformdirs", "psutil", "pydantic", "pyyaml", "requests", "rich",
 }  # fmt: skip
 
-# What stages/inputs.py imports for others: the tables come from metrics files alone, which are JSON.
+# What ledger/artifacts.py imports for others: the tables come from metrics files alone, which are JSON.
 LOADED_FOR_OTHERS = {name: {"safetensors", "torch"} for name in ("tabulate", "report")}
 
 
@@ -261,7 +261,7 @@ def keys(params):
     ("path", "changed"),
     [
         ("reporting/page.py", {"report"}),
-        ("reporting/table.py", {"tabulate", "report"}),
+        ("results/table.py", {"tabulate", "report"}),
         ("reporting/templates/index.html.j2", {"report"}),
         ("reporting/assets/page.css", {"report"}),
         ("reporting/assets/table.js", {"report"}),
@@ -271,18 +271,18 @@ def keys(params):
         ("training/loop.py", {"train", "report"}),
         ("models/network.py", {"train", "embed", "report"}),
         ("geometry/poincare.py", {"train", "embed", "evaluate", "report"}),
-        ("evaluation/recall.py", {"train", "evaluate", "report"}),
-        ("evaluation/tree.py", {"evaluate", "report"}),
-        ("evaluation/views.py", {"evaluate", "report"}),
+        ("evaluation/retrieval/recall.py", {"train", "evaluate", "report"}),
+        ("evaluation/hierarchy/tree.py", {"evaluate", "report"}),
+        ("evaluation/views/views.py", {"evaluate", "report"}),
         ("data/layouts/cub.py", {"prepare", "report"}),
         ("data/demo.py", {"download", "report"}),
         ("data/index.py", {"prepare", "train", "embed", "evaluate", "report"}),
         ("stages/train.py", {"train", "report"}),
         ("stages/evaluate.py", {"evaluate", "report"}),
-        ("provenance/verify.py", {"tabulate", "report"}),
-        ("provenance/record.py", set()),
-        ("provenance/audit.py", {"report"}),
-        ("stages/run.py", set()),
+        ("results/grades.py", {"tabulate", "report"}),
+        ("ledger/record.py", set()),
+        ("audit/audit.py", {"report"}),
+        ("ledger/run_job.py", set()),
         ("pipeline.py", set()),
         ("config/run.py", set()),
         ("cli.py", set()),

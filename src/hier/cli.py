@@ -104,7 +104,7 @@ def compose(
     from hier.config.suite import only
     from hier.dvc_view import DVC_YAML, dvc_yaml
     from hier.errors import ConfigError
-    from hier.provenance.atomic import write_texts
+    from hier.files.atomic import write_texts
 
     suite = only(compose_suite(overrides), dataset=dataset, method=method, backbone=backbone)
     params = suite.model_dump()
@@ -153,7 +153,7 @@ def plan(
     """
     from hier.config.suite import only
     from hier.errors import ConfigError
-    from hier.reporting.plan import show
+    from hier.planning.plan import show
 
     if images_per_second is not None and not 0 < images_per_second < math.inf:
         raise ConfigError(
@@ -190,7 +190,7 @@ def _stage(name: str) -> None:
     each = STAGES[name].each
 
     def command(force: bool, key: str = "") -> None:
-        from hier.stages.run import run_stage
+        from hier.ledger.run_job import run_stage
 
         run_stage(name, key, force)
 
@@ -224,7 +224,7 @@ def report(force: bool, against: str | None, times: bool, out: str | None) -> No
                        of this project), and whether by more than the seeds' spread
     --times            seconds, images per second, memory and machine of each run
     """
-    from hier.stages.run import run_stage
+    from hier.ledger.run_job import run_stage
 
     if times and against:
         raise click.UsageError("--times and --against exclude each other; give one")
@@ -235,7 +235,7 @@ def report(force: bool, against: str | None, times: bool, out: str | None) -> No
         _say_written(pages_of_times.write_times(load(), _given(out) or pages_of_times.OUT))
     elif against:
         from hier.config.suite import load
-        from hier.reporting.comparison import OUT, compare_reports
+        from hier.reporting.comparison_pages import OUT, compare_reports
 
         page, words = compare_reports(load(), _place().from_root(against), _given(out) or OUT)
         click.echo(words)
@@ -260,7 +260,7 @@ def run(jobs: int) -> None:
     For machines that have neither: one process for each of --jobs runs its stages in order. What a
     record proves current is not run again; both engines accept the results.
     """
-    from hier.stages.run import run_suite
+    from hier.ledger.run_job import run_suite
 
     run_suite(jobs)
 
@@ -300,11 +300,11 @@ def verify(
     5: a rerun gave other bytes. 2: wrong usage or settings. (Of stages: 4 where another process
     works on it, 130 after Ctrl-C, 143 after SIGTERM.)
     """
+    from hier.audit import verify as proofs
+    from hier.audit.rerun import rerun_runs
     from hier.config.suite import load
-    from hier.provenance import proof as proofs
-    from hier.provenance.rerun import rerun_runs
-    from hier.reporting.proof import as_json as in_json
-    from hier.reporting.proof import print_proof, verdict
+    from hier.reporting.terminal.verify import as_json as in_json
+    from hier.reporting.terminal.verify import print_proof, verdict
 
     suite = load()
     if update_expected:
@@ -329,7 +329,7 @@ def adopt() -> None:
     Each stage is adopted only where its record proves that its outputs follow from the present
     inputs, parameters and code; the first that is stale is named and nothing is adopted.
     """
-    from hier.provenance.adopt import adopt as adopt_all
+    from hier.audit.adopt import adopt as adopt_all
 
     click.echo(adopt_all(click.echo))
 
@@ -342,7 +342,7 @@ def restore() -> None:
     """
     from hier.config.params import raw
     from hier.config.suite import load
-    from hier.provenance.due import standings
+    from hier.ledger.due import standings
 
     load()
     found = standings(raw())
@@ -366,7 +366,7 @@ def recover(break_locks: bool) -> None:
     machine is stale once it has not been renewed for ten minutes.
     """
     from hier.config.suite import load
-    from hier.provenance.recover import recover as recover_all
+    from hier.ledger.recover import recover as recover_all
 
     load()
     recover_all(click.echo, break_locks)
@@ -388,9 +388,9 @@ def trace(asked: str, full: bool, as_json: bool, as_dot: bool) -> None:
 
     Each file says whether its bytes are now those of its record, each step whether it is current.
     """
-    from hier.provenance.trace import as_data
-    from hier.provenance.trace import trace as trace_back
-    from hier.reporting.trace import dot, print_trace
+    from hier.audit.lineage import as_data
+    from hier.audit.lineage import trace as trace_back
+    from hier.reporting.terminal.lineage import dot, print_trace
 
     if as_json and as_dot:
         raise click.UsageError("--json and --dot exclude each other; give one")
@@ -416,8 +416,8 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
 
     Outputs and figures come last. The exit code is 0 whether anything differs or not.
     """
-    from hier.provenance.diff import as_data, compare
-    from hier.reporting.diff import print_comparison
+    from hier.audit.run_diff import as_data, compare
+    from hier.reporting.terminal.run_diff import print_comparison
 
     if out and not page:
         raise click.UsageError("--out goes with --page")
@@ -432,7 +432,7 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
 
 def _diff_page(found: Any, out: Path | None) -> Path:
     from hier.config.suite import load
-    from hier.reporting.comparison import OUT, compare_runs
+    from hier.reporting.comparison_pages import OUT, compare_runs
 
     return compare_runs(load(), found, out or OUT)
 
@@ -452,9 +452,9 @@ def export(runs: tuple[str, ...], out: str | None, with_models: bool) -> None:
     project; its README.md says what is what. Images, and models without --with-models, are named by
     their hashes. What is stale or tampered with is refused.
     """
+    from hier.audit.export import OUT
+    from hier.audit.export import export as write_crate
     from hier.config.suite import load
-    from hier.provenance.export import OUT
-    from hier.provenance.export import export as write_crate
 
     load()
     path, jobs = write_crate(_params(), runs, _given(out) or OUT, with_models)

@@ -136,9 +136,10 @@ STEPS: dict[str, Stage] = {
             + _of_dataset("ks"),
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
-                "data/sampling.py", "data/store.py", "evaluation/embedding.py",
-                "evaluation/protocol.py", "evaluation/ranks.py", "evaluation/recall.py", "generators.py",
-                "geometry", "losses", "models", "stages/images.py", "stages/inputs.py", "training",
+                "data/sampling.py", "data/store.py", "evaluation/retrieval/embed.py",
+                "evaluation/retrieval/queries_and_gallery.py", "evaluation/retrieval/ranks.py",
+                "evaluation/retrieval/recall.py", "seeding.py",
+                "geometry", "losses", "models", "ledger/artifacts.py", "training",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
@@ -151,8 +152,8 @@ STEPS: dict[str, Stage] = {
             params=_of_run("backbone", "head", "embed", *NUMERICS),
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
-                "data/store.py", "evaluation/embedding.py", "geometry", "models", "stages/images.py",
-                "stages/inputs.py",
+                "data/store.py", "evaluation/retrieval/embed.py", "geometry", "models",
+                "ledger/artifacts.py",
                 "training/determinism.py",
             ),
             packages=(*NETWORKS, *TABLES),
@@ -165,7 +166,7 @@ STEPS: dict[str, Stage] = {
             in_git=(METRICS,),
             params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
             + _of_dataset("ks", "levels"),
-            code=("data/index.py", "evaluation", "generators.py", "geometry", "stages/inputs.py"),
+            code=("data/index.py", "evaluation", "seeding.py", "geometry", "ledger/artifacts.py"),
             packages=("faiss-cpu", "numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
@@ -177,8 +178,8 @@ STEPS: dict[str, Stage] = {
             in_git=TABLES_MADE,
             params=(),
             code=(
-                "provenance/figures.py", "provenance/ledger.py", "provenance/verify.py",
-                "reporting/best.py", "reporting/layout.py", "reporting/table.py", "stages/inputs.py",
+                "results/measures.py", "ledger/dvc_lock.py", "results/grades.py",
+                "results/best.py", "results/paper_table.py", "results/table.py", "ledger/artifacts.py",
             ),
             packages=("pandas", "scipy"),
         ),
@@ -207,8 +208,8 @@ REPORT_STAGE = Stage(
     reads=SETTINGS,
     code=_all_of(
         STEPS.values(),
-        *("provenance/audit.py", "provenance/keep.py", "provenance/ledger.py"),
-        *("provenance/trace.py", "reporting"),
+        *("audit/audit.py", "ledger/output_cache.py", "ledger/dvc_lock.py"),
+        *("audit/lineage.py", "reporting"),
     ),
     packages=tuple(
         sorted({"jinja2", "matplotlib"}.union(*(step.packages for step in STEPS.values())))

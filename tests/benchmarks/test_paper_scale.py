@@ -10,7 +10,7 @@ import pytest
 from hier.config.compose import compose
 from hier.config.run import Run
 from hier.errors import ConfigError, UnknownNameError
-from hier.reporting.plan import EMBEDS_FASTER, images_of
+from hier.planning.plan import EMBEDS_FASTER, images_of
 
 ROOT = Path(__file__).parents[2]
 RUN = "smoke-hier-test_resnet-16-s0"

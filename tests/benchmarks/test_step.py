@@ -7,7 +7,7 @@ import torch
 
 import step
 from hier.config.compose import compose
-from hier.reporting.plan import Hours
+from hier.planning.plan import Hours
 
 CPU = torch.device("cpu")
 CONF = Path(__file__).parents[2] / "conf"

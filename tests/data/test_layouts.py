@@ -8,7 +8,7 @@ import yaml
 from hier.config.dataset import Dataset
 from hier.data.layouts import LAYOUTS, layout
 from hier.errors import LayoutError, UnknownNameError
-from hier.evaluation.levels import levels_of
+from hier.evaluation.hierarchy.levels import levels_of
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["image", "label", "class_name", "superclass", "split"]

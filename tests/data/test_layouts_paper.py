@@ -22,7 +22,7 @@ from hier.data.layouts import layout
 from hier.data.prepare import prepare
 from hier.data.store import ImageStore
 from hier.errors import ClassOverlapError, ConfigError, CountError, ImageError, LayoutError
-from hier.evaluation.levels import levels_of
+from hier.evaluation.hierarchy.levels import levels_of
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
 MAKE = {

@@ -24,7 +24,7 @@ from hier.errors import (
     LayoutError,
     MissingInputError,
 )
-from hier.evaluation.levels import levels_of
+from hier.evaluation.hierarchy.levels import levels_of
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hier.config.run import Sampler
 from hier.data.sampling import epoch_batches
-from hier.generators import numpy_generator
+from hier.seeding import numpy_generator
 
 CONF = Path(__file__).parents[2] / "conf/dataset"
 
@@ -25,7 +25,7 @@ PROGRAM = """
     import pandas as pd
     import yaml
 
-    from hier.provenance.machine import peak_memory
+    from hier.ledger.environment import peak_memory
     from hier.config.dataset import Dataset
     from hier.config.run import Sampler
     from hier.data.index import check_index, read_index, write_index

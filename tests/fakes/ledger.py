@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from hier.config.params import by_file, raw
+from hier.files.hashing import Hasher
+from hier.ledger.record import parse_record, recorded
 from hier.pipeline import Job, jobs
-from hier.provenance.hashing import Hasher
-from hier.provenance.record import parse_record, recorded
 
 
 def make_ledger() -> int:

@@ -20,10 +20,10 @@ from hier import yaml12
 from hier.config.params import raw, texts
 from hier.config.suite import parse
 from hier.errors import ConfigError
+from hier.files.hashing import KNOWN
+from hier.ledger.dvc_lock import LOCK, cache_folder
+from hier.ledger.record import read_record, sealed
 from hier.pipeline import METRICS, Job, jobs
-from hier.provenance.hashing import KNOWN
-from hier.provenance.ledger import LOCK, cache_folder
-from hier.provenance.record import read_record, sealed
 
 KEPT = Path(".hier/kept")
 Reports = dict[str, tuple[str, str]]  # by job: its standing, and what the reason must name

@@ -11,8 +11,8 @@ from safetensors.torch import save
 from hier.config.compose import compose
 from hier.data.store import ImageStore
 from hier.stages.train import tensors, write_history
+from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
-from hier.training.images import TrainingImages
 from hier.training.loop import train
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from hier.evaluation.levels import Levels
-from hier.evaluation.tree import ROOT, Tree
+from hier.evaluation.hierarchy.levels import Levels
+from hier.evaluation.hierarchy.tree import ROOT, Tree
 
 
 def index_of(classes, superclasses, splits=None):

@@ -9,10 +9,10 @@ from torch.nn.functional import normalize
 
 from hier.config.compose import compose
 from hier.config.run import CORRECTED
-from hier.generators import torch_generator
 from hier.losses import metric
 from hier.losses.hyp import HypLoss
 from hier.losses.xbm import CrossBatch
+from hier.seeding import torch_generator
 from hier.stages.train import tensors
 from hier.training.objective import Objective
 

@@ -6,7 +6,7 @@ import pytest
 
 from fakes.content import content_of
 from hier.config.compose import compose
-from hier.reporting.folder import write_report
+from hier.reporting.site import write_report
 
 CONF = Path(__file__).parents[2] / "conf"
 

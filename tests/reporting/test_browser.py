@@ -10,8 +10,8 @@ from fakes.browser import CONTRAST, EVERY_RULE, NOT_CONTRAST, PHONE, started, vi
 from fakes.content import content_of, images_of, tree_of
 from fakes.views import NASTY, nasty, views_of, wide
 from hier.reporting.arcs import handles
-from hier.reporting.folder import write_report
 from hier.reporting.galleries import Comparison
+from hier.reporting.site import write_report
 
 HIER, PA = "smoke-hier-test_resnet-16-s0", "smoke-pa-test_resnet-16-s0"
 CLASSES, EACH, NODES = 12, 20, 9

@@ -8,9 +8,9 @@ import pytest
 from fakes.browser import started, visiting
 from fakes.content import cells_of, content_of, images_of, metrics_of, tree_of
 from fakes.views import nasty, views_of, wide
-from hier.reporting.compare import VERDICTS
-from hier.reporting.folder import put, write_report
 from hier.reporting.page import Pages
+from hier.reporting.site import put, write_report
+from hier.results.compare import VERDICTS
 
 from .test_quality import HIER, PA, hierarchy, tree
 

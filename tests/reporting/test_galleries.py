@@ -6,8 +6,8 @@ from fakes.content import content_of
 from fakes.reader import read
 from fakes.views import views_of, wide
 from hier.config.compose import compose
-from hier.reporting.folder import write_report
 from hier.reporting.galleries import Comparison
+from hier.reporting.site import write_report
 
 from .conftest import CONF
 

@@ -5,8 +5,8 @@ import pytest
 from fakes.content import content_of
 from fakes.reader import read
 from fakes.views import views_of, wide
-from hier.reporting.folder import write_report
 from hier.reporting.outline import DEEPEST, outline
+from hier.reporting.site import write_report
 
 from .test_disk import scene_of
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hier.errors import ConfigError, DiskFullError
-from hier.provenance.checkpoints import (
+from hier.files.checkpoint_names import (
     FOLDER,
     clear_checkpoints,
     damaged_checkpoints,
@@ -225,7 +225,7 @@ def test_a_verifier_finds_them_all_without_torch(checkpoints, tmp_path):
         flip(path)
     (checkpoints.folder / "other.pt").write_bytes(b"")
     assert damaged_checkpoints(checkpoints.folder) == sorted(harmed)
-    code = "import hier.provenance.checkpoints, sys; sys.exit('torch' in sys.modules)"
+    code = "import hier.files.checkpoint_names, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

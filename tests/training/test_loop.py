@@ -18,10 +18,10 @@ from fakes.training import (
 from hier.config.compose import compose
 from hier.config.run import Hier, NoRegularizer
 from hier.errors import ConfigError, DivergedError
-from hier.generators import seed_for, torch_generator
+from hier.seeding import seed_for, torch_generator
 from hier.stages.train import tensors
+from hier.training.batches import AugmentedImages, Normalise, TrainingImages
 from hier.training.checkpoint import Checkpoints
-from hier.training.images import AugmentedImages, Normalise, TrainingImages
 from hier.training.loop import start_network, train
 from hier.training.objective import Objective
 

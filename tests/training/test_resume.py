@@ -24,11 +24,11 @@ from fakes.training import (
 )
 from hier.config.run import CrossBatch, SoftTriple
 from hier.errors import DiskFullError
-from hier.provenance.checkpoints import damaged_checkpoints
+from hier.files.checkpoint_names import damaged_checkpoints
 from hier.training import checkpoint as checkpoint_module
 from hier.training import loop
+from hier.training.batches import TrainingImages
 from hier.training.checkpoint import MINUTES, Checkpoints
-from hier.training.images import TrainingImages
 from hier.training.objective import Objective
 
 EPOCHS = 2

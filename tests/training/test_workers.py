@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from hier.provenance.holding import held, holders
+from hier.ledger.locks import held, holders
 
 TESTS = Path(__file__).parents[1]
 HANGS = 120  # seconds after which a process counts as hanging; each should take a few
@@ -28,8 +28,8 @@ from fakes.training import CLASSES, changed, make_store, tiny_runs, trained
 from hier import cli
 from hier.errors import ImageError
 from hier.data.store import ImageStore
-from hier.evaluation.embedding import embed
-from hier.provenance.holding import held
+from hier.evaluation.retrieval.embed import embed
+from hier.ledger.locks import held
 from hier.training.loop import start_network
 
 parent, read, seen, after = os.getpid(), ImageStore.__getitem__, [0], 0

@@ -18,7 +18,7 @@ RULES = Path(__file__).parents[2] / "workflow/rules/runs.smk"
 SNAKEMAKE = """
 import sys
 from pathlib import Path
-from hier import cards
+from hier import gpus as cards
 from snakemake.cli import main
 cards.DRIVER = Path("gpus")
 main(sys.argv[1:])

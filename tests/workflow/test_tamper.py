@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from fakes.tampering import Change, Tree, proof_of
+from hier.audit.verify import prove
 from hier.config.params import raw
 from hier.config.suite import load
-from hier.provenance.proof import prove
-from hier.provenance.record import sealed
+from hier.ledger.record import sealed
 from hier.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.engines

@@ -9,9 +9,9 @@ from hier.config.suite import load
 from hier.errors import HierError
 from hier.pipeline import STAGES, job, jobs, no_data
 from hier.project import refuse_dead_links, refuse_foreign_code
-from hier.provenance.due import let_be_replaced, standings, unsettled
-from hier.provenance.hashing import files_in
-from hier.provenance.holding import announce
+from hier.ledger.due import let_be_replaced, standings, unsettled
+from hier.files.hashing import files_in
+from hier.ledger.locks import announce
 
 try:
     refuse_foreign_code()

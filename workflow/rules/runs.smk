@@ -1,5 +1,5 @@
 # image store → model → embeddings → metrics, once per run
-from hier import cards
+from hier import gpus as cards
 
 # As many GPU jobs at once as there are cards, unless --resources or a profile says otherwise. Which
 # card is whose, each job sees to itself. Where there is none, a cluster's own scheduler decides.

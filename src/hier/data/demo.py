@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hier.config.dataset import Generate
+from hier.files.atomic import atomic_file
 from hier.progress import track
-from hier.provenance.atomic import atomic_file
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from hier.data.demo import write_archive
 from hier.data.fetch import MIRROR_VARIABLE, fetch, places_of
 from hier.data.sources import by_hand, mirrors_of
 from hier.errors import NoDataError
-from hier.provenance.atomic import atomic_folder, write_text
+from hier.files.atomic import atomic_folder, write_text
 
 
 def download(dataset: Dataset, destination: Path) -> None:

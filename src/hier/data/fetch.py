@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote, urlsplit
 from hier.config.dataset import File
 from hier.data.archive import AGAIN, SUFFIXES, check, members
 from hier.errors import ArchiveError, ChecksumError, ConfigError, DiskFullError, NoDataError
+from hier.files.atomic import atomic_file
 from hier.progress import Progress, progress
-from hier.provenance.atomic import atomic_file
 
 if TYPE_CHECKING:
     import requests

@@ -17,7 +17,7 @@ from hier.errors import (
     MissingInputError,
     MissingSuperclassError,
 )
-from hier.provenance.atomic import atomic_file
+from hier.files.atomic import atomic_file
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema

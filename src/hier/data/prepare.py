@@ -17,7 +17,7 @@ from hier.data.layouts import is_there, layout
 from hier.data.store import write_store
 from hier.data.subset import take
 from hier.errors import ConfigError, LayoutError, MissingInputError
-from hier.provenance.atomic import full_disk_is_clear
+from hier.files.atomic import full_disk_is_clear
 
 PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from hier.config.run import Sampler
 from hier.errors import ConfigError
-from hier.generators import numpy_generator
+from hier.seeding import numpy_generator
 
 
 def epoch_batches(

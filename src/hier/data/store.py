@@ -18,8 +18,8 @@ from PIL import Image
 from hier.config.dataset import Dataset
 from hier.data.pixels import read
 from hier.errors import ImageError, LayoutError, MissingInputError, StaleError
+from hier.files.atomic import atomic_file
 from hier.progress import progress
-from hier.provenance.atomic import atomic_file
 
 Pixels = NDArray[np.uint8]
 

@@ -87,7 +87,7 @@ def find_weights(weights: Weights) -> Path:
 
 def _fetch(weights: Weights) -> None:
     from hier.data.fetch import fetch, mirrors_of_environment, places_of
-    from hier.provenance.lock import locked
+    from hier.files.lock import locked
 
     whole = weights.sha256 if weights.sha256 and len(weights.sha256) == 64 else None
     file = File(

@@ -19,7 +19,7 @@ from matplotlib.path import Path
 from PIL import Image
 
 from hier.reporting.arcs import Complex
-from hier.reporting.disk import COLOURED, UNIT, Scene, units
+from hier.reporting.disk_scene import COLOURED, UNIT, Scene, units
 from hier.reporting.page import environment
 
 # Okabe and Ito's colours, each with a shape of its own; grey for the others.

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from hier.config.run import Run
-from hier.provenance.verify import PAPER_NAMES
+from hier.results.grades import PAPER_NAMES
 
 Views = dict[str, dict[str, Any]]  # by run, views.json
 Setting = tuple[str, int, int]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hier.config.run import Run
-from hier.stages.inputs import reading
+from hier.ledger.artifacts import reading
 
 LEARNS_PROXIES = ("pa", "pnca", "softtriple", "nsoftmax")
 """Losses with a parameter group of their own, see losses/metric.py."""

@@ -6,9 +6,9 @@ settings, code, packages, origins. Times and machines stand in the records (`hie
 
 from typing import Any
 
-from hier.provenance.audit import ByRecords
-from hier.provenance.trace import AS_RECORDED, File, Origin, Step, Trace, trace
-from hier.reporting.trace import whence
+from hier.audit.audit import ByRecords
+from hier.audit.lineage import AS_RECORDED, File, Origin, Step, Trace, trace
+from hier.reporting.terminal.lineage import whence
 
 Node = dict[str, Any]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from hier.provenance.verify import PAPER_NAMES
-from hier.reporting.best import highest
-from hier.reporting.layout import KEYS, columns_of, rows
+from hier.results.best import highest
+from hier.results.grades import PAPER_NAMES
+from hier.results.paper_table import KEYS, columns_of, rows
 
 # What stands before a grade, so that no reader depends on a colour, and what the grade means.
 GRADES = {

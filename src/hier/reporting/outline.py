@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hier.reporting.disk import Scene
+from hier.reporting.disk_scene import Scene
 
 DEEPEST = 24
 """Levels that are nested; what is deeper stands below the last of them in a row."""

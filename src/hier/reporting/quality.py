@@ -5,9 +5,9 @@ from math import sqrt
 from typing import Any
 
 from hier.config.run import Run
-from hier.provenance.figures import judged
-from hier.provenance.verify import PAPER_NAMES
 from hier.reporting.content import Content
+from hier.results.grades import PAPER_NAMES
+from hier.results.measures import judged
 
 Interval = dict[str, float]  # value, low, high: 95 %
 Row = dict[str, Any]

@@ -6,12 +6,12 @@ from typing import Any
 
 from hier.config.suite import Suite
 from hier.errors import TamperedError
+from hier.ledger.record import Record, read_record
 from hier.pipeline import job, jobs
-from hier.provenance.record import Record, read_record
-from hier.reporting.apart import written
+from hier.planning.plan import images_of
 from hier.reporting.page import Pages
-from hier.reporting.plan import images_of
-from hier.reporting.trace import machine
+from hier.reporting.standalone_page import written
+from hier.reporting.terminal.lineage import machine
 
 OUT = Path("results/times")
 PAGE = "times.html"

@@ -7,12 +7,11 @@ from safetensors.torch import save_file
 
 from hier.config.suite import Suite
 from hier.data.index import rows_to_embed
-from hier.evaluation.embedding import embed
+from hier.evaluation.retrieval.embed import embed
+from hier.files.atomic import atomic_file
+from hier.ledger.artifacts import read_images, read_tensors, reading
 from hier.models.network import build_network
 from hier.pipeline import Job
-from hier.provenance.atomic import atomic_file
-from hier.stages.images import read_images
-from hier.stages.inputs import read_tensors, reading
 from hier.training.determinism import make_deterministic
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.index import read_index, rows_to_embed
-from hier.evaluation.diagnostics import clip_share
-from hier.evaluation.levels import levels_of
-from hier.evaluation.protocol import Retrieval, require_matches
-from hier.evaluation.views import Views
+from hier.evaluation.hierarchy.levels import levels_of
+from hier.evaluation.retrieval.clipping import clip_share
+from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
+from hier.evaluation.views.views import Views
+from hier.files.atomic import write_text
+from hier.ledger.artifacts import read_tensors, reading
 from hier.pipeline import Job
-from hier.provenance.atomic import write_text
-from hier.stages.inputs import read_tensors, reading
 
 HIERARCHICAL_PROXIES = "regularizer.proxies"
 """Their name in proxies.safetensors, which holds the metric loss's proxies as well, if any."""

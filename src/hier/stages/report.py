@@ -8,17 +8,16 @@ import pandas as pd
 
 from hier.config.suite import Suite
 from hier.errors import ConfigError, DamagedInputError
+from hier.files.atomic import atomic_folder
+from hier.ledger.artifacts import read_images, reading
 from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job, maker, no_data
-from hier.provenance.atomic import atomic_folder
-from hier.provenance.figures import read_metrics
-from hier.reporting.compare import read_cells
 from hier.reporting.content import Content
-from hier.reporting.folder import write_report
 from hier.reporting.history import read_history
 from hier.reporting.lineage import lineages
+from hier.reporting.site import write_report
 from hier.reporting.thumbs import Images, worth_showing
-from hier.stages.images import read_images
-from hier.stages.inputs import reading
+from hier.results.compare import read_cells
+from hier.results.measures import read_metrics
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:

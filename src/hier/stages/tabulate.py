@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from hier.config.suite import Suite
+from hier.files.atomic import atomic_file, write_text
 from hier.pipeline import Job
-from hier.provenance.atomic import atomic_file, write_text
-from hier.provenance.verify import verify_suite
-from hier.reporting import layout, table
+from hier.results import paper_table as layout
+from hier.results import table
+from hier.results.grades import verify_suite
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:

@@ -13,19 +13,19 @@ from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.store import ImageStore
 from hier.errors import ConfigError
-from hier.evaluation.embedding import embed
-from hier.evaluation.protocol import Retrieval, require_matches
-from hier.generators import numpy_generator
+from hier.evaluation.retrieval.embed import embed
+from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
+from hier.files.atomic import atomic_file
+from hier.ledger.artifacts import read_images
 from hier.models.network import EmbeddingNetwork
 from hier.pipeline import Job
-from hier.provenance.atomic import atomic_file
-from hier.stages.images import read_images
+from hier.seeding import numpy_generator
+from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
-from hier.training.images import TrainingImages
 from hier.training.loop import start_network, train
+from hier.training.model_selection import Recalls
 from hier.training.state import History
-from hier.training.watch import Recalls
 
 
 def run(job: Job, suite: Suite, identity: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import torch
 
 from hier.errors import ConfigError
-from hier.provenance.atomic import full_disk_is_clear
-from hier.provenance.checkpoints import FOLDER, checkpoint_files, is_damaged, position, stem
+from hier.files.atomic import full_disk_is_clear
+from hier.files.checkpoint_names import FOLDER, checkpoint_files, is_damaged, position, stem
 
 KEPT = 2
 NEEDED = {"identity", "epoch", "step"}  # beside the state of training, which names its parts

@@ -7,18 +7,18 @@ from torch import Tensor
 
 from hier.config.run import Run
 from hier.errors import DivergedError, WorkerError
-from hier.generators import seed_for
 from hier.models.network import EmbeddingNetwork, build_network
 from hier.progress import Progress, progress
+from hier.seeding import seed_for
+from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
-from hier.training.images import TrainingImages
 from hier.training.interruption import interruptible
+from hier.training.model_selection import Recalls, Watch
 from hier.training.objective import Objective
 from hier.training.optimisation import start_epoch
 from hier.training.state import Generators, History, State
 from hier.training.step import Step
-from hier.training.watch import Recalls, Watch
 
 
 def start_network(run: Run) -> EmbeddingNetwork:

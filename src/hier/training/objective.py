@@ -18,7 +18,7 @@ from hier.config.run import (
     Run,
     SoftTriple,
 )
-from hier.generators import torch_generator
+from hier.seeding import torch_generator
 
 
 class Objective(nn.Module):

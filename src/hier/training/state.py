@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hier.generators import seed_for, torch_generator
+from hier.seeding import seed_for, torch_generator
 from hier.training.checkpoint import Checkpoints
 
 History = list[dict[str, float]]

@@ -1,0 +1,1 @@
+"""Check and tell: verification, lineage, reruns, differences, exports."""

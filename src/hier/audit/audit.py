@@ -1,0 +1,287 @@
+"""Is each job's result what its record says, and does it still follow from what is there now?
+
+A job's standing:
+
+    current              its bytes are those of its record, made from the present inputs, settings
+                         and code
+    committed, not here  some of its files, or its record, are not here; dvc.lock has them, made from
+                         the present inputs, settings and code
+    not run              there is no result, here or in dvc.lock
+    stale                inputs, settings, code or packages have moved on since it was made
+    tampered             bytes are not what its record says, or dvc.lock contradicts them
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hier.config.params import select
+from hier.errors import HierError, TamperedError
+from hier.files.hashing import Hasher
+from hier.git import git, refuse_conflicts
+from hier.ledger.arrival import TAKE_OVER, changed_source, is_its_source
+from hier.ledger.dvc_lock import AWAY, LOCK, Entry, Ledger, cached, other_setting
+from hier.ledger.environment import versions
+from hier.ledger.output_cache import FOLDER, kept_files, kept_record
+from hier.ledger.record import (
+    GoingIn,
+    Record,
+    changed_output,
+    moved_on,
+    parse_record,
+    read_record,
+    what_goes_in,
+    why_stale,
+)
+from hier.pipeline import Job, jobs
+
+OTHER_RESULT = "is of another result: git moved the one, and nobody the other"
+STANDINGS = ("current", AWAY, "not run", "stale", "tampered")  # from best to worst
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one job.
+
+    Attributes:
+        reason: what is wrong, or empty.
+        adopted: whether dvc.lock has this very result.
+        notice: what one should know of a result that is in order, or empty.
+    """
+
+    job: Job
+    standing: str
+    reason: str = ""
+    adopted: bool = False
+    notice: str = ""
+
+    def in_words(self) -> str:
+        return f"{self.job.name} is {self.standing}: {self.reason}"
+
+    @property
+    def mend(self) -> str:
+        """The command that brings the job in order."""
+        if self.reason.startswith(str(LOCK)):
+            if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
+                return f"git checkout {LOCK}"
+            # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
+            return f"git checkout COMMIT -- {LOCK} runs results && dvc checkout"
+        if self.standing in (AWAY, "not run"):
+            return "snakemake --cores all"
+        if self.reason.endswith(OTHER_RESULT):
+            return "dvc checkout (or make it anew: snakemake --cores all)"
+        if self.adopted and (path := next(filter(self.reason.startswith, self.job.in_git), None)):
+            return f"git checkout {path}"
+        if TAKE_OVER in self.reason:
+            return self.job.command
+        made = " ".join([*self.job.outputs, str(self.job.record)])
+        return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
+
+
+class ByRecords:
+    """Looks at every job of a suite, each file once: does its record prove its result?
+
+    Args:
+        params: the content of params.yaml.
+        deep: read every byte instead of trusting sizes, times and inodes.
+    """
+
+    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
+        self.params = params
+        self.jobs = list(jobs(params))
+        self.hasher = Hasher(deep)
+        self.maker = {path: job for job in self.jobs for path in job.outputs}
+
+    def finding(self, job: Job) -> Finding:
+        """What is to be said of one job, whatever is to be said of the jobs before it."""
+        try:
+            reason = why_stale(job, self.params, self.hasher)
+        except HierError as error:  # something that it reads is not here
+            reason = str(error)
+        return Finding(job, "stale" if reason else "current", reason or "")
+
+    def what_goes_in(self, job: Job) -> GoingIn:
+        """What a job would use now.
+
+        Raises:
+            MissingInputError: something of it is not here.
+        """
+        return what_goes_in(job, self.params, self.hasher)
+
+    def known_of(self, path: str) -> dict[str, Any]:
+        """What the record of its job says that an output holds; {} for nothing."""
+        try:
+            record = read_record(self.maker[path])
+        except TamperedError:
+            record = None
+        return dict(record["outputs"].get(path, {})) if record else {}
+
+
+class Audit(ByRecords):
+    """And do dvc.lock, DVC's cache and the kept copies agree? Each file is looked at once."""
+
+    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
+        super().__init__(params, deep)
+        self.unreadable: str | None = None
+        try:
+            self.ledger = Ledger()
+        except TamperedError as error:
+            self.ledger, self.unreadable = Ledger(Path("/nonexistent")), str(error)
+
+    def findings(self) -> Iterator[Finding]:
+        """One finding for each job, in the order of the data."""
+        for job in self.jobs:
+            yield self.finding(job)
+        self.hasher.save()
+
+    def uncommitted(self) -> list[str]:
+        """Of dvc.lock and the outputs that git keeps, what git's last commit has not as it is here."""
+        paths = [str(LOCK), *(path for job in self.jobs for path in job.in_git)]
+        told = git("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths) or ""
+        return [line[3:] for line in told.split("\0") if line[2:3] == " "]
+
+    def finding(self, job: Job) -> Finding:
+        """What is to be said of one job, whatever is to be said of the jobs before it.
+
+        Raises:
+            ConflictError: dvc.lock, or an output that git keeps, has the marks of an unfinished merge.
+        """
+        finding = self._finding(job)
+        if finding.standing in ("stale", "tampered"):
+            refuse_conflicts(job.in_git)
+        return finding
+
+    def _finding(self, job: Job) -> Finding:
+        if self.unreadable:
+            return Finding(job, "tampered", self.unreadable)
+        try:
+            record = read_record(job)
+            if conflict := self.ledger.conflict(job, record, self.hasher):
+                return Finding(job, "tampered", conflict)
+            if record is None:
+                return self._without_record(job)
+            return self._with_record(job, record)
+        except TamperedError as error:
+            return Finding(job, "tampered", str(error))
+        except OSError as error:  # one file that cannot be read must not hide the rest
+            return Finding(job, "tampered", f"{error.filename} cannot be read: {error.strerror}")
+
+    def _with_record(self, job: Job, record: Record) -> Finding:
+        adopted = self.ledger.names(job, self.hasher)
+        missing = [path for path in job.outputs if not Path(path).exists()]
+        if set(record["outputs"]) != set(job.outputs):
+            return Finding(job, "stale", "it has other outputs than its record", adopted)
+        there = [path for path in job.outputs if path not in missing]
+        moved_by_git = [path for path in there if self._is_of_git(job, path)]
+        rest = [path for path in there if path not in moved_by_git]
+        if changed := changed_output(rest, record, self.hasher):
+            reason = f"{changed} is not the bytes that its record says"
+            return Finding(job, "tampered", reason, adopted)
+        if damaged := self._damaged_copy(job, record):
+            return Finding(job, "tampered", damaged, adopted)
+        other, alike = self.ledger.other_bytes(job, record) or ("", False)
+        if alike and not is_its_source(job, self.params, self.hasher):
+            reason = f"{other}, made by the same packages on the same kind of machine"
+            return Finding(job, "tampered", reason, adopted)
+        if changed := changed_output(moved_by_git, record, self.hasher):
+            reason = f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
+            return Finding(job, "stale", reason, adopted, other)
+        if moved := moved_on(record, self.what_goes_in(job)):
+            return Finding(job, "stale", moved, adopted, other)
+        if missing and adopted:
+            return Finding(job, AWAY, f"{missing[0]} is not here", adopted, other)
+        if missing:
+            return Finding(
+                job, "not run", f"{missing[0]} is neither here nor in {LOCK}", adopted, other
+            )
+        if changed := changed_source(job, self.params, self.hasher):
+            return Finding(job, "stale", changed, adopted, other)
+        return Finding(job, "current", "", adopted, other)
+
+    def _is_of_git(self, job: Job, path: str) -> bool:
+        """Whether git may have brought an output, without the record that belongs to it."""
+        return path in job.in_git and self.ledger.names_bytes(job, path, self.hasher)
+
+    def _without_record(self, job: Job) -> Finding:
+        there = [path for path in job.outputs if Path(path).exists()]
+        entry = self.ledger.entry(job)
+        if entry is None and there:
+            return Finding(job, "stale", f"no record proves {there[0]}")
+        if entry is None:
+            return Finding(job, "not run", "it has no result")
+        if moved := self._moved_on(job, entry):
+            return Finding(job, "stale", f"{moved} is not what {LOCK} says")
+        for path in there:
+            if not self.ledger.names_bytes(job, path, self.hasher):
+                if path not in job.in_git:
+                    return Finding(job, "stale", f"no record proves {path}")
+                reason = f"{path} is other bytes than {LOCK} has"
+                return Finding(job, "tampered", reason, adopted=True)
+        away = next((path for path in job.outputs if path not in there), job.record)
+        return Finding(job, AWAY, f"{away} is not here", adopted=True)
+
+    def _moved_on(self, job: Job, entry: Entry) -> str | None:
+        """The first of what a job would use now that an entry of dvc.lock has otherwise."""
+        now = self.what_goes_in(job)
+        said = {dep["path"]: dep for dep in entry.get("deps", [])}
+        for path, digest in (now["inputs"] | now["versioned"]).items():
+            if path not in said or said[path].get("md5") != digest.get("md5"):
+                return path
+        return other_setting(entry, now["params"])
+
+    def what_goes_in(self, job: Job) -> GoingIn:
+        """What a job would use now; inputs that are not here as their own records or dvc.lock say."""
+        versioned = {path: self._here(path) for path in job.stage.versioned()}
+        return {
+            "params": {key: select(self.params, key) for key in job.params},
+            "inputs": {path: self._here(path) or self.known_of(path) for path in job.inputs},
+            "versioned": {path: digest or {} for path, digest in versioned.items()},
+            "packages": dict(versions(job.stage.packages)),
+        }
+
+    def _here(self, path: str) -> dict[str, Any] | None:
+        return self.hasher(Path(path)).as_dict() if Path(path).exists() else None
+
+    def known_of(self, path: str) -> dict[str, Any]:
+        """What the record of its job, or else dvc.lock, says that an output holds; {} for nothing."""
+        return super().known_of(path) or self.ledger.digest(self.maker[path], path) or {}
+
+    def _damaged_copy(self, job: Job, record: Record) -> str | None:
+        """A file of DVC's cache or of the kept ones that is not what its name promises."""
+        named = {path: digest["md5"] for path, digest in record["outputs"].items()}
+        for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
+            if damaged := self._damaged_in_cache(md5):
+                return f"{damaged}, DVC's copy of {path}, is not what its name says"
+        try:
+            outputs = self._record_of_kept(job, record)["outputs"]
+        except TamperedError as error:
+            return str(error)
+        for path, kept in kept_files(job):
+            if kept.exists() and self.hasher(kept).as_dict() != outputs.get(str(path)):
+                return f"{kept}, the kept copy of {path}, is not what the record says"
+        return None
+
+    def _record_of_kept(self, job: Job, record: Record) -> Record:
+        """The record of what was kept of a job: the present one, unless it was kept of other work."""
+        path = kept_record(job)
+        if not path.exists():
+            return record
+        kept = parse_record(path.read_bytes(), path)
+        return kept if kept["key"] != record["key"] else record
+
+    def _damaged_in_cache(self, md5: str) -> Path | None:
+        """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""
+        file = cached(md5)
+        if file is None:
+            return None
+        if not self._named_rightly(file, md5):
+            return file
+        members = json.loads(file.read_bytes()) if md5.endswith(".dir") else []
+        found = (self._damaged_in_cache(member["md5"]) for member in members)
+        return next(filter(None, found), None)
+
+    def _named_rightly(self, file: Path, md5: str) -> bool:
+        name = md5.removesuffix(".dir")
+        return name in (self.hasher.file(file).md5, self.hasher.anew(file).md5)

@@ -1,0 +1,291 @@
+"""`hier verify --rerun`: rebuild runs elsewhere, from their archives, and compare every artifact.
+
+A record can be forged together with the bytes that it vouches for; the numbers that the recorded
+code gives cannot. What came out is noted in runs/<run>/rerun.json: that every artifact is the same
+bytes (the run is proved), or which one is not (it is refuted). The note holds as long as the records
+are those that it was written beside.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hier.audit.audit import Audit
+from hier.audit.file_diff import difference
+from hier.config.params import texts
+from hier.config.suite import Suite
+from hier.errors import HierError, ReproductionError, RerunError, TamperedError
+from hier.files.atomic import full_disk_is_clear, write_text, write_texts
+from hier.files.hashing import IGNORED, Hasher, hash_file
+from hier.ledger.record import FORMAT, Record, parse_record, read_record, sealed
+from hier.pipeline import EXPECTED, STAGES, Job, job
+
+PROOF = "runs/{run}/rerun.json"
+COPIED = ("src", "conf", EXPECTED, "requirements.lock")
+LINKED = ("weights", "downloads")
+
+Say = Callable[[str], None]
+
+
+def proved_by_rerun(run: str) -> str | None:
+    """The date on which a rerun gave the bytes of the present records, or None."""
+    note = _note_that_holds(run)
+    return None if note is None or note.get("differs") else str(note["date"])
+
+
+def refuted_by_rerun(run: str) -> str | None:
+    """When a rerun gave other bytes than the present records have, and which; or None."""
+    note = _note_that_holds(run)
+    return f"on {note['date']}: {note['differs']}" if note and note.get("differs") else None
+
+
+def _note_that_holds(run: str) -> Record | None:
+    """The note of a run's last rerun, where the records are still those of then."""
+    try:
+        note = _read(Path(PROOF.format(run=run)))
+        own = {stage.record.format(run=run) for stage in STAGES.values() if stage.each == "run"}
+        if note is None or note["run"] != run or not own <= note["records"].keys():
+            return None
+        present = {path: _vouched(_read(Path(path))) for path in note["records"]}
+    except (TamperedError, KeyError):
+        return None
+    return note if present == note["records"] else None
+
+
+def tampered_proof(run: str) -> str | None:
+    """What is wrong with the proof of a run as a file; None where it is as it was written, or not there."""
+    try:
+        _read(Path(PROOF.format(run=run)))
+    except TamperedError as error:
+        return str(error)
+    return None
+
+
+def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> list[str]:
+    """Rebuild up to `number` current runs of the suite, picked at random, and mark what is the same.
+
+    Args:
+        seed: which runs are picked.
+        say: takes a line of progress; to standard error if not given.
+
+    Returns:
+        the names of the runs, all of them proved.
+
+    Raises:
+        ReproductionError: no run is current.
+        RerunError: some run gave other bytes or could not be rebuilt; all picked ones were tried.
+        TamperedError: an archive is not the bytes of its record.
+        DiskFullError: no space for a copy.
+    """
+    say = say or _to_stderr
+    picked = _pick(suite, number, seed, say)
+    failures = []
+    with TemporaryDirectory(prefix="hier-rerun-", ignore_cleanup_errors=True) as folder:
+        elsewhere = Elsewhere(Path(folder), suite, picked, say)
+        for run in picked:
+            try:
+                elsewhere.prove(run)
+            except HierError as error:
+                say(f"{run}: {error}")
+                failures.append(f"{run}: {error}")
+    if failures:
+        raise RerunError(
+            f"{len(failures)} of {len(picked)} rebuilt runs are not what was recorded: "
+            + "; ".join(failures)
+        )
+    return picked
+
+
+class Elsewhere:
+    """A folder apart in which runs are made anew: versioned files and archives, no results.
+
+    Args:
+        folder: empty.
+        runs: those that will be rebuilt; its params.yaml names no others.
+    """
+
+    def __init__(self, folder: Path, suite: Suite, runs: list[str], say: Say) -> None:
+        self.folder, self.say = folder, say
+        self.params = _only(suite.model_dump(), runs)
+        with full_disk_is_clear(folder / "src"):
+            _copy_versioned(folder)
+            write_texts({folder / path: text for path, text in texts(self.params).items()})
+            for dataset in self.params["datasets"]:
+                self._take_archive(job("download", dataset, self.params))
+
+    def prove(self, run: str) -> None:
+        """Rebuild a run, and note that it is proved or refuted.
+
+        Raises:
+            RerunError: an artifact is not the same bytes.
+            HierError: a stage failed.
+        """
+        chain = _chain(run, self.params)[1:]
+        records = {str(work.record): _recorded(work) for work in chain}
+        for work in chain:
+            record = records[str(work.record)]
+            if not (self.folder / work.record).exists():
+                self.say(f"rebuilding {run}: {work.stage.name} …")
+                self._make(work)
+            for path in work.outputs:
+                if hash_file(self.folder / path).sha256 != record["outputs"][path]["sha256"]:
+                    differs = f"{path} differs: {self._how(path)}"
+                    self._note(run, records, differs)
+                    raise RerunError(differs)
+        self._note(run, records, None)
+        self.say(f"{run}: every artifact came out as the same bytes")
+
+    def _note(self, run: str, records: dict[str, Record], differs: str | None) -> None:
+        made_on = _read(self.folder / STAGES["train"].record.format(run=run)) or {}
+        content = {
+            "format": FORMAT,
+            "run": run,
+            "date": datetime.now(UTC).date().isoformat(),
+            "differs": differs,
+            "records": {path: _vouched(record) for path, record in records.items()},
+            "machine": made_on.get("environment"),
+        }
+        write_text(Path(PROOF.format(run=run)), sealed(content))
+
+    def _take_archive(self, work: Job) -> None:
+        """Link or copy a dataset's archive, and hold what is here now against the record."""
+        (path,) = work.outputs
+        self.say(f"taking {path}")
+        ignored = shutil.ignore_patterns(*IGNORED)
+        shutil.copytree(path, self.folder / path, copy_function=_link_or_copy, ignore=ignored)
+        if Hasher(deep=True)(self.folder / path).as_dict() != _recorded(work)["outputs"][path]:
+            raise TamperedError(f"{path} is not the bytes that its record says")
+
+    def _make(self, work: Job) -> None:
+        """Run a stage in a process of its own, with the code that lies beside it.
+
+        Raises:
+            HierError: it failed; the message is the last line that it printed.
+        """
+        command = [sys.executable, "-m", "hier", *work.command.split()[1:]]
+        before = os.environ.get("PYTHONPATH")
+        source = os.pathsep.join([str(self.folder / "src"), *([before] if before else [])])
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": source, "PYTHONIOENCODING": "utf-8"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        try:
+            last = self._follow(process)
+        except BaseException:  # Ctrl-C, too: what it makes is thrown away
+            process.kill()
+            process.wait()
+            raise
+        if process.returncode:
+            said = last.removeprefix("error: ") or f"exit code {process.returncode}"
+            raise HierError(f"{work.stage.name} failed: {said}")
+
+    def _follow(self, process: subprocess.Popen[str]) -> str:
+        """Pass on what a process prints until it ends; the last line."""
+        assert process.stdout is not None
+        last = ""
+        with process.stdout:
+            for line in process.stdout:
+                if line.strip():
+                    last = line.strip()
+                    self.say(f"  {last}")
+        process.wait()
+        return last
+
+    def _how(self, path: str) -> str:
+        if not Path(path).exists():
+            return "it is no longer here"
+        return difference(Path(path), self.folder / path)
+
+
+def _pick(suite: Suite, number: int, seed: int, say: Say) -> list[str]:
+    """Some of the runs whose every stage is current; the others are named."""
+    params = suite.model_dump()
+    found = {finding.job.name: finding for finding in Audit(params).findings()}
+    current = []
+    for run in suite.runs:
+        names = [work.name for work in _chain(run, params)]
+        if not all(name in found for name in names):
+            say(f"left out: {run}, since its data could not be had")
+        elif wrong := next((n for n in names if found[n].standing != "current"), None):
+            say(f"left out: {run}, since {found[wrong].in_words()}")
+        else:
+            current.append(run)
+    if not current:
+        raise ReproductionError("no run is current, so none can be proved by a rerun")
+    picked = Random(seed).sample(current, min(number, len(current)))
+    say(
+        f"rerun with seed {seed}: {', '.join(picked)} ({len(picked)} of {len(current)} current runs)"
+    )
+    return picked
+
+
+def _chain(run: str, params: dict[str, Any]) -> list[Job]:
+    """The jobs that lead to a run's figures, in order."""
+    keys = {"dataset": params["runs"][run]["dataset"], "run": run}
+    return [job(s.name, keys[s.each], params) for s in STAGES.values() if s.each in keys]
+
+
+def _only(params: dict[str, Any], runs: list[str]) -> dict[str, Any]:
+    """Of params.yaml, some runs and the datasets that they need."""
+    chosen = {run: params["runs"][run] for run in runs}
+    needed = {settings["dataset"] for settings in chosen.values()}
+    datasets = {name: params["datasets"][name] for name in params["datasets"] if name in needed}
+    return params | {"datasets": datasets, "runs": chosen}
+
+
+def _copy_versioned(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for path in map(Path, COPIED):
+        if path.is_dir():
+            shutil.copytree(path, folder / path, ignore=ignored)
+        elif path.exists():
+            shutil.copy2(path, folder / path)
+    for path in map(Path, LINKED):
+        if path.exists():
+            (folder / path).symlink_to(path.resolve())
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(Path(source).resolve(), target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _recorded(work: Job) -> Record:
+    record = read_record(work)
+    if record is None:
+        raise ReproductionError(f"{work.record} is gone")
+    return record
+
+
+def _vouched(record: Record | None) -> dict[str, Any] | None:
+    """Of a record, what a proof is about: its key and the hashes of its outputs."""
+    if record is None:
+        return None
+    outputs = {path: digest["sha256"] for path, digest in record["outputs"].items()}
+    return {"key": record["key"], "outputs": outputs}
+
+
+def _read(path: Path) -> Record | None:
+    """A sealed file, or None where there is none."""
+    try:
+        return parse_record(path.read_bytes(), path)
+    except FileNotFoundError:
+        return None
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

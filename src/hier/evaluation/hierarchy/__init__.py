@@ -1,0 +1,1 @@
+"""Trees over embeddings, and how good they are."""

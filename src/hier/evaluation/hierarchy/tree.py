@@ -1,0 +1,146 @@
+"""Trees with images as leaves, of any number of branches."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
+
+from hier.evaluation.hierarchy.space import Array, Space
+
+Integers = NDArray[np.int64]
+
+ROOT = -1
+"""The parent of what hangs on the root, which is itself no node."""
+
+
+class Tree(NamedTuple):
+    """M nodes below a root, and N images that hang on nodes or on the root."""
+
+    parent: Integers  # M, each the number of a node or ROOT
+    holder: Integers  # N, the node that each image hangs on, or ROOT
+
+    def depths(self) -> Integers:
+        """Depth of each node, and of the root as the last (M + 1); 1 for a child of the root."""
+        depth = np.zeros(len(self.parent) + 1, np.int64)
+        above = np.append(self.parent, ROOT)
+        while (above != ROOT).any():
+            depth[above != ROOT] += 1
+            above = np.where(above == ROOT, ROOT, self.parent[above])
+        depth[:-1] += 1
+        return depth
+
+    def downwards(self) -> Integers:
+        """All nodes, each after its parent."""
+        return np.argsort(self.depths()[:-1], kind="stable")
+
+    def counts(self, codes: Integers, kinds: int) -> Integers:
+        """How many images of each kind are below each node, and the root as the last (M + 1 × kinds)."""
+        counts = np.zeros((len(self.parent) + 1, kinds), np.int64)
+        np.add.at(counts, (self.holder, codes), 1)
+        for node in self.downwards()[::-1]:
+            counts[self.parent[node]] += counts[node]
+        return counts
+
+    def sizes(self) -> Integers:
+        """How many images are below each node, and the root as the last (M + 1)."""
+        return self.counts(np.zeros_like(self.holder), 1)[:, 0]
+
+    def order(self) -> tuple[Integers, Integers, Integers]:
+        """The images in an order in which those below any node stand together.
+
+        Returns:
+            The images (N), and where those of each node, and of the root as the last, begin and end
+            (M + 1). A node's own images come before those of its children.
+        """
+        size = self.sizes()
+        own = np.bincount(self.holder + 1, minlength=len(size))
+        start = np.zeros(len(size), np.int64)
+        following = start + np.roll(own, -1)  # where the next child of each begins
+        for node in self.downwards():
+            above = self.parent[node]
+            start[node] = following[above]
+            following[above] += size[node]
+            following[node] += start[node]
+        by_holder = np.argsort(self.holder, kind="stable")
+        images = np.empty_like(by_holder)
+        holder = self.holder[by_holder]
+        rank = np.arange(len(holder)) - np.searchsorted(holder, holder)
+        images[start[holder] + rank] = by_holder
+        return images, start, start + size
+
+    def lowest_common(self) -> NDArray[np.int32]:
+        """The lowest common ancestor of every two images, M where it is the root (N×N)."""
+        images, start, end = self.order()
+        root = len(self.parent)
+        found = np.full((len(images), len(images)), root, np.int32)
+        children: list[list[int]] = [[] for _ in range(root + 1)]
+        for node in range(root):
+            children[self.parent[node]].append(node)
+        for node in range(root):
+            below = sorted(children[node], key=start.__getitem__)
+            first = start[below[0]] if below else end[node]
+            found[start[node] : first, start[node] : first] = node
+            for child in below:
+                before, these = slice(start[node], start[child]), slice(start[child], end[child])
+                found[before, these] = found[these, before] = node
+        place = np.empty_like(images)
+        place[images] = np.arange(len(images))
+        return found[np.ix_(place, place)]
+
+
+def tree_of_proxies(space: Space) -> Tree:
+    """The tree that hierarchical proxies span, by the rule of the loss (paper, section 3), without noise.
+
+    The ancestor of an image is the lowest common one of it and its reciprocal nearest neighbour: the
+    proxy that the farther of the two is nearest to. The parent of a proxy is found alike among the
+    proxies strictly nearer to the centre, so that there is no circle; where there are none, it is
+    the root. Groups of two are the pairs of the loss. Larger ones make no better tree of a trained
+    demo, and a worse one where the demo's own tree stands in for the proxies.
+    """
+    reach = _reach(space.between_images, space.to_proxies)
+    between = _reach(space.between_proxies, space.between_proxies)
+    nearer = space.proxy_radius[None, :] < space.proxy_radius[:, None]
+    between = np.where(nearer, between, np.inf)
+    parent = np.where(nearer.any(1), between.argmin(1), ROOT)
+    return Tree(parent, reach.argmin(1))
+
+
+def clustering(distances: Array) -> Tree:
+    """Average linkage of N images by their distances (N×N): the last merge is the root.
+
+    The other N − 2 merges are nodes, numbered by height, the lowest first.
+    """
+    images = len(distances)
+    nodes = max(images - 2, 0)
+    parent, holder = np.full(nodes, ROOT), np.full(images, ROOT)
+    if nodes:
+        merges = linkage(squareform(distances, checks=False), "average")[:-1, :2]
+        for node, pair in enumerate(merges.astype(int)):
+            for part in pair:
+                if part < images:
+                    holder[part] = node
+                else:
+                    parent[part - images] = node
+    return Tree(parent, holder)
+
+
+def _reach(between: Array, to_candidates: Array) -> Array:
+    """For N points the distance of each candidate to the farther one of point and partner (N×P).
+
+    The partner is the nearest of the other points, if the point is the nearest to it as well.
+
+    Args:
+        between: N×N distances of the points.
+        to_candidates: N×P.
+    """
+    if len(between) < 2:
+        return to_candidates
+    others = between.copy()
+    np.fill_diagonal(others, np.inf)
+    nearest = others.argmin(1)
+    alone = nearest[nearest] != np.arange(len(nearest))
+    partner = np.where(alone, np.arange(len(nearest)), nearest)
+    reach: Array = np.maximum(to_candidates, to_candidates[partner])
+    return reach

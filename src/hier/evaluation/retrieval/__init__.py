@@ -1,0 +1,1 @@
+"""Who finds whom: ranks, recall, MAP@R."""

@@ -1,0 +1,1 @@
+"""What pictures need; no number depends on it."""

@@ -1,0 +1,112 @@
+"""The nodes of a tree as a page shows them: where they hang, what is below them, where they are drawn."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hier.evaluation.hierarchy.balanced_sample import Positions, balanced
+from hier.evaluation.hierarchy.levels import Levels
+from hier.evaluation.hierarchy.space import Array
+from hier.evaluation.hierarchy.tree import ROOT, Integers, Tree
+
+MOST_PROXIES = 512
+MOST_MERGES = 63
+THUMBNAILS = 24
+
+
+class Outline(NamedTuple):
+    """Some nodes of a tree of N images; with each there is its parent."""
+
+    tree: Tree
+    nodes: Integers  # numbers in the tree
+    names: list[str]
+
+    def positions(self) -> Integers:
+        """For each node of the tree, and the root as the last, where among `nodes` is the lowest one
+        on the way up; ROOT if there is none (M + 1).
+        """
+        position = np.full(len(self.tree.parent) + 1, ROOT)
+        position[self.nodes] = np.arange(len(self.nodes))
+        for node in self.tree.downwards():
+            if position[node] == ROOT:
+                position[node] = position[self.tree.parent[node]]
+        return position
+
+    def members(self) -> list[Positions]:
+        """The images below each node, ascending."""
+        images, start, end = self.tree.order()
+        return [np.sort(images[start[node] : end[node]]) for node in self.nodes]
+
+
+def of_proxies(tree: Tree) -> Outline:
+    """The proxies with images below them; of too many those with the most."""
+    size, depth = tree.sizes()[:-1], tree.depths()[:-1]
+    used = np.flatnonzero(size)
+    used = np.sort(used[np.lexsort((depth[used], -size[used]))[:MOST_PROXIES]])
+    return Outline(tree, used, [f"proxy {node}" for node in used])
+
+
+def of_merges(tree: Tree) -> Outline:
+    """The topmost merges of a clustering, the highest first."""
+    top = np.arange(len(tree.parent))[::-1][:MOST_MERGES]
+    return Outline(tree, top, [f"cluster {number}" for number in range(1, len(top) + 1)])
+
+
+def described(outline: Outline, levels: Levels, rows: Integers, shown: Positions) -> dict[str, Any]:
+    """The nodes as in views.json, without their places.
+
+    Args:
+        levels: of the N images.
+        rows: N rows of the index.
+        shown: positions of images whose thumbnails are there anyway, which are taken first.
+    """
+    tree, position = outline.tree, outline.positions()
+    members = outline.members()
+    found: dict[str, Any] = {
+        "name": outline.names,
+        "parent": or_none(position[tree.parent[outline.nodes]]),
+        "depth": tree.depths()[outline.nodes].tolist(),
+        "count": [len(images) for images in members],
+        "label": [],
+        "purity": [],
+    }
+    for (codes, kinds), names in zip(levels.kinds(), levels.names, strict=True):
+        counts = tree.counts(codes, kinds)[outline.nodes]
+        found["label"].append([names[code] for code in counts.argmax(1)])
+        found["purity"].append(rounded(counts.max(1) / counts.sum(1)) if len(counts) else [])
+    turn = np.empty_like(rows)
+    turn[balanced(levels, len(rows), 1)] = np.arange(len(rows))
+    turn[shown] -= len(rows)
+    found["rows"] = [rows[i[np.argsort(turn[i])[:THUMBNAILS]]].tolist() for i in members]
+    return found
+
+
+def placed(outline: Outline, radius: Array, shown: Positions, angle: Array) -> dict[str, Any]:
+    """Where nodes are drawn: at their own radius and the mean angle of the images below that are.
+
+    Args:
+        radius: of the tree's nodes (M).
+        shown: positions of the images that are drawn.
+        angle: of these.
+    """
+    at = np.zeros(len(outline.tree.holder), complex)
+    at[shown] = np.exp(1j * angle)
+    mean = np.array([at[images].sum() for images in outline.members()])
+    share = radius[outline.nodes]
+    place = share * np.exp(1j * np.angle(mean))
+    nowhere = np.array([not at[images].any() for images in outline.members()], bool)
+    x, y = (
+        [None if none else v for none, v in zip(nowhere, rounded(part), strict=True)]
+        for part in (place.real, place.imag)
+    )
+    return {"x": x, "y": y, "radius": rounded(share)}
+
+
+def or_none(positions: Integers) -> list[int | None]:
+    """Positions for JSON; null stands for the root."""
+    return [None if position == ROOT else int(position) for position in positions]
+
+
+def rounded(values: Array) -> list[float]:
+    """Four decimals, without a negative zero."""
+    return [round(float(value), 4) + 0.0 for value in values]

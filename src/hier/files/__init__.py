@@ -1,0 +1,1 @@
+"""Files written whole, their hashes, and locks on them."""

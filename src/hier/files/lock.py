@@ -1,0 +1,209 @@
+"""A lock for processes of one machine or of several that share a disk, whatever that disk can do.
+
+A note says who holds it. It is created exclusively, which every disk can, and its holder renews it.
+Where the disk has locks of its own (flock), one is held as well: it goes with the process, whatever
+kills it. Whether a holder lives, its machine's process table says; from another machine one sees
+whether it renews its note. No two machines' clocks are compared: what seems old is watched first.
+"""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hier.errors import BusyError
+from hier.files.lock_note import Note, beside, look, note_of, now, publish, remove
+from hier.files.lock_owner import Holder, boot, in_words, is_here, myself, works
+
+LEASE = 600.0
+"""Seconds without a renewal after which a holder on another machine is held to be gone."""
+BEAT = 15.0
+"""Seconds between two renewals."""
+WATCH = 60.0
+"""Seconds for which one looks whether a note that seems old is renewed after all."""
+PAUSE = 1.0
+"""Seconds between two looks at a lock that one waits for."""
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+@contextmanager
+def locked(place: Path, wait: bool = False, **about: Any) -> Iterator[None]:
+    """Hold the lock at `place` (its files are `place`.lock and `place`.json) while the block runs.
+
+    A holder that finds its lock in other hands stops, as on SIGTERM.
+
+    Args:
+        wait: until it is free.
+        about: more that the note says of the holder.
+
+    Raises:
+        BusyError: another process holds it.
+        OSError: the disk refuses; with the path.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        claim = None
+        while claim is None:
+            try:
+                with ExitStack() as attempt:
+                    flocked = attempt.enter_context(_flock(place))
+                    claim = _Claim(place, about | {"flock": flocked})
+                    stack.enter_context(attempt.pop_all())
+            except BusyError:
+                if not wait:
+                    raise
+                time.sleep(PAUSE)
+        stack.callback(claim.withdraw)
+        claim.start()
+        yield
+
+
+def free(place: Path, by_force: bool = False) -> bool:
+    """Remove the note of a holder that is gone; whether there is none left.
+
+    Args:
+        by_force: of one on another machine, too, where only its renewals could say so. One that
+            works on this machine is never touched.
+    """
+    seen = look(place)
+    try:
+        with _flock(place) as flocked:
+            here = seen is not None and seen.holder is not None and is_here(seen.holder)
+            if seen and (_is_gone(place, seen, flocked) or (by_force and not here)):
+                remove(place, seen)
+    except BusyError:
+        return False
+    return look(place) is None
+
+
+def living(place: Path) -> Holder | None:
+    """Who holds the lock at `place`, as far as one glance tells."""
+    seen = look(place)
+    holder = seen.holder if seen else None
+    if not seen or not holder:
+        return None
+    alive = works(holder) if is_here(holder) else not _seems_gone(place, seen, holder)
+    return holder if alive else None
+
+
+# --- the disk's own lock --------------------------------------------------------------------------
+
+
+@contextmanager
+def _flock(place: Path) -> Iterator[bool]:
+    """Hold the disk's own lock; whether there is such a thing.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    path = beside(place, ".lock")
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _busy(place) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+class _Claim(Thread):
+    """A note of this process's, created in place of one whose holder is gone; renewed by a thread.
+
+    Raises:
+        BusyError: somebody else's is there.
+    """
+
+    def __init__(self, place: Path, about: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self.place, self.about, self.done = place, about | myself(), Event()
+        while (text := publish(place, self.about)) is None:
+            seen = look(place)
+            if seen and not (_is_gone(place, seen, about["flock"]) and remove(place, seen)):
+                raise _busy(place)
+        self.text = text
+
+    def run(self) -> None:
+        while not self.done.wait(BEAT):
+            with suppress(OSError):  # the disk may be back at the next beat
+                self.renew()
+
+    def renew(self) -> None:
+        seen = look(self.place)
+        if seen is None:  # somebody cleared it away, and nobody took the lock yet
+            self.text = publish(self.place, self.about) or self.text
+        elif seen.text == self.text:
+            os.utime(note_of(self.place))
+        else:
+            by = in_words(seen.holder)
+            print(f"stopping: {self.place.name} is now held by {by}", file=sys.stderr, flush=True)
+            self.done.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def withdraw(self) -> None:
+        self.done.set()
+        self.join(BEAT)
+        seen = look(self.place)
+        if seen and seen.text == self.text:
+            note_of(self.place).unlink(missing_ok=True)
+
+
+def _is_gone(place: Path, seen: Note, flocked: bool) -> bool:
+    """Whether the holder that a note tells of is gone; looks for a while where that must be seen.
+
+    Args:
+        flocked: whether this process holds the disk's own lock meanwhile.
+    """
+    holder = seen.holder
+    if holder and is_here(holder):
+        return not works(holder)
+    # Of a lock that the same machine's kernel would know of, it is proof to have got it.
+    if flocked and (holder is None or (holder["flock"] and holder["boot"] == boot() != "")):
+        return True
+    return _seems_gone(place, seen, holder) and not _is_renewed(place, seen, holder)
+
+
+def _seems_gone(place: Path, seen: Note, holder: Holder | None) -> bool:
+    """Whether a note was copied along, is from before its machine started anew, or is old."""
+    if holder and holder["inode"] != seen.inode:
+        return True
+    if holder and holder["host"] == socket.gethostname() and holder["boot"] != boot():
+        return True
+    return now(place) - seen.changed > LEASE * 1e9
+
+
+def _is_renewed(place: Path, seen: Note, holder: Holder | None) -> bool:
+    print(
+        f"{place.name} seems to be left over from {in_words(holder)}; "
+        f"looking for {WATCH:.0f} s whether that still works on it",
+        flush=True,
+    )
+    give_up = time.monotonic() + WATCH
+    while time.monotonic() < give_up:
+        time.sleep(min(PAUSE, WATCH))
+        if look(place) != seen:
+            return True
+    return False
+
+
+def _busy(place: Path) -> BusyError:
+    seen = look(place)
+    holder = seen.holder if seen else None
+    elsewhere = holder is None or not is_here(holder)
+    mend = "; if that is gone for good: hier recover --break-locks" if seen and elsewhere else ""
+    return BusyError(f"{place.name} is being worked on by {in_words(holder)}{mend}")

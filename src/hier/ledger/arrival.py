@@ -1,0 +1,57 @@
+"""What came without a promise of its content is held against the file that it came from.
+
+Its hash is that of the archive's own file, which the download's record vouches for. A local file that
+holds other bytes now makes the download stale; one that is gone, or an address, says nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hier.errors import ConfigError
+from hier.files.hashing import Hasher
+from hier.pipeline import Job
+
+TAKE_OVER = "take it over with: "
+
+
+def changed_source(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+    """A local file that is no longer what was downloaded from it, and what to do; or None."""
+    for source, kept in _pairs(job, params):
+        if hasher.file(source).sha256 != hasher.file(kept).sha256:
+            return f"{source} is no longer what was downloaded; {TAKE_OVER}{job.command}"
+    return None
+
+
+def is_its_source(job: Job, params: dict[str, Any], hasher: Hasher) -> bool:
+    """Whether something of a download came without a promise, and its local source holds the same."""
+    pairs = list(_pairs(job, params))
+    return bool(pairs) and all(
+        hasher.file(source).sha256 == hasher.file(kept).sha256 for source, kept in pairs
+    )
+
+
+def _pairs(job: Job, params: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
+    """Of each file without a promise, the local one that it would be taken from, and the archive's."""
+    if job.stage.name != "download" or not _any_unproved(params["datasets"][job.key]):
+        return
+    from pydantic import ValidationError
+
+    from hier.config.dataset import Dataset
+    from hier.data.sources import mirrors_of, source_of, taken_from
+
+    folder = Path(job.outputs[0])
+    with suppress(ValidationError, ConfigError):  # told when it is downloaded
+        dataset = Dataset.model_validate(params["datasets"][job.key])
+        source = source_of(dataset, (path.name for path in folder.glob("*")))
+        mirrors = mirrors_of(dataset)
+        for file in source.files if source else ():
+            path = taken_from(file, mirrors) if file.unproved is not None else None
+            if path is not None:
+                yield path, folder / file.name
+
+
+def _any_unproved(dataset: dict[str, Any]) -> bool:
+    files = [file for source in dataset["sources"] for file in source["files"]]
+    return any(file.get("unproved") is not None for file in files)

@@ -1,0 +1,122 @@
+"""One process at a time works on a job; a second one is told which, and which engine called it."""
+
+import atexit
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import dropwhile
+from pathlib import Path
+
+import psutil
+
+from hier.errors import BusyError
+from hier.files.lock import free, living, locked
+from hier.files.lock_owner import Holder, identify, is_here, is_identity, lives
+from hier.pipeline import Job
+
+FOLDER = Path(".hier/locks")
+ENGINES = ("snakemake", "dvc", "hier")
+# `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
+DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
+
+
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """Hold a job while the block runs; a holder whose engine was killed is ended first.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    holder = living(FOLDER / job.name)
+    if holder and orphaned(holder):
+        print(f"ending process {holder['process']['pid']} ({job.name}), whose engine is gone")
+        stop(holder)
+    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    with locked(
+        FOLDER / job.name,
+        job=job.name,
+        engine=identify(engine.pid) if engine else None,
+        called_by=_engine(engine) if engine else None,
+    ):
+        yield
+
+
+def announce(engine: str) -> None:
+    """Let other machines see, until this process ends, that an engine works here.
+
+    Whether two may do so is for the engine to say.
+    """
+    announced = ExitStack()
+    with suppress(BusyError):
+        announced.enter_context(locked(FOLDER / engine, called_by=engine))
+    atexit.register(announced.close)
+
+
+def holders() -> dict[str, Holder]:
+    """By job, the processes that hold one now, as far as one glance tells."""
+    found = {name: living(FOLDER / name) for name in _noted()}
+    return {name: holder for name, holder in found.items() if holder}
+
+
+def free_all(by_force: bool) -> list[str]:
+    """Free the jobs whose holders are gone; gives those that are still held. See `lock.free`."""
+    return [name for name in _noted() if not free(FOLDER / name, by_force)]
+
+
+def orphaned(holder: Holder) -> bool:
+    """Whether the holder is of this machine and the engine that called it is gone."""
+    engine = holder.get("engine")
+    return is_here(holder) and is_identity(engine) and not lives(engine)
+
+
+def stop(holder: Holder, patience: float = 60.0) -> None:
+    """End a holder of this machine: asked first, so that a training writes a checkpoint; then killed."""
+    if not is_here(holder) or not lives(holder["process"]):
+        return
+    try:
+        process = psutil.Process(holder["process"]["pid"])
+        process.terminate()
+        try:
+            process.wait(patience)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(patience)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def engines_at_work(folder: Path) -> list[str]:
+    """Snakemake or DVC processes that work in `folder`, as `name (pid)`."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        name = _engine(process)
+        if name in ("snakemake", "dvc") and process.info["cwd"] == str(folder.resolve()):
+            found.append(f"{name} ({process.info['pid']})")
+    return found
+
+
+def forced_by_dvc() -> bool:
+    """Whether the DVC that called this process was told to force (`dvc repro --force` or `-f`).
+
+    It tells a stage so nowhere else. Snakemake's rules hand `--force` on by themselves.
+    """
+    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    if engine is None or _engine(engine) != "dvc":
+        return False
+    return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
+
+
+def _engine(process: psutil.Process) -> str | None:
+    """The engine that a process is, or None."""
+    try:
+        words = process.cmdline()
+    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+        return None
+    if words and Path(words[0]).name.startswith("python"):  # a script's, or `python -P -m`
+        words = list(dropwhile(("-P", "-m").__contains__, words[1:]))
+    name = Path(words[0]).name if words else ""
+    return name if name in ENGINES else None
+
+
+def _noted() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("[!.]*.json"))

@@ -1,0 +1,295 @@
+"""Each stage's record: what went in, what came out, and the machine that did it.
+
+The record lies beside the outputs as `<stage>.record.json`. Times and the machine stand here, never
+in an output, so that the outputs of two runs can be the same bytes. Its `seal` is the SHA-256 of all
+the rest, so that a record in which something was changed says so.
+
+The `key` is one hash of all that the outputs follow from: the hashes of the inputs and of the code,
+the parameters, and the versions of the packages that the stage computes with. The kind of machine
+is no part of it: a result that came from another one stands, and `hier verify` says what it is worth.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from hier.config.params import select
+from hier.errors import MissingInputError, StaleError, TamperedError
+from hier.files.atomic import write_text
+from hier.files.hashing import Hasher, hashing
+from hier.ledger.arrival import changed_source
+from hier.ledger.environment import environment, peak_memory, versions
+from hier.ledger.loaded_code import Sources
+from hier.pipeline import Job, maker
+
+FORMAT = 2
+UNSEALED = "0" * 64
+
+# What goes into a key, in the order in which a difference is told.
+GOES_IN = {
+    "params": "parameter",
+    "inputs": "input",
+    "versioned": "source",
+    "packages": "version of package",
+}
+
+# What a record cannot lack; the rest is told, but nothing is decided by it. Each is of its kind.
+SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
+OF_DIGESTS = ("inputs", "versioned", "outputs")
+KINDS: dict[str, tuple[type, ...]] = (
+    dict.fromkeys((*GOES_IN, "outputs", "environment", "peak_memory"), (dict,))
+    | dict.fromkeys(("stage", "command", "key", "started", "ended"), (str,))
+    | {"seconds": (int, float)}
+)
+
+Record = dict[str, Any]
+GoingIn = dict[str, dict[str, Any]]
+
+
+def what_goes_in(job: Job, params: dict[str, Any], hasher: Hasher) -> GoingIn:
+    """Everything that a job's outputs follow from.
+
+    Raises:
+        MissingInputError: an input, code or a table is not there; says what brings it back.
+    """
+    inputs = _inputs(job, hasher)
+    for path in job.stage.versioned():
+        if not Path(path).exists():
+            raise MissingInputError(path, f"git checkout {path}")
+    return {
+        "params": settings_of(job, params),
+        "inputs": inputs,
+        "versioned": {path: hasher(Path(path)).as_dict() for path in job.stage.versioned()},
+        "packages": dict(versions(job.stage.packages)),
+    }
+
+
+def _inputs(job: Job, hasher: Hasher) -> dict[str, Any]:
+    for path in job.inputs:
+        if not Path(path).exists():
+            raise MissingInputError(path, maker(path))
+    return {path: hasher(Path(path)).as_dict() for path in job.inputs}
+
+
+def content_key(going_in: GoingIn) -> str:
+    """One hash of all that goes in."""
+    return sha256(_canonical({kind: going_in[kind] for kind in GOES_IN}).encode()).hexdigest()
+
+
+@contextmanager
+def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
+    """Run a stage's work: check its inputs, give its key, and record what came out.
+
+    The record is removed first and written last, so that an interrupted stage has none. Where the
+    work fails before it has touched an output, the record of what is there comes back.
+
+    Raises:
+        MissingInputError: an input is not there.
+        TamperedError: a folder stands where a file belongs.
+        StaleError: an input changed while the stage ran, or source before it was loaded or read.
+    """
+    with hashing() as hasher:
+        going_in = what_goes_in(job, params, hasher)
+        sources = Sources(job, hasher)
+    _see_that_it_can_be_written(job)
+    before = job.record.read_bytes() if job.record.exists() else None
+    job.record.unlink(missing_ok=True)
+    started, start = time.monotonic(), datetime.now(UTC)
+    try:
+        yield content_key(going_in)
+    except BaseException:
+        if before is not None and _still_vouches(before, job):
+            write_text(job.record, before.decode())
+        raise
+    with hashing() as hasher:
+        inputs_after = _inputs(job, hasher)
+        if changed := differing(going_in["inputs"], inputs_after):
+            raise StaleError(f"input {changed} of {job.name} changed while it ran; run it again")
+        if late := sources.changed_before_use(hasher):
+            raise StaleError(f"source {late} of {job.name} changed while it ran; run it again")
+        outputs = {path: hasher(Path(path)).as_dict() for path in job.outputs}
+        record = {
+            "format": FORMAT,
+            "stage": job.name,
+            "command": job.command,
+            "key": content_key(going_in),
+            **going_in,
+            "inputs_after": inputs_after,
+            "outputs": outputs,
+            "seed": _seed(job, params),
+            "environment": environment(),
+            "started": start.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 2),
+            "peak_memory": peak_memory(),
+        }
+        write_text(job.record, sealed(record))
+        hasher(job.record)
+
+
+def _still_vouches(text: bytes, job: Job) -> bool:
+    """Whether a job's outputs are what a record of before says."""
+    try:
+        outputs = parse_record(text, job.record)["outputs"]
+        with hashing() as hasher:
+            return all(hasher(Path(path)).as_dict() == outputs.get(path) for path in job.outputs)
+    except (TamperedError, OSError, KeyError):
+        return False
+
+
+def sealed(record: Record) -> str:
+    """A record as text, with its seal."""
+    return _pretty(record | {"seal": seal(record)})
+
+
+def seal(record: Record) -> str:
+    """The hash of a record's text with zeros in place of its seal."""
+    return sha256(_pretty(record | {"seal": UNSEALED}).encode()).hexdigest()
+
+
+def parse_record(text: bytes, path: Path) -> Record:
+    """A record from its bytes.
+
+    Raises:
+        TamperedError: it is not as it was written.
+    """
+    try:
+        record: Record = json.loads(text)
+        said = record["seal"].encode()
+        if sha256(text.replace(said, UNSEALED.encode())).hexdigest().encode() == said:
+            return record
+        reason = "does not match its seal"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        reason = "is no record"
+    raise TamperedError(f"{path} {reason}")
+
+
+def read_record(job: Job) -> Record | None:
+    """A job's record, or None where there is none.
+
+    Raises:
+        TamperedError: the record is not as it was written, or is another job's.
+    """
+    try:
+        record = parse_record(job.record.read_bytes(), job.record)
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # a folder, or not ours to read
+        raise TamperedError(f"{job.record} cannot be read: {error.strerror}") from error
+    if record.get("stage") != job.name:
+        raise TamperedError(f"{job.record} is the record of {record.get('stage')}")
+    if not _is_whole(record) or record["key"] != content_key(record):
+        raise TamperedError(f"{job.record} does not say what its key is made of")
+    return record
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a record lacks nothing that it must say, and what it says is of its kind."""
+    return (
+        record.keys() >= SAYS
+        and all(type(record[name]) in kinds for name, kinds in KINDS.items() if name in record)
+        and all(
+            isinstance(digest, dict) and {"sha256", "md5"} <= digest.keys()
+            for kind in OF_DIGESTS
+            for digest in record[kind].values()
+        )
+    )
+
+
+def settings_of(job: Job, params: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a job uses, by dotted keys."""
+    return {key: select(params, key) for key in job.params}
+
+
+def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
+    """Whether a job's record says that its outputs were made with other settings than `params`."""
+    try:
+        record = read_record(job)
+    except TamperedError:
+        return True
+    return record is not None and record["params"] != settings_of(job, params)
+
+
+def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+    """The first reason why a job's outputs are not current, or None where they are proved to be.
+
+    Raises:
+        MissingInputError: an input is not there.
+    """
+    try:
+        record = read_record(job)
+    except TamperedError as error:
+        return f"has a record that proves nothing: {error}"
+    if record is None:
+        return "has no record"
+    for path in job.outputs:
+        if not Path(path).exists():
+            return f"output {path} is missing"
+    if moved := moved_on(record, what_goes_in(job, params, hasher)):
+        return moved
+    if changed := changed_output(job.outputs, record, hasher):
+        return f"has output {changed} other than its record says"
+    return changed_source(job, params, hasher)
+
+
+def moved_on(record: Record, now: GoingIn) -> str | None:
+    """The first of what went in that is no longer as the record has it, in words."""
+    for kind, word in GOES_IN.items():
+        then = record.get(kind, {})
+        for name in sorted(then.keys() | now[kind].keys()):
+            if not same(then.get(name), now[kind].get(name)):
+                return f"has {word} {name} other than its record says"
+    return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal; of digests, in the hashes that both have (dvc.lock has MD5 alone)."""
+    if isinstance(one, dict) and isinstance(other, dict) and "md5" in one and "md5" in other:
+        return all(one[name] == other[name] for name in one.keys() & other.keys())
+    return bool(one == other)
+
+
+def changed_output(paths: Iterable[str], record: Record, hasher: Hasher) -> str | None:
+    """The first of some outputs whose bytes are not the record's (read again, to be sure of it)."""
+    for path in paths:
+        said = record["outputs"].get(path)
+        if hasher(Path(path)).as_dict() != said and hasher.anew(Path(path)).as_dict() != said:
+            return path
+    return None
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """The first name that has not the same value in both."""
+    return next((n for n in sorted(one.keys() | other.keys()) if one.get(n) != other.get(n)), None)
+
+
+def _see_that_it_can_be_written(job: Job) -> None:
+    """Before the old record goes, since what cannot be replaced should stay vouched for."""
+    try:
+        record = read_record(job)
+    except TamperedError:
+        record = None
+    was = record["outputs"] if record else {}
+    files = [path for path, digest in was.items() if "nfiles" not in digest]
+    for path in map(Path, [*files, job.record]):
+        if path.is_dir():
+            raise TamperedError(
+                f"{path} is a folder, where a file belongs; remove it: rm -r {path}"
+            )
+
+
+def _seed(job: Job, params: dict[str, Any]) -> int | None:
+    return params["runs"][job.key]["seed"] if job.stage.each == "run" else None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _pretty(record: Record) -> str:
+    return json.dumps(record, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,169 @@
+"""The runs of a suite as a table on the terminal, and what they will cost."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hier.config.dataset import Dataset
+from hier.config.run import Run
+from hier.config.suite import Suite
+from hier.ledger.dvc_lock import AWAY
+from hier.pipeline import EMBEDDINGS, METRICS, MODEL, STAGES
+from hier.planning.rates import Rate, kept_rates, measured_rates, seconds_to_measure
+
+EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
+
+
+def show(
+    suite: Suite,
+    images_per_second: float | None = None,
+    measured: bool = False,
+    compose: str = "",
+) -> None:
+    """Print one line per run (what it is, what it costs, how far it has come), then totals.
+
+    Args:
+        images_per_second: of training, for every run alike; None takes the rates that are kept, or
+            leaves the hours out.
+        measured: measure each backbone on this machine instead, which takes some seconds, and keep
+            the rates.
+        compose: the command that writes this suite to params.yaml, where that holds another.
+    """
+    hours = Hours(suite, images_per_second, measured)
+    table = Table(title=f"suite {suite.suite}: {len(suite.runs)} runs")
+    for column in ("run", "dataset", "method", "backbone"):
+        table.add_column(column, overflow="fold")
+    for column in ("D", "seed", "epochs", "images × epochs", "hours"):
+        table.add_column(column, justify="right")
+    table.add_column("state")
+    total = 0
+    for run in suite.runs.values():
+        training, _ = images_of(run, suite.dataset(run.dataset))
+        total += training
+        table.add_row(
+            run.name, run.dataset, run.method, run.backbone.name, str(run.dim), str(run.seed),
+            str(run.schedule.epochs), f"{training:,}", _hours(hours.of(run)), state(run.name),
+        )  # fmt: skip
+    console = Console(width=None if Console().is_terminal else 170)
+    console.print(table)
+    for dataset in suite.datasets.values():
+        console.print(f"{dataset.name}: {sizes(dataset)}", highlight=False)
+    console.print(f"{total:,} training images in all, {hours.in_words()}", highlight=False)
+    command = " && ".join(filter(None, (compose, "snakemake --cores all")))
+    console.print(f"run them with: {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
+    """Images trained on over all epochs, and images embedded (at the end, and at every look)."""
+    counts = {str(split): images for split, images in dataset.counts.images.items()}
+    if part := dataset.subset:
+        counts = {split: min(n, part.classes * part.images) for split, n in counts.items()}
+    test = sum(images for split, images in counts.items() if split != "train")
+    epochs, every = run.schedule.epochs, run.protocol.test_every
+    steps = counts["train"] // run.sampler.batch_size
+    looks = -(-epochs // every) if every else 0
+    return steps * run.sampler.batch_size * epochs, test * (1 + looks)
+
+
+class Hours:
+    """Hours of a suite's runs, from a rate that is given, from rates measured now or those kept."""
+
+    def __init__(
+        self, suite: Suite, images_per_second: float | None = None, measured: bool = False
+    ) -> None:
+        self.suite, self.given, self.measured = suite, images_per_second, measured
+        runs = list(suite.runs.values())
+        self.rates: dict[str, Rate] = {}
+        if images_per_second is None:
+            self.rates = measured_rates(runs) if measured else kept_rates(runs)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a rate for every run."""
+        return self.given is not None or self.rates.keys() == self.suite.runs.keys()
+
+    def of(self, run: Run) -> float | None:
+        """Hours of one run; None where the suite's are not known."""
+        if not self.known:
+            return None
+        train_rate, embed_rate = self._rates(run)
+        training, embedded = images_of(run, self.suite.dataset(run.dataset))
+        trained = training / train_rate if train_rate else 0.0
+        return (trained + embedded / embed_rate) / 3600
+
+    def total(self) -> float:
+        """Hours of all runs, one after the other on one device."""
+        return sum(self.of(run) or 0.0 for run in self.suite.runs.values())
+
+    def in_words(self) -> str:
+        """The sum, and where the rates are from."""
+        if not self.known:
+            seconds = seconds_to_measure(list(self.suite.runs.values()))
+            return (
+                "hours unknown: give --images-per-second N, or --measure this machine "
+                f"(takes about {seconds} s)"
+            )
+        hours = f"{_hours(self.total())} hours on"
+        if self.given is not None:
+            return f"{hours} one device at {self.given:g} images/s"
+        when = " and ".join(sorted({f"{r.date} on {r.device}" for r in self.rates.values()}))
+        anew = "" if self.measured else "; --measure measures anew"
+        trained = self._by_backbone()
+        said = f" (images/s in training: {', '.join(trained)})" if trained else ""
+        return f"{hours} this machine, as measured on {when}{said}{anew}"
+
+    def _rates(self, run: Run) -> tuple[float | None, float]:
+        """Of training, where the run trains, and of embedding."""
+        if self.given is not None:
+            return self.given, EMBEDS_FASTER * self.given
+        rate = self.rates[run.name]
+        return rate.training, rate.embedding
+
+    def _by_backbone(self) -> list[str]:
+        """Each backbone and image size with its rate, or the least and the greatest of its rates."""
+        found: dict[str, set[float]] = {}
+        for run in self.suite.runs.values():
+            name = f"{run.backbone.name} {run.augmentation.size} px"
+            if rate := self.rates[run.name].training:
+                found.setdefault(name, set()).add(rate)
+        return [
+            f"{name} {_rate(min(rates))}" + (f" to {_rate(max(rates))}" if len(rates) > 1 else "")
+            for name, rates in found.items()
+        ]
+
+
+def sizes(dataset: Dataset) -> str:
+    """What the dataset takes: to download, and on disk once prepared."""
+    images = sum(dataset.counts.images.values())
+    if dataset.subset:
+        return f"{images:,} images, of which a subset is taken"
+    fetched = "drawn on the spot"
+    if dataset.sources:
+        known = [[file.bytes for file in source.files] for source in dataset.sources]
+        whole = next((sum(b) for b in known if all(b)), None)  # type: ignore[arg-type]
+        fetched = f"{whole / 1e9:.2f} GB to download" if whole else "download of unknown size"
+    if dataset.store_size == "exact":
+        return f"{images:,} images, {fetched}, three bytes a pixel prepared"
+    # Most photos are 4:3 or squarer; three bytes a pixel.
+    store = images * dataset.store_size**2 * 4 / 3 * 3
+    return f"{images:,} images, {fetched}, at most {store / 1e9:.1f} GB prepared"
+
+
+def state(run: str) -> str:
+    """How far a run has come, by the files it has; git brings the metrics without their record."""
+    evaluated = STAGES["evaluate"].record
+    for path, word in (
+        (evaluated, "evaluated"), (EMBEDDINGS, "embedded"), (MODEL, "trained"), (METRICS, AWAY),
+    ):  # fmt: skip
+        if Path(path.format(run=run)).exists():
+            return word
+    return "not run"
+
+
+def _hours(hours: float | None) -> str:
+    return "–" if hours is None else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

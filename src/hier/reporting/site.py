@@ -1,0 +1,155 @@
+"""The report as a folder: pages, what they load, thumbnails, figures and tables."""
+
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hier import yaml12
+from hier.reporting.content import Content
+from hier.reporting.curves import svg, training_curves
+from hier.reporting.disk_figure import disk_png, disk_svg
+from hier.reporting.disk_scene import Scene
+from hier.reporting.galleries import Comparison
+from hier.reporting.history import panels, recalls
+from hier.reporting.matrix import GRADES, KINDS, matrix
+from hier.reporting.outline import outline
+from hier.reporting.page import Pages
+from hier.reporting.quality import quality
+from hier.reporting.thumbs import rows_of
+from hier.results.best import best_in_words
+from hier.results.grades import PAPER_NAMES
+from hier.results.paper_table import columns_of
+from hier.results.table import counts_in_words, marked, unmatched_in_words, wide
+
+# Of a run's settings, what changes no figure: two machines give the same page.
+CHANGE_NOTHING = {"runtime": {"workers"}}
+
+
+def write_report(folder: Path, content: Content) -> None:
+    """Write the report into `folder`, which is empty: the same content gives the same bytes."""
+    write_assets(folder)
+    for images in content.images.values():
+        images.write(folder)
+    for name, table in content.tables.items():
+        put(folder / "tables" / name, table)
+    with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
+    pages = Pages(
+        suite=content.suite.suite, with_galleries=with_galleries, grades=GRADES, kinds=KINDS
+    )
+    put(folder / "index.html", _index(pages, content))
+    for run in content.metrics:
+        _write_run(folder, pages, content, run)
+    for dataset in with_galleries:
+        put(folder / "galleries" / f"{dataset}.html", _galleries(pages, content, dataset))
+
+
+def write_assets(folder: Path) -> None:
+    """What the pages load: styles, scripts, libraries with their licences."""
+    with as_file(files("hier.reporting") / "assets") as assets:
+        shutil.copytree(assets, folder / "assets", copy_function=shutil.copyfile)
+
+
+def put(path: Path, content: str | bytes) -> None:
+    """Write a file of a folder that is being made."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _index(pages: Pages, content: Content) -> str:
+    cells, suite = content.cells, content.suite
+    table = matrix(cells, set(content.metrics))
+    measures = list(dict.fromkeys(cells["measure"]))
+    every = wide(cells)
+    return pages.render(
+        "index.html.j2",
+        root="",
+        here="index",
+        **table,
+        datasets_of_columns=list(dict.fromkeys(dataset for dataset, _ in columns_of(cells))),
+        backbones=list(dict.fromkeys(row["backbone"] for row in table["rows"])),
+        methods={row["method"]: row["name"] for row in table["rows"]},
+        seeds=cells["seed"].nunique(),
+        sentences=[*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)],
+        trees=quality(content),
+        measures=measures,
+        every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),
+        pages=set(content.metrics),
+        datasets={name: dataset.model_dump() for name, dataset in suite.datasets.items()},
+    )
+
+
+def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
+    """A run's page and its figures."""
+    settings, history = content.suite.run(run), content.histories[run]
+    curves = panels(history, settings)
+    if curves:
+        put(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
+    cells = content.cells[content.cells["run"] == run]
+    views = content.views.get(run)
+    images = _images(content, settings.dataset, [views] if views else [])
+    scene = Scene(views, images) if views else None
+    if scene:
+        put(folder / "figures" / f"{run}-disk.svg", disk_svg(scene, run))
+    if (
+        scene and scene.proxies
+    ):  # what a paper shows; of every run they were a fifth of a large report
+        put(folder / "figures" / f"{run}-disk.png", disk_png(scene))
+    text = pages.render(
+        "run.html.j2",
+        root="../",
+        here=run,
+        run=run,
+        facts=_facts(cells),
+        notes=unmatched_in_words(cells),
+        cells=_plain(cells),
+        best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
+        metrics=content.metrics[run],
+        panels=curves,
+        watched=len(recalls(history).columns) > 0,
+        history=history,
+        settings=yaml12.dump(settings.model_dump(exclude=CHANGE_NOTHING)),
+        lineage=content.lineages.get(run),
+        dataset=settings.dataset,
+        views=views,
+        images=images,
+        scene=scene,
+        outline=outline(scene) if scene else [],
+    )
+    put(folder / "runs" / f"{run}.html", text)
+
+
+def _facts(cells: pd.DataFrame) -> dict[str, Any]:
+    """What a run is, from its first cell, with its method's `name` in the paper."""
+    facts = cells.iloc[0].to_dict()
+    return facts | {"name": PAPER_NAMES.get(facts["method"], facts["method"])}
+
+
+def _plain(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The cells with None in place of NaN."""
+    return [
+        {name: None if pd.isna(value) else value for name, value in cell.items()}
+        for cell in cells.to_dict("records")
+    ]
+
+
+def _galleries(pages: Pages, content: Content, dataset: str) -> str:
+    runs = content.runs_of(dataset)
+    return pages.render(
+        "galleries.html.j2",
+        root="../",
+        here=dataset,
+        dataset=dataset,
+        compared=Comparison(runs, content.suite.runs),
+        images=_images(content, dataset, list(runs.values())),
+    )
+
+
+def _images(
+    content: Content, dataset: str, views: list[dict[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """What the pages show of the images that some views speak of, from one folder down."""
+    rows = {row for each in views for row in rows_of(each)}
+    return content.images[dataset].shown(rows, "../") if rows else {}

@@ -1,0 +1,1 @@
+"""Numbers: measures, grades, tables."""

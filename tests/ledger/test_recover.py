@@ -1,0 +1,133 @@
+"""After a kill: what it left behind goes, what is whole stays, and nobody at work is disturbed."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hier.errors import BusyError, HierError
+from hier.ledger import recover as module
+from hier.ledger.locks import held, holders
+from hier.ledger.recover import half_written, recover
+
+LEFT = [
+    "data/veg/.larder.x1.part/sub/a", "data/veg/.larder.x1.part/.b.77.part",
+    "runs/soup/.dish.txt.99.part", "results/.menu.txt.1.part", ".checkpoints/soup/k/.e1.pt.5.part",
+    "weights/.w.pth.5.part", ".hier/locks/.cook@soup.json.3.part",
+]  # fmt: skip
+STAY = [
+    "downloads/veg/big.tgz.part",  # a download goes on from there
+    "runs/soup/part", "runs/soup/x.part", "src/.x.part", ".other/.x.part", "data/veg/.hidden",
+]  # fmt: skip
+
+
+@pytest.fixture
+def done(kitchen):
+    kitchen.make_all()
+    return kitchen
+
+
+def test_what_was_half_written_goes_and_all_else_stays(done):
+    for path in [*LEFT, *STAY]:
+        done.write(path, b"half")
+    before = {p for p in Path().rglob("*") if p.is_file() and ".part" not in str(p)}
+    said = []
+    recover(said.append)
+    assert not [path for path in LEFT if Path(path).exists()]
+    assert not Path("data/veg/.larder.x1.part").exists()
+    assert all(Path(path).exists() for path in STAY)
+    assert before <= {p for p in Path().rglob("*") if p.is_file()}
+    assert half_written() == []
+    assert "removing runs/soup/.dish.txt.99.part, half written" in said
+    assert len(said) == len(LEFT) - 1  # of the folder, once
+
+
+def test_with_nothing_to_do_nothing_is_said(done):
+    said = []
+    recover(said.append)
+    assert said == []
+
+
+def test_in_an_empty_project(kitchen):
+    recover(lambda text: pytest.fail(text))
+
+
+def test_who_is_at_work_is_named_and_nothing_is_touched(done):
+    done.write("runs/soup/.dish.txt.99.part", b"half")
+    with held(done.job("cook@soup")), pytest.raises(BusyError) as caught:
+        recover()
+    assert str(caught.value) == "still at work here: cook@soup; wait for it or end it"
+    assert Path("runs/soup/.dish.txt.99.part").exists()
+
+
+def script(name, text):
+    path = Path("bin", name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["snakemake", "dvc"])
+def test_an_engine_at_work_is_named(done, name):
+    path = script(name, "print('up', flush=True); import time; time.sleep(60)")
+    with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE) as engine:
+        try:
+            engine.stdout.readline()
+            with pytest.raises(BusyError) as caught:
+                recover()
+            assert f"{name} ({engine.pid})" in str(caught.value)
+        finally:
+            engine.kill()
+
+
+HOLD = """
+import time
+from types import SimpleNamespace
+from hier.ledger.locks import held
+with held(SimpleNamespace(name="cook@soup")):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_an_orphan_is_ended(done):
+    path = script(
+        "snakemake", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r}])"
+    )
+    with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE) as engine:
+        engine.stdout.readline()
+        orphan = holders()["cook@soup"]["process"]["pid"]
+        engine.kill()
+        engine.wait()
+        said = []
+        recover(said.append)
+    assert said == [f"ending process {orphan} (cook@soup), whose engine is gone"]
+    assert holders() == {}
+    give_up = time.monotonic() + 5
+    while Path(f"/proc/{orphan}").exists() and time.monotonic() < give_up:
+        time.sleep(0.02)
+
+
+def test_a_lock_that_snakemake_left_behind_is_removed_by_snakemake(done, monkeypatch):
+    called = []
+    monkeypatch.setattr(module, "call", lambda *command: called.append(command))
+    recover()
+    Path(".snakemake/locks").mkdir(parents=True)
+    recover()
+    assert called == []
+    Path(".snakemake/locks/0.input.lock").touch()
+    said = []
+    recover(said.append)
+    assert called == [("snakemake", "--unlock")]
+    assert said == ["removing the lock that a killed Snakemake left behind"]
+
+
+def test_a_lock_that_cannot_be_removed_is_one_line(done, monkeypatch):
+    Path(".snakemake/locks").mkdir(parents=True)
+    Path(".snakemake/locks/0.input.lock").touch()
+    with pytest.raises(HierError) as caught:
+        recover()  # there is no Snakefile here
+    assert str(caught.value).startswith("snakemake --unlock failed: Error: No Snakefile")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,133 @@
+"""expected/<suite>.csv and metrics.json as people and programs leave them: right figures, or one line."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from hier.errors import DamagedInputError
+from hier.results.measures import Figure, figures, figures_of, read_metrics, references
+
+HEAD = "run,measure,expected,tolerance,metrics_sha256,settings_sha256\n"
+ROW = "r-s0,R@1,50.5,5,aa,bb\n"
+PARAMS = {
+    "suite": "tiny",
+    "runs": {"r-s0": {"dataset": "d"}},
+    "datasets": {"d": {"ks": [1]}},
+}
+METRICS = Path("runs/r-s0/metrics.json")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("expected/tiny.csv"), METRICS):
+        path.parent.mkdir(parents=True)
+    METRICS.write_text(json.dumps({"recall": {"1": 0.25}, "map_at_r": 0.125}))
+
+
+def reference(content):
+    Path("expected/tiny.csv").write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
+
+
+def test_a_reference_is_read():
+    reference(HEAD + ROW)
+    assert references("tiny") == [
+        {
+            "run": "r-s0", "measure": "R@1", "expected": 50.5, "tolerance": 5.0,
+            "metrics_sha256": "aa", "settings_sha256": "bb", "metrics_md5": None,
+            "environment": None,
+        }
+    ]  # fmt: skip
+    first, second = figures_of("r-s0", PARAMS, {"sha256": "aa"})
+    assert first == Figure("r-s0", "R@1", 25.0, 50.5, 5.0, True)
+    assert second == Figure("r-s0", "MAP@R", 12.5)
+
+
+def test_there_may_be_no_reference():
+    assert references("tiny") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + (HEAD + ROW).encode(),
+        (HEAD + ROW).replace("\n", "\r\n"),
+        HEAD + ROW + "\n\n",
+    ],
+    ids=["a byte order mark", "the line ends of Windows", "blank lines"],
+)
+def test_what_editors_do_to_a_table_changes_nothing(content):
+    reference(content)
+    assert [row["expected"] for row in references("tiny")] == [50.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "it has no column run"),
+        (HEAD.replace("run,", "runn,") + ROW, "it has no column run"),
+        (HEAD.replace(",tolerance", "") + ROW.replace(",5,", ","), "it has no column tolerance"),
+        (
+            HEAD.replace(",settings_sha256", "") + ROW[:-4] + "\n",
+            "it has no column settings_sha256",
+        ),
+        ((HEAD + ROW).replace(",", ";"), "it has no column run"),
+        (HEAD + ROW.replace("50.5", "high"), "line 2: expected is 'high', which is no number"),
+        (HEAD + ROW.replace("50.5", "50,5"), "line 2 has not as many fields as the first line"),
+        (HEAD + ROW.replace("50.5", '"50,5"'), "line 2: expected is '50,5', which is no number"),
+        (HEAD + ROW.replace("50.5", ""), "line 2: expected is '', which is no number"),
+        (HEAD + ROW.replace("50.5", "nan"), "line 2: expected is 'nan', which is no number"),
+        (HEAD + ROW.replace(",5,", ",inf,"), "line 2: tolerance is 'inf', which is no number"),
+        (HEAD + ROW.replace(",5,", ",-1,"), "line 2: tolerance is '-1', which is no number"),
+        (HEAD + "r-s0,R@1\n", "line 2 has not as many fields as the first line"),
+        (HEAD + ROW + ROW.replace("50.5", "60"), "line 3: r-s0 R@1 occurs twice"),
+        (HEAD + '"' + ROW, "unexpected end of data"),
+        (HEAD + ROW[:-1] + "x" * 200_000 + "\n", "field larger than field limit (131072)"),
+        ((HEAD + ROW).encode("utf-16"), "'utf-8' codec can't decode byte 0xff in position 0"),
+        (bytes(range(256)), "'utf-8' codec can't decode byte 0x80 in position 128"),
+    ],
+)
+def test_a_malformed_reference_is_one_line(content, reason):
+    reference(content)
+    with pytest.raises(DamagedInputError) as caught:
+        figures_of("r-s0", PARAMS, {})
+    said = str(caught.value)
+    assert said.startswith(f"expected/tiny.csv is damaged ({reason}")
+    assert said.endswith("make it anew with: git checkout expected")
+    assert "\n" not in said
+
+
+def test_a_folder_is_no_reference():
+    Path("expected/tiny.csv").mkdir()
+    with pytest.raises(DamagedInputError, match=r"expected/tiny\.csv is damaged .*Is a directory"):
+        references("tiny")
+
+
+@pytest.mark.parametrize("share", [math.nan, math.inf, -0.5, 1.5, 50, "0.5", None, True, [0.5]])
+def test_what_is_no_share_is_no_figure(share):
+    for metrics in (
+        {"recall": {"1": share}, "map_at_r": 0.5},
+        {"recall": {"1": 0.5}, "map_at_r": share},
+        {"recall": {"1": 0.5}, "map_at_r": 0.5, "superclass_recall": {"1": share}},
+    ):
+        with pytest.raises(ValueError, match="which is no number from 0 to 1"):
+            figures(metrics)
+        METRICS.write_text(json.dumps(metrics))
+        with pytest.raises(DamagedInputError, match="make it anew with: hier evaluate r-s0"):
+            read_metrics(METRICS)
+        assert [figure.value for figure in figures_of("r-s0", PARAMS, {})] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "NaN", "5", "[" * 100_000, '{"recall": [1], "map_at_r": 0.5}', ""]
+)
+def test_what_holds_no_figures_has_none(text):
+    METRICS.write_text(text)
+    assert [figure.value for figure in figures_of("r-s0", PARAMS, {})] == [None, None]
+    with pytest.raises(DamagedInputError) as caught:
+        read_metrics(METRICS)
+    assert "object" not in str(caught.value)  # what Python calls things helps nobody
