@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hier.losses.metric import NormSoftmax, ProxyNCA, SoftTriple
+from hier.registry import LOSSES
 
 CLASSES, DIM, CENTERS = 6, 8, 3
 
@@ -14,18 +14,23 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def made(name, seed, dim, classes, **settings):
+    loss = LOSSES.module(name)
+    settings = loss.Settings(name=name, **settings)
+    return loss.build(settings, dim=dim, num_classes=classes, generator=generator(seed))
+
+
 def pnca(seed=0, classes=CLASSES, dim=DIM, scale=9.0):
-    return ProxyNCA(classes, dim, scale=scale, generator=generator(seed))
+    return made("pnca", seed, dim, classes, scale=scale)
 
 
 def softtriple(seed=0, classes=CLASSES, dim=DIM, la=20.0, gamma=0.1, margin=0.01):
-    return SoftTriple(
-        classes, dim, centers=CENTERS, la=la, gamma=gamma, margin=margin, generator=generator(seed)
-    )
+    settings = {"centers": CENTERS, "la": la, "gamma": gamma, "margin": margin}
+    return made("softtriple", seed, dim, classes, **settings)
 
 
 def nsoftmax(seed=0, classes=CLASSES, dim=DIM, temperature=0.05):
-    return NormSoftmax(classes, dim, temperature=temperature, generator=generator(seed))
+    return made("nsoftmax", seed, dim, classes, temperature=temperature)
 
 
 ALL = pytest.mark.parametrize("make", [pnca, softtriple, nsoftmax])

@@ -12,12 +12,14 @@ from hier.config.compose import compose
 from hier.config.run import Protocol, Run
 from hier.data.store import ImageStore
 from hier.errors import ConfigError
-from hier.stages.train import recalls_of, tensors, training_rows, write_history
+from hier.evaluation.retrieval.while_training import recalls_of
+from hier.stages.train import tensors, training_rows, write_history
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.loop import train
-from hier.training.model_selection import Watch
+from hier.training.model_selection import ModelSelector
 from hier.training.optimisation import build_optimizer, start_epoch
+from hier.training.schedule import schedule_in_force
 
 CONF = Path(__file__).parents[2] / "conf"
 SEEN, UNSEEN, PER_CLASS, SIZE = 8, 4, 6, 16
@@ -68,13 +70,13 @@ class Scripted:
 
 def followed(run, recalls, epochs=4):
     """The weight of a network that holds its epoch's number, after the choice; and what was seen."""
-    network, watch, rows = nn.Linear(1, 1), Watch(run, recalls), []
+    network, selector, rows = nn.Linear(1, 1), ModelSelector(run, recalls), []
     for epoch in range(epochs):
         network.train()
         nn.init.constant_(network.weight, epoch + 1.0)
-        rows.append(watch.look(network, epoch))
+        rows.append(selector.evaluate(network, epoch))
         assert network.training
-    watch.choose(network)
+    selector.restore_best(network)
     return float(network.weight.detach()), rows
 
 
@@ -131,20 +133,20 @@ def test_only_epochs_that_were_looked_at_can_be_chosen(plain):
 
 def test_it_goes_on_from_its_state(plain, tmp_path):
     run = watching(plain, 1, "best_on_test")
-    network, watch = nn.Linear(1, 1), Watch(run, Scripted(0.9))
+    network, selector = nn.Linear(1, 1), ModelSelector(run, Scripted(0.9))
     nn.init.constant_(network.weight, 1.0)
-    watch.look(network, 0)
-    torch.save(watch.state_dict(), tmp_path / "state.pt")
-    again = Watch(run, Scripted(0.5, 0.9))
+    selector.evaluate(network, 0)
+    torch.save(selector.state_dict(), tmp_path / "state.pt")
+    again = ModelSelector(run, Scripted(0.5, 0.9))
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for epoch in (1, 2):
         nn.init.constant_(network.weight, epoch + 1.0)
-        again.look(network, epoch)
-    again.choose(network)
+        again.evaluate(network, epoch)
+    again.restore_best(network)
     assert float(network.weight.detach()) == 1.0
     assert again.best == 0.9
-    empty = Watch(plain, None)
-    empty.load_state_dict(Watch(plain, None).state_dict())
+    empty = ModelSelector(plain, None)
+    empty.load_state_dict(ModelSelector(plain, None).state_dict())
     assert (empty.best, empty.state) == (-1.0, {})
 
 
@@ -295,7 +297,10 @@ def test_lone_images_are_judged_as_the_setting_says(plain, data, monkeypatch, un
         split=["train"] * 8 + ["test"] * 8,
     )
     points = torch.eye(16)[[0, 0, 1, 1, 2, 3, 4, 5, 0, 0, 1, 1, 2, 3, 4, 5]]
-    monkeypatch.setattr("hier.stages.train.embed", lambda n, s, rows, *_: points[rows].float())
+    monkeypatch.setattr(
+        "hier.evaluation.retrieval.while_training.embed",
+        lambda n, s, rows, *_: points[rows].float(),
+    )
     found = recalls_of(run, few, store, rows[:8], [1])(nn.Linear(1, 1))
     assert found == {"test R@1": share, "held-out R@1": share}
 
@@ -336,6 +341,6 @@ def test_warm_up_is_the_scripts_or_what_was_advised_later(plain, advised, as_in_
     optimizer = build_optimizer(network, Objective(run, SEEN), run.optimizer)
     still = []
     for epoch in range(4):
-        start_epoch(optimizer, run.schedule_in_force, epoch)
+        start_epoch(optimizer, schedule_in_force(run), epoch)
         still.append(not any(p.requires_grad for p in network.backbone.parameters()))
     assert still == [epoch < frozen for epoch in range(4)]

@@ -22,9 +22,9 @@ from fakes.training import (
     torch_as_before,
     trained_bytes,
 )
-from hier.config.run import CrossBatch, SoftTriple
 from hier.errors import DiskFullError
 from hier.files.checkpoint_names import damaged_checkpoints
+from hier.registry import LOSSES
 from hier.training import checkpoint as checkpoint_module
 from hier.training import loop
 from hier.training.batches import TrainingImages
@@ -52,10 +52,12 @@ def store(tmp_path_factory):
 def runs():
     """Two epochs of three steps each; the memory of `xbm` comes in, and fills, on the way."""
     tiny = tiny_runs(f"schedule.epochs={EPOCHS}")
-    xbm = CrossBatch(
+    xbm = LOSSES.module("xbm").Settings(
         name="xbm", memory=40, start=1, positive_similarity=1.0, negative_similarity=0.5
     )
-    soft = SoftTriple(name="softtriple", centers=2, la=20.0, gamma=0.1, margin=0.01)
+    soft = LOSSES.module("softtriple").Settings(
+        name="softtriple", centers=2, la=20.0, gamma=0.1, margin=0.01
+    )
     return {
         "hier": tiny["hier"],
         "xbm": tiny["pa"].model_copy(update={"loss": xbm}),
@@ -279,7 +281,7 @@ def test_kill_9_in_the_middle_of_a_checkpoint(runs, store, tmp_path, undisturbed
     tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(tests)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), os.environ["PYTHONPATH"]])},
         capture_output=True,
         timeout=120,
     )

@@ -1,4 +1,4 @@
-"""Whatever befalls a loader worker ends the work with one line, and nothing that it held stays held."""
+"""Whatever befalls a loader worker ends the work with one line, and no lock stays."""
 
 import os
 import signal
@@ -6,16 +6,23 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from hier.ledger.locks import held, holders
+from fakes.nursery import Nursery
+from hier.ledger.locks import holders, locked_job
 
 TESTS = Path(__file__).parents[1]
 HANGS = 120  # seconds after which a process counts as hanging; each should take a few
+
+IMPORTED = (
+    "torch", "fakes.training", "hier.cli", "hier.errors", "hier.data.store", "hier.evaluation.embedding",
+    "hier.ledger.locks", "hier.training.loop",
+)  # fmt: skip
 
 # A command that holds its lock while it trains, or embeds, with two workers. Argument 1: a statement
 # about `act`, which a worker calls for each image once it has read `after` others.
@@ -29,7 +36,7 @@ from hier import cli
 from hier.errors import ImageError
 from hier.data.store import ImageStore
 from hier.evaluation.retrieval.embed import embed
-from hier.ledger.locks import held
+from hier.ledger.locks import locked_job
 from hier.training.loop import start_network
 
 parent, read, seen, after = os.getpid(), ImageStore.__getitem__, [0], 0
@@ -60,7 +67,7 @@ exec(sys.argv.pop(1))
 @cli.cli.command()
 def train():
     run = changed(tiny_runs()["hier"], runtime={"workers": 2}, schedule={"epochs": 400})
-    with held(SimpleNamespace(name="train@tiny")):
+    with locked_job(SimpleNamespace(name="train@tiny")):
         print("begins", flush=True)
         trained(run, make_store(Path()), Path("checkpoints"))
 
@@ -68,7 +75,7 @@ def train():
 def embedding():
     run = changed(tiny_runs()["hier"], runtime={"workers": 2}, embed={"batch_size": 4})
     store, classes = make_store(Path())
-    with held(SimpleNamespace(name="train@tiny")):
+    with locked_job(SimpleNamespace(name="train@tiny")):
         print("begins", flush=True)
         network, device = start_network(run), torch.device("cpu")
         while True:
@@ -83,16 +90,33 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def nursery():
+    """Has imported all that the command needs, which takes longer than the command."""
+    made = Nursery(IMPORTED, [TESTS])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stage(nursery):
+    return partial(started, nursery)
+
+
 @contextmanager
-def stage(doing="", *options, command="train", wrap=()):
+def started(nursery, doing="", *options, command="train", wrap=()):
     """A command in a session of its own; killed with its workers when the block ends."""
     Path("conf/suite").mkdir(parents=True, exist_ok=True)  # what makes a folder a project
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-    process = subprocess.Popen(
-        [*wrap, sys.executable, "-c", STAGE, doing, *options, command],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-    )  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    arguments = [doing, *options, command]
+    if wrap:
+        process = subprocess.Popen(
+            [*wrap, sys.executable, "-c", STAGE, *arguments], env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    else:
+        process = nursery.start(STAGE, arguments, environment=environment, session=True)
     try:
         assert process.stdout.readline() == "begins\n", process.stderr.read()
         yield process
@@ -114,7 +138,7 @@ def workers_of(process):
 
 
 def is_free():
-    with held(SimpleNamespace(name="train@tiny")):
+    with locked_job(SimpleNamespace(name="train@tiny")):
         return True
 
 
@@ -169,28 +193,28 @@ CASES = [
 
 
 @pytest.mark.parametrize(("failure", "command"), CASES)
-def test_whatever_befalls_a_worker_is_one_line_that_names_the_mend(failure, command):
+def test_whatever_befalls_a_worker_is_one_line_that_names_the_mend(stage, failure, command):
     with stage(FAILURES[failure], command=command) as process:
         line = in_one_line(process)
     assert SAID[failure] in line
     assert "runtime.workers=0" in line
 
 
-def test_a_bus_error_names_shared_memory_and_the_store():
+def test_a_bus_error_names_shared_memory_and_the_store(stage):
     with stage(FAILURES["bus error"]) as process:
         line = in_one_line(process)
     assert "/dev/shm" in line
     assert "images.npy" in line
 
 
-def test_a_store_that_is_cut_short_while_it_is_read():
+def test_a_store_that_is_cut_short_while_it_is_read(stage):
     """The map of what is not there any more: the system sends SIGBUS."""
     cut = "after = 20; act = lambda: os.truncate('images.npy', 200)"
     with stage(cut) as process:
         assert "was killed by SIGBUS" in in_one_line(process)
 
 
-def test_an_error_of_our_own_arrives_as_itself():
+def test_an_error_of_our_own_arrives_as_itself(stage):
     """ImageError takes four arguments, and a second line of torch's would make it five."""
     raised = "act = lambda: fail(ImageError('cub', 'a.jpg', 'Wren', 'cut short'))"
     with stage(raised) as process:
@@ -199,14 +223,14 @@ def test_an_error_of_our_own_arrives_as_itself():
     assert "Traceback" not in line
 
 
-def test_debug_shows_where_in_the_worker():
+def test_debug_shows_where_in_the_worker(stage):
     with stage(FAILURES["an exception"], "--debug") as process:
         said = ended(process, 1)
     assert "Traceback" in said
     assert "in getitem" in said
 
 
-def test_what_a_failure_ends_goes_on_from_the_last_whole_step():
+def test_what_a_failure_ends_goes_on_from_the_last_whole_step(stage):
     """Ten images are a part of the second batch, that of the other worker."""
     with stage("after = 20; act = lambda: fail(ValueError('x'))") as process:
         in_one_line(process)
@@ -216,7 +240,7 @@ def test_what_a_failure_ends_goes_on_from_the_last_whole_step():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount another /dev/shm")
-def test_a_tiny_dev_shm_as_in_a_container():
+def test_a_tiny_dev_shm_as_in_a_container(stage):
     mount = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
     wrap = ["unshare", "-m", "sh", "-c", mount, "sh"]
     if subprocess.run([*wrap, "true"], capture_output=True, check=False).returncode:
@@ -248,7 +272,7 @@ def each(process, workers, number):
 
 @pytest.mark.parametrize("to", [whole_group, alone, each])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_told_to_stop_writes_a_checkpoint(to, number):
+def test_who_is_told_to_stop_writes_a_checkpoint(stage, to, number):
     with stage() as process:
         workers = workers_of(process)
         time.sleep(1)
@@ -263,7 +287,7 @@ def test_who_is_told_to_stop_writes_a_checkpoint(to, number):
 
 
 @pytest.mark.parametrize("doing", ["", "after = 20; act = lambda: time.sleep(600)"])
-def test_a_worker_that_dies_or_hangs_then_is_no_failure(doing):
+def test_a_worker_that_dies_or_hangs_then_is_no_failure(stage, doing):
     with stage(doing) as process:
         workers = workers_of(process)
         time.sleep(3)
@@ -278,7 +302,7 @@ def test_a_worker_that_dies_or_hangs_then_is_no_failure(doing):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_embeds_stops_at_once(number):
+def test_who_embeds_stops_at_once(stage, number):
     with stage(command="embedding") as process:
         workers = workers_of(process)
         whole_group(process, workers, number)
@@ -288,7 +312,7 @@ def test_who_embeds_stops_at_once(number):
 
 
 @pytest.mark.parametrize("doing", ["", "act = lambda: time.sleep(600)"], ids=["at work", "hanging"])
-def test_workers_end_with_the_process_that_they_load_for(doing):
+def test_workers_end_with_the_process_that_they_load_for(stage, doing):
     with stage(doing) as process:
         workers = workers_of(process)
         time.sleep(0.5)

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from hier.config.base import Strict
+from hier.config.base import Strict, named_in
+from hier.registry import LAYOUTS
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -92,7 +93,7 @@ class Dataset(Strict):
     """One dataset, from its archive to the image store. Configured in conf/dataset/<name>.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    layout: Literal["cars", "cub", "grocery", "inshop", "omniglot", "sop"]
+    layout: Annotated[str, named_in(LAYOUTS)]
     generate: Generate | None = None
     sources: list[Source] = []
     mirrors: list[str] = ["../shared/data"]  # folders or addresses tried before the canonical one

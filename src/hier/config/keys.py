@@ -8,24 +8,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from hier.config.dataset import Dataset
-from hier.config.run import Run
+from hier.config.run import Loss, Run
+from hier.registry import LOSSES
 
 Model = type[BaseModel]
 
 
 def knows(run: dict[str, Any], key: str) -> bool:
-    """Whether the schema has the dotted `key` for a composed run (with its dataset's settings).
-
-    Of a group that is null, such as the head of a pretrained network, it has none.
-    """
-    first, *rest = key.split(".")
-    if first == "dataset":
-        return bool(rest) and _knows(Dataset, run.get("dataset"), rest)
-    return first != "method" and _knows(Run, run, [first, *rest])
+    """Whether the schema has the dotted `key` for a composed run."""
+    return key in keys(run)
 
 
 def keys(run: dict[str, Any]) -> set[str]:
-    """Every key for which `knows` holds."""
+    """Every dotted key that the schema has for a composed run (with its dataset's settings).
+
+    Of a group that is null, such as the head of a pretrained network, it has none.
+    """
     own = {key for key in _keys(Run, run) if key.split(".")[0] not in ("dataset", "method")}
     return own | {f"dataset.{key}" for key in _keys(Dataset, run.get("dataset"))}
 
@@ -44,16 +42,6 @@ def did_you_mean(name: str, known: Iterable[str], alike: float = 0.7) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _knows(kind: Any, value: Any, parts: list[str]) -> bool:
-    for model in _models(kind, value):
-        if parts[0] not in model.model_fields:
-            continue
-        inner = value.get(parts[0], {})
-        if not parts[1:] or _knows(model.model_fields[parts[0]].annotation, inner, parts[1:]):
-            return True
-    return False
-
-
 def _keys(kind: Any, value: Any) -> Iterator[str]:
     for model in _models(kind, value):
         for name, field in model.model_fields.items():
@@ -64,6 +52,9 @@ def _keys(kind: Any, value: Any) -> Iterator[str]:
 def _models(kind: Any, value: Any) -> Iterator[Model]:
     """The models that a mapping can be of; its `name` says which, where each has its own."""
     if not isinstance(value, dict):
+        return
+    if kind is Loss and LOSSES.has(str(value.get("name"))):
+        yield LOSSES.module(value["name"]).Settings
         return
     for member in _of(kind):
         if _is_model(member) and (not _tags(member) or value.get("name") in (*_tags(member), None)):
@@ -87,12 +78,12 @@ def _tags(model: Model) -> tuple[Any, ...]:
 
 
 def _of(kind: Any) -> list[Any]:
-    """The members of a union, annotated or not."""
+    """The members of a union, annotated or not; of the losses, those whose files are imported."""
     if get_origin(kind) is Annotated:
         return _of(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
         return [member for part in get_args(kind) for member in _of(part)]
-    return [kind]
+    return kind.__subclasses__() if kind is Loss else [kind]
 
 
 def _is_model(kind: Any) -> bool:

@@ -3,17 +3,20 @@
 Configured by Hydra groups in conf/; each class below is the shape of one group.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
+    SerializeAsAny,
     model_validator,
 )
 
-from hier.config.base import Strict
+from hier.config.base import Strict, named_in
+from hier.registry import LOSSES, POOLINGS
 
 LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
 Count = Annotated[int, Field(gt=0, le=LARGEST)]
@@ -43,8 +46,8 @@ class Weights(Strict):
 class Backbone(Strict):
     """A timm network without its classifier. `features` is the length of its pooled output.
 
-    `pooling` avg+max is the sum of global average and maximum pooling. `freeze` lists the modules
-    whose parameters are never trained.
+    `pooling` is a file of src/hier/models/pooling/. `freeze` lists the modules whose parameters are never
+    trained.
     """
 
     name: ShortName
@@ -55,7 +58,7 @@ class Backbone(Strict):
     weights: Weights | None
     freeze_batch_norm: bool
     freeze: list[str] = []
-    pooling: Literal["timm", "avg+max"] = "timm"
+    pooling: Annotated[str, named_in(POOLINGS)] = "timm"
 
 
 class Head(Strict):
@@ -66,82 +69,29 @@ class Head(Strict):
     clip_radius: PositiveFloat
 
 
-class NoLoss(Strict):
-    """No metric loss: the network as it is at the start."""
+class Loss(Strict):
+    """What the settings of all metric losses share; src/hier/losses/<name>.py has those of one, and its
+    flags.
 
-    name: Literal["none"]
-
-
-class ProxyAnchor(Strict):
-    """Proxy-Anchor (Kim et al., CVPR 2020), official settings in conf/loss/pa.yaml."""
-
-    name: Literal["pa"]
-    margin: float
-    alpha: PositiveFloat
-
-
-class MultiSimilarity(Strict):
-    """Multi-Similarity (Wang et al., CVPR 2019) without pair mining, as in the official HIER code."""
-
-    name: Literal["ms"]
-    alpha: PositiveFloat
-    beta: PositiveFloat
-    base: float
-
-
-class Hyp(Strict):
-    """Pairwise cross-entropy of hyperbolic ViT (Ermolov et al., CVPR 2022).
-
-    The n(n − 1) terms are summed as in Hyp's own code (`reduction: hyp`) or that sum is divided by
-    n² as in HIER's (`hier`).
+    `paper_name` is what the paper's Table 1 calls it. `learns_proxies`: it has parameters, which get a
+    learning rate of their own. `on_sphere`: it sees directions only, as unit vectors.
     """
 
-    name: Literal["hyp"]
-    temperature: PositiveFloat
-    reduction: Literal["hier", "hyp"] = "hier"
+    name: Annotated[ShortName, named_in(LOSSES)]
+
+    paper_name: ClassVar[str]
+    learns_proxies: ClassVar[bool]
+    on_sphere: ClassVar[bool]
+
+    def check(self, run: "Run") -> None:
+        """Raise ValueError where the loss does not go with other settings of the run."""
 
 
-class ProxyNCA(Strict):
-    """ProxyNCA++ (Teh et al., ECCV 2020): squared distances of unit vectors times `scale` = 1/T."""
-
-    name: Literal["pnca"]
-    scale: PositiveFloat
-
-
-class SoftTriple(Strict):
-    """SoftTriple (Qian et al., ICCV 2019) with `centers` for each class; λ = `la`."""
-
-    name: Literal["softtriple"]
-    centers: Count
-    la: PositiveFloat
-    gamma: PositiveFloat
-    margin: NonNegativeFloat
-
-
-class NormSoftmax(Strict):
-    """Normalised softmax (Zhai and Wu, BMVC 2019)."""
-
-    name: Literal["nsoftmax"]
-    temperature: PositiveFloat
-
-
-class CrossBatch(Strict):
-    """Cross-batch memory (Wang et al., CVPR 2020) around the contrastive loss on cosines.
-
-    `memory` embeddings of earlier batches serve as references; the memory is used from step
-    `start` of training on.
-    """
-
-    name: Literal["xbm"]
-    memory: Count
-    start: CountFromZero
-    positive_similarity: Annotated[float, Field(ge=-1, le=1)]
-    negative_similarity: Annotated[float, Field(ge=-1, le=1)]
-
-
-Loss = (
-    NoLoss | ProxyAnchor | MultiSimilarity | Hyp | ProxyNCA | SoftTriple | NormSoftmax | CrossBatch
-)
+def _own_settings(value: Any) -> Any:
+    """The settings of a loss, checked by the class in its file; `Loss` refuses those of no loss."""
+    if isinstance(value, dict) and LOSSES.has(str(value.get("name"))):
+        return LOSSES.module(value["name"]).Settings.model_validate(value)
+    return value
 
 
 class NoRegularizer(Strict):
@@ -325,7 +275,7 @@ class Run(Strict):
     seed: NonNegativeInt
     backbone: Backbone
     head: Head | None
-    loss: Annotated[Loss, Field(discriminator="name")]
+    loss: Annotated[SerializeAsAny[Loss], BeforeValidator(_own_settings)]
     regularizer: Annotated[NoRegularizer | Hier, Field(discriminator="name")]
     optimizer: Optimizer
     schedule: Schedule
@@ -342,22 +292,13 @@ class Run(Strict):
         return self.head.dim if self.head else self.backbone.features
 
     @property
-    def schedule_in_force(self) -> Schedule:
-        """The schedule with the warm-up that the run's protocol takes: the script's or the advised."""
-        advised = self.schedule.advised_warmup_epochs
-        if advised is None or self.protocol.warmup_as_in_scripts:
-            return self.schedule
-        return self.schedule.model_copy(update={"warmup_epochs": advised})
-
-    @property
     def name(self) -> str:
         """`<dataset>-<method>-<backbone>-<dim>-s<seed>`: the run's folder below runs/."""
         return f"{self.dataset}-{self.method}-{self.backbone.name}-{self.dim}-s{self.seed}"
 
     @model_validator(mode="after")
     def coherent(self) -> Self:
-        if isinstance(self.loss, NoLoss) and self.schedule.epochs:
-            raise ValueError(f"schedule.epochs is {self.schedule.epochs}, but loss is none")
+        self.loss.check(self)
         if isinstance(self.regularizer, Hier):
             if self.regularizer.neighbours >= self.sampler.batch_size:
                 raise ValueError(
@@ -376,13 +317,6 @@ class Run(Strict):
                     f"regularizer.geometry {self.regularizer.geometry} does not go with "
                     f"head.curvature {self.head.curvature}: the ball needs one above 0, the others 0"
                 )
-        if isinstance(self.loss, CrossBatch) and self.loss.memory < self.sampler.batch_size:
-            raise ValueError(
-                f"loss.memory {self.loss.memory} must not be below "
-                f"sampler.batch_size {self.sampler.batch_size}"
-            )
-        if isinstance(self.loss, Hyp) and self.sampler.images_per_class < 2:
-            raise ValueError("loss hyp needs sampler.images_per_class of at least 2")
         if self.evaluate.metric == "poincare" and not (self.head and self.head.curvature):
             raise ValueError("evaluate.metric poincare needs a head with head.curvature > 0")
         if self.embed.crop > self.embed.resize:

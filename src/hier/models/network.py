@@ -14,6 +14,7 @@ from hier.errors import ConfigError
 from hier.geometry.poincare import exp0
 from hier.models import torchvision_ops
 from hier.models.weights import load_weights
+from hier.registry import POOLINGS
 
 
 class EmbeddingHead(nn.Module):
@@ -36,14 +37,6 @@ class EmbeddingHead(nn.Module):
             return u
         with torch.autocast(u.device.type, enabled=False):
             return exp0(u, self.curvature, self.clip_radius)
-
-
-class AveragePlusMaximum(nn.Module):
-    """Global average plus global maximum pooling, B×F×H×W → B×F (method, section 4)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """The sum of the two."""
-        return maps.mean((2, 3)) + maps.amax((2, 3))
 
 
 class EmbeddingNetwork(nn.Module):
@@ -151,10 +144,7 @@ def _timm_model(config: Backbone) -> nn.Module:
             f"backbone.features: {config.timm} gives {backbone.num_features}, "
             f"conf/backbone/{config.name}.yaml says {config.features}"
         )
-    if config.pooling == "avg+max":
-        if not hasattr(backbone, "global_pool"):
-            raise ConfigError(f"backbone.pooling: {config.timm} has no maps to pool; use timm")
-        backbone.global_pool = AveragePlusMaximum()
+    POOLINGS.module(config.pooling).pool(backbone, config.timm)
     if set_distilled_training := getattr(backbone, "set_distilled_training", None):
         set_distilled_training(True)
     return backbone

@@ -14,9 +14,10 @@ from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.interruption import interruptible
-from hier.training.model_selection import Recalls, Watch
+from hier.training.model_selection import ModelSelector, Recalls
 from hier.training.objective import Objective
 from hier.training.optimisation import start_epoch
+from hier.training.schedule import schedule_in_force
 from hier.training.state import Generators, History, State
 from hier.training.step import Step
 
@@ -39,7 +40,7 @@ def train(
     The result is the same however often it was stopped on the way, down to the last bit.
 
     Args:
-        recalls: measures recall for the protocol, see `Watch`.
+        recalls: measures recall for the protocol, see `ModelSelector`.
 
     Returns:
         the network of the epoch that the protocol chooses, the objective with its proxies, and per
@@ -54,26 +55,27 @@ def train(
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
     step = Step(run, network, objective, device)
-    watch = Watch(run, recalls)
+    schedule = schedule_in_force(run)
+    selector = ModelSelector(run, recalls)
     generators = Generators(run.seed, device)
     state = State(
         network=network,
         objective=objective,
         optimizer=step.optimizer,
         scaler=step.scaler,
-        watch=watch,
+        selector=selector,
         generators=generators,
     )
     if state.restore(checkpoints):
-        print(f"{run.name}: going on after {in_words(state)}", flush=True)
+        print(f"{run.name}: going on after {describe(state)}", flush=True)
 
     with (
         interruptible() as interruption,
         progress(run.name, run.schedule.epochs * images.steps) as bar,
     ):
-        shown = Shown(run, bar, state, images.steps)
+        shown = ProgressLine(run, bar, state, images.steps)
         for epoch in range(state.epoch, run.schedule.epochs):
-            rate = start_epoch(step.optimizer, run.schedule_in_force, epoch)
+            rate = start_epoch(step.optimizer, schedule, epoch)
             if not state.step:  # within an epoch the generators go on as the checkpoint has them
                 generators.start_epoch(epoch)
             network.train()
@@ -90,7 +92,10 @@ def train(
                         interruption.leave(state.save(checkpoints))
                 means = state.meter.means()
                 state.end_epoch(
-                    {"epoch": epoch + 1} | means | {"rate": rate} | watch.look(network, epoch)
+                    {"epoch": epoch + 1}
+                    | means
+                    | {"rate": rate}
+                    | selector.evaluate(network, epoch)
                 )
             except WorkerError:  # the steps before are whole, and nobody may need another batch
                 interruption.leave(state.save(checkpoints))
@@ -98,11 +103,11 @@ def train(
             # The model follows the last one at once: that need not outlive more than this process.
             last = state.epoch == run.schedule.epochs
             interruption.leave(state.save(checkpoints, fsync=not last))
-    watch.choose(network)
+    selector.restore_best(network)
     return network, objective, state.history
 
 
-class Shown:
+class ProgressLine:
     """The progress line: epoch, mean loss of the epoch so far, images per second of this process."""
 
     def __init__(self, run: Run, bar: Progress, state: State, steps_per_epoch: int) -> None:
@@ -120,7 +125,7 @@ class Shown:
         )
 
 
-def in_words(state: State) -> str:
+def describe(state: State) -> str:
     """Where training stands."""
     if state.step:
         return f"step {state.step} of epoch {state.epoch + 1}"

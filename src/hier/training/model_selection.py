@@ -15,7 +15,7 @@ Recalls = Callable[[EmbeddingNetwork], dict[str, float]]
 CHOOSES_BY = {"best_on_test": "test R@1", "held_out": "held-out R@1"}
 
 
-class Watch:
+class ModelSelector:
     """Looks at recall every `protocol.test_every` epochs and keeps the epoch that is to be reported.
 
     A choice among equal epochs is the earliest. The network is in training mode afterwards, and no
@@ -28,7 +28,7 @@ class Watch:
         self.best = -1.0
         self.state: dict[str, Tensor] = {}
 
-    def look(self, network: EmbeddingNetwork, epoch: int) -> dict[str, float]:
+    def evaluate(self, network: EmbeddingNetwork, epoch: int) -> dict[str, float]:
         """The recalls after `epoch` (from 0), NaN for an epoch that is not looked at."""
         every = self.run.protocol.test_every
         if not every or self.recalls is None:
@@ -43,7 +43,7 @@ class Watch:
             self.state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
         return found
 
-    def choose(self, network: EmbeddingNetwork) -> None:
+    def restore_best(self, network: EmbeddingNetwork) -> None:
         """Give `network` the state of the chosen epoch; without a choice it stays the last one."""
         if self.state:
             network.load_state_dict(self.state)

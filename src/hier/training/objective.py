@@ -1,23 +1,11 @@
 """What is minimised: λ1 · metric loss + λ2 · HIER, λ1 = 1 (paper, equation 9)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from hier.config.run import (
-    CrossBatch,
-    Hier,
-    Hyp,
-    MultiSimilarity,
-    NoLoss,
-    NormSoftmax,
-    ProxyAnchor,
-    ProxyNCA,
-    Run,
-    SoftTriple,
-)
+from hier.config.run import Hier, Run
+from hier.registry import LOSSES
 from hier.seeding import torch_generator
 
 
@@ -29,7 +17,7 @@ class Objective(nn.Module):
         self.metric = metric_loss(run, num_classes)
         self.regularizer = regularizer(run)
         self.weight = run.regularizer.weight if isinstance(run.regularizer, Hier) else 0.0
-        self.on_sphere = not isinstance(run.loss, Hyp)  # every loss but Hyp's sees directions only
+        self.on_sphere = run.loss.on_sphere
 
     def forward(self, z: Tensor, classes: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of the loss for embeddings z (B×D), weighted; their sum is what is minimised."""
@@ -41,45 +29,15 @@ class Objective(nn.Module):
 
 
 def metric_loss(run: Run, num_classes: int) -> nn.Module:
-    """The module of `run.loss`."""
-    match run.loss:
-        case MultiSimilarity(alpha=alpha, beta=beta, base=base):
-            from hier.losses.metric import MultiSimilarity as MultiSimilarityLoss
-
-            return MultiSimilarityLoss(alpha=alpha, beta=beta, base=base)
-        case Hyp(temperature=temperature, reduction=reduction):
-            from hier.losses.hyp import HypLoss
-
-            return HypLoss(
-                temperature=temperature,
-                curvature=run.head.curvature if run.head else 0,
-                reduction=reduction,
-            )
-        case CrossBatch():
-            from hier.losses.xbm import CrossBatch as CrossBatchLoss
-
-            return CrossBatchLoss(run.dim, **run.loss.model_dump(exclude={"name"}))
-        case NoLoss():
-            raise ValueError("a run without a metric loss is not trained")
-        case _:
-            return proxy_loss(run, run.loss, num_classes)
-
-
-def proxy_loss(
-    run: Run, config: ProxyAnchor | ProxyNCA | SoftTriple | NormSoftmax, num_classes: int
-) -> nn.Module:
-    """The module of a loss with proxies, which start from a generator of their own."""
-    from hier.losses import metric
-
-    modules: dict[str, Callable[..., nn.Module]] = {
-        "pa": metric.ProxyAnchor,
-        "pnca": metric.ProxyNCA,
-        "softtriple": metric.SoftTriple,
-        "nsoftmax": metric.NormSoftmax,
-    }
-    settings = config.model_dump(exclude={"name"})
-    generator = torch_generator(run.seed, "metric proxies")
-    return modules[config.name](num_classes, run.dim, **settings, generator=generator)
+    """The module of `run.loss`; its proxies, if any, start from a generator of their own."""
+    loss: nn.Module = LOSSES.module(run.loss.name).build(
+        run.loss,
+        dim=run.dim,
+        num_classes=num_classes,
+        curvature=run.head.curvature if run.head else 0.0,
+        generator=torch_generator(run.seed, "metric proxies"),
+    )
+    return loss
 
 
 def regularizer(run: Run) -> nn.Module | None:

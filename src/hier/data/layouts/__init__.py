@@ -6,33 +6,19 @@ To add a layout: write `layouts/<name>.py` with
 
 that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
 naming file and line; `Row.listed` names them for what `table` refuses. `base` finds the archive's
-folder where a copy has others around it. Add its name to LAYOUTS here
-and to `Dataset.layout`; and give it a tiny hand-made archive with the expected rows in
+folder where a copy has others around it. Give it a tiny hand-made archive with the expected rows in
 tests/data/test_layouts.py (or, for an archive of the real shape, in tests/fakes/archives.py and
 tests/data/test_layouts_paper.py).
 """
 
-from collections.abc import Callable, Iterable
-from importlib import import_module
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from hier.config.dataset import Dataset
 from hier.data.archive import leads_out
-from hier.errors import LayoutError, UnknownNameError
-
-Read = Callable[[Path, Dataset], pd.DataFrame]
-
-LAYOUTS = {
-    "cars": "hier.data.layouts.cars",
-    "cub": "hier.data.layouts.cub",
-    "grocery": "hier.data.layouts.grocery",
-    "inshop": "hier.data.layouts.inshop",
-    "omniglot": "hier.data.layouts.omniglot",
-    "sop": "hier.data.layouts.sop",
-}
+from hier.errors import LayoutError
 
 
 class Row(NamedTuple):
@@ -51,18 +37,6 @@ class Row(NamedTuple):
 
 
 COLUMNS = Row._fields[:-1]
-
-
-def layout(name: str) -> Read:
-    """The `read` of a layout, whose module is imported only now.
-
-    Raises:
-        UnknownNameError: no such layout.
-    """
-    if name not in LAYOUTS:
-        raise UnknownNameError("layout", name, sorted(LAYOUTS))
-    read: Read = import_module(LAYOUTS[name]).read
-    return read
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:

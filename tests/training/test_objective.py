@@ -8,10 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from hier.config.compose import compose
-from hier.config.run import CORRECTED
-from hier.losses import metric
-from hier.losses.hyp import HypLoss
-from hier.losses.xbm import CrossBatch
+from hier.losses.library import LibraryLoss, ProxyLoss
+from hier.losses.memory import CrossBatch
+from hier.losses.pairwise import PairwiseCrossEntropy
 from hier.seeding import torch_generator
 from hier.stages.train import tensors
 from hier.training.objective import Objective
@@ -19,12 +18,12 @@ from hier.training.objective import Objective
 CONF = Path(__file__).parents[2] / "conf"
 CLASSES = 8
 LOSSES = {
-    "pa": metric.ProxyAnchor,
-    "ms": metric.MultiSimilarity,
-    "hyp": HypLoss,
-    "pnca": metric.ProxyNCA,
-    "softtriple": metric.SoftTriple,
-    "nsoftmax": metric.NormSoftmax,
+    "pa": ProxyLoss,
+    "ms": LibraryLoss,
+    "hyp": PairwiseCrossEntropy,
+    "pnca": ProxyLoss,
+    "softtriple": ProxyLoss,
+    "nsoftmax": ProxyLoss,
     "xbm": CrossBatch,
 }
 ALONE = list(LOSSES)
@@ -62,6 +61,7 @@ def test_every_method_gives_its_loss_and_gradients(runs, method):
     objective, (z, classes) = Objective(run, CLASSES), batch(run)
     assert type(objective.metric) is LOSSES[run.loss.name]
     assert run.loss.name == ("pa" if method == "hier" else method.removeprefix("hier_"))
+    assert run.loss.learns_proxies == any(True for _ in objective.metric.parameters())
     assert (objective.regularizer is not None) == (method in REGULARISED)
     poincare = method in REGULARISED or method == "hyp"
     assert run.evaluate.metric == ("poincare" if poincare else "cosine")
@@ -115,7 +115,7 @@ def test_reduction_of_hyp(runs):
 def test_settings_reach_the_regulariser(runs):
     plain = Objective(runs["hier"], CLASSES).regularizer
     assert (plain.geometry, plain.proxy_term, plain.k_may_equal_i) == ("poincare", True, False)
-    official = CORRECTED.model_copy(update={"k_may_equal_i": True})
+    official = runs["hier"].protocol.model_copy(update={"k_may_equal_i": True})
     run = changed(
         runs["hier"],
         regularizer={"geometry": "spherical", "proxy_term": False},

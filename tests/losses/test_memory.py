@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from hier.losses.xbm import CrossBatch
+from hier.losses.memory import CrossBatch
 
 DIM, BATCH, MEMORY = 5, 6, 20
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from hier.geometry.poincare import distance_matrix, exp0
-from hier.losses.hyp import HypLoss
+from hier.losses.pairwise import PairwiseCrossEntropy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -50,7 +50,7 @@ def plain_sum(z, classes, n, c, temperature):
 def test_value_and_gradient_are_the_official_ones(c, dtype):
     g = golden(c)
     z = g["z"].clone().to(dtype).requires_grad_()
-    loss = HypLoss(curvature=c, temperature=float(g["tau"]))(z, g["labels"])
+    loss = PairwiseCrossEntropy(curvature=c, temperature=float(g["tau"]))(z, g["labels"])
     assert loss.dtype == dtype
     assert loss.item() == pytest.approx(float(g["loss"]), rel=1e-4)
     loss.backward()
@@ -66,7 +66,7 @@ def test_value_and_gradient_are_the_official_ones(c, dtype):
 def test_loss_is_the_sum_over_pairs_of_slots(c, classes, n):
     z, labels = batch(classes, n, c)
     z.requires_grad_()
-    loss = HypLoss(curvature=c, temperature=0.3, reduction="hyp")(z, labels)
+    loss = PairwiseCrossEntropy(curvature=c, temperature=0.3, reduction="hyp")(z, labels)
     expected = plain_sum(z, classes, n, c, 0.3)
     torch.testing.assert_close(loss, expected)
     ours, theirs = (torch.autograd.grad(value, z)[0] for value in (loss, expected))
@@ -75,15 +75,15 @@ def test_loss_is_the_sum_over_pairs_of_slots(c, classes, n):
 
 def test_reductions_differ_by_n_squared():
     z, labels = batch(n=4)
-    hyp = HypLoss(curvature=0.1, reduction="hyp")(z, labels)
-    hier = HypLoss(curvature=0.1, reduction="hier")(z, labels)
+    hyp = PairwiseCrossEntropy(curvature=0.1, reduction="hyp")(z, labels)
+    hier = PairwiseCrossEntropy(curvature=0.1, reduction="hier")(z, labels)
     assert hier.item() == pytest.approx(hyp.item() / 16)
 
 
 def test_order_of_classes_is_free():
     """Any interleaving that keeps the order within the classes gives the same loss."""
     z, labels = batch(classes=5, n=3)
-    loss = HypLoss(curvature=0.1)
+    loss = PairwiseCrossEntropy(curvature=0.1)
     slots_first = torch.arange(15).view(5, 3).T.flatten()
     for order in (slots_first, torch.cat([torch.arange(6, 15), torch.arange(6)])):
         torch.testing.assert_close(loss(z[order], labels[order]), loss(z, labels))
@@ -94,14 +94,15 @@ def test_gradients():
     for c in (0.0, 0.1):
         z, labels = batch(3, 2, c)
         assert torch.autograd.gradcheck(
-            lambda z, c=c, labels=labels: HypLoss(curvature=c)(z, labels), (z.requires_grad_(),)
+            lambda z, c=c, labels=labels: PairwiseCrossEntropy(curvature=c)(z, labels),
+            (z.requires_grad_(),),
         )
 
 
 @pytest.mark.parametrize("c", [0.0, 0.1])
 def test_identical_embeddings_give_a_finite_gradient(c):
     z = torch.full((6, 4), 0.5, requires_grad=True)
-    loss = HypLoss(curvature=c)(z, torch.arange(6) // 2)
+    loss = PairwiseCrossEntropy(curvature=c)(z, torch.arange(6) // 2)
     # every candidate is equally near: 2·3 − 1 of them, 2 terms of log 5, over n² = 4
     assert loss.item() == pytest.approx(2 * np.log(5) / 4, rel=1e-5)
     loss.backward()
@@ -111,9 +112,9 @@ def test_identical_embeddings_give_a_finite_gradient(c):
 @pytest.mark.parametrize("c", [0.0, 0.1])
 def test_autocast_changes_nothing(c):
     z, labels = batch(c=c, dtype=torch.float32)
-    plain = HypLoss(curvature=c)(z, labels)
+    plain = PairwiseCrossEntropy(curvature=c)(z, labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = HypLoss(curvature=c)(z, labels)
+        cast = PairwiseCrossEntropy(curvature=c)(z, labels)
     assert cast.dtype == torch.float32
     assert torch.equal(plain, cast)
 
@@ -128,7 +129,7 @@ def test_autocast_changes_nothing(c):
 )
 def test_uneven_batches_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        HypLoss(curvature=0.1)(torch.zeros(len(labels), 3), torch.tensor(labels))
+        PairwiseCrossEntropy(curvature=0.1)(torch.zeros(len(labels), 3), torch.tensor(labels))
 
 
 @pytest.mark.parametrize(
@@ -141,4 +142,4 @@ def test_uneven_batches_are_refused(labels, message):
 )
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        HypLoss(**settings)
+        PairwiseCrossEntropy(**settings)

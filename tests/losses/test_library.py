@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hier.losses.metric import MultiSimilarity, ProxyAnchor
+from hier.losses import ms, pa
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BOTH_DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -22,12 +22,13 @@ def relative(actual, expected):
 
 
 def proxy_anchor(num_classes=12, dim=16, seed=0):
+    settings = pa.Settings(name="pa", margin=0.1, alpha=32.0)
     generator = torch.Generator().manual_seed(seed)
-    return ProxyAnchor(num_classes, dim, margin=0.1, alpha=32.0, generator=generator)
+    return pa.build(settings, dim=dim, num_classes=num_classes, generator=generator)
 
 
 def multi_similarity():
-    return MultiSimilarity(alpha=2.0, beta=50.0, base=0.5)
+    return ms.build(ms.Settings(name="ms", alpha=2.0, beta=50.0, base=0.5))
 
 
 def embeddings(n=20, dim=16):
@@ -81,7 +82,7 @@ def test_the_only_parameter_of_proxy_anchor_is_its_proxies():
     loss = proxy_anchor()
     assert [id(p) for p in loss.parameters()] == [id(loss.proxies)]
     assert len(loss.state_dict()) == 1
-    assert list(MultiSimilarity(alpha=2.0, beta=50.0, base=0.5).parameters()) == []
+    assert list(multi_similarity().parameters()) == []
 
 
 @pytest.mark.parametrize("make", [proxy_anchor, multi_similarity])
