@@ -15,9 +15,8 @@ from omegaconf import OmegaConf
 
 from fakes.settings import write_settings
 from hier.config.compose import compose
-from hier.config.params import PARAMS, texts
 from hier.config.run import Run
-from hier.config.suite import load
+from hier.config.settings import PARAMS, Settings
 from hier.errors import ConfigError, UnknownNameError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -72,13 +71,9 @@ def test_a_suite_has_the_runs_of_its_matrix_under_the_agreed_names(name, compose
         for dataset, backbone, dim in product(*axes):
             features = read(f"backbone/{backbone}.yaml")["features"]
             for method in block["methods"]:
-                given = read(f"method/{method}.yaml")
-                headless = "head" in given and given["head"] is None
-                length = features if headless else dim
-                label = f"_{block['label']}" if block.get("label") else ""
+                length = features if method == "pretrained" else dim
                 names += [
-                    f"{dataset}-{method}{label}-{backbone}-{length}-s{seed}"
-                    for seed in block["seeds"]
+                    f"{dataset}-{method}-{backbone}-{length}-s{seed}" for seed in block["seeds"]
                 ]
     suite = composed[name]
     assert suite.suite == name
@@ -122,12 +117,13 @@ def test_hier_and_pa_differ_in_nothing_but_the_regularizer_and_the_metric(name, 
 def test_rendered_text_loads_as_the_same_suite_and_comes_out_the_same_twice(
     name, composed, tmp_path
 ):
-    params = composed[name].model_dump()
-    write_settings(params, tmp_path)
-    assert load(tmp_path / PARAMS) == composed[name]
-    written = texts(params)
-    assert texts(load(tmp_path / PARAMS).model_dump()) == written
-    assert texts(compose([f"suite={name}"], CONF).model_dump()) == written
+    settings = Settings.of(composed[name])
+    write_settings(settings, tmp_path)
+    read = Settings.read(tmp_path / PARAMS).suite(name)
+    assert read == composed[name]
+    written = settings.texts()
+    assert Settings.of(read).texts() == written
+    assert Settings.of(compose([f"suite={name}"], CONF)).texts() == written
     assert all(text.startswith("# Written by `hier compose`; do") for text in written.values())
 
 
@@ -226,8 +222,8 @@ def test_a_dimension_set_as_a_setting_renames_the_run():
 
 
 def readme(start):
-    """The words of a command that README gives."""
-    text = (CONF.parent / "README.md").read_text(encoding="utf-8")
+    """The words of a command that the docs give."""
+    text = (CONF.parent / "docs" / "table1.md").read_text(encoding="utf-8")
     (line,) = re.findall(rf"`({re.escape(start)}[^`]*)`", text)
     return shlex.split(line)
 
@@ -293,7 +289,9 @@ def one_line(caught):
 DATASETS = ", ".join(sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
 BACKBONES = ", ".join(sorted(path.stem for path in (CONF / "backbone").glob("*.yaml")))
 RECIPES = ", ".join(sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
-METHODS = ", ".join(sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+LOSSES = ["hyp", "ms", "nsoftmax", "pa", "pnca", "softtriple", "xbm"]
+REGULARISED = ["hier", *(f"hier_{name}" for name in LOSSES if name != "pa")]
+METHODS = ", ".join(sorted([*LOSSES, *REGULARISED, "pretrained", "untrained"]))
 
 
 @pytest.mark.parametrize(
@@ -511,25 +509,45 @@ def test_what_used_to_get_through_or_gave_a_trace(overrides, part):
             "dataset/smoke.yaml",
             "layout: cub",
             "layout: nope",
-            "datasets.smoke.layout: Input should",
+            "datasets.smoke.layout: unknown layout 'nope'; choose from: cars, cub, grocery, inshop",
         ),
         ("dataset/smoke.yaml", "train: 32", "trian: 32", "datasets.smoke.counts.images.trian"),
         ("dataset/smoke.yaml", "  seed: 0", "  sede: 0", "datasets.smoke.generate.seed: is missi"),
         ("backbone/test_resnet.yaml", "features", "featurs", "backbone.features: is missing"),
         ("backbone/test_resnet.yaml", "96", "'96'", "backbone.features: Input should be a valid"),
         ("loss/pa.yaml", "alpha", "alhpa", f"runs.{HIER}.loss.alpha: is missing"),
-        ("loss/pa.yaml", "name: pa", "name: px", f"runs.{HIER}.loss: Input tag 'px' found"),
-        ("regularizer/hier.yaml", "\nweight", "\nwieght", ".regularizer.weight: is missing"),
-        ("regularizer/hier.yaml", "\nweight", "\nx: 1\nweight", ".regularizer.x: no such key"),
+        (
+            "loss/pa.yaml",
+            "alpha: 32.0",
+            "alpha: 32.0\nalhpa: 1",
+            "no such key; did you mean alpha?",
+        ),
+        ("loss/pa.yaml", "name: pa", "name: px", "loss.name: unknown loss 'px'; choose from: hyp"),
+        ("regularizer/hier.yaml", "\n  weight", "\n  wieght", ".regularizer.weight: is missing"),
+        ("regularizer/hier.yaml", "  weight", "  x: 1\n  weight", ".regularizer.x: no such key"),
+        ("regularizer/hier.yaml", "metric: poincare", "metrik: x", "evaluate.metrik: no such key"),
         ("recipe/smoke.yaml", "batch_size: 8", "batchsize: 8", "sampler.batchsize: no such key"),
         ("recipe/demo.yaml", "optimizer:", "optimiser:", f"runs.{HIER}.optimizer: is missing"),
         ("recipe/demo.yaml", "lr: 5.0e-3", "lr: .nan", "optimizer.lr: Input should be a finite"),
-        ("method/hier.yaml", "metric: poincare", "metrik: x", "evaluate.metric: is missing"),
-        ("method/hier.yaml", "/loss: pa", "/loss: px", "Could not find 'loss/px'"),
-        ("method/hier.yaml", "/loss: pa", "/los: pa", "Could not override 'los'"),
         ("run.yaml", "  curvature: 0.1", "  curvatur: 0.1", f"runs.{HIER}.head.curvature: is mis"),
-        ("run.yaml", "  - loss: pa", "  - los: pa", "Could not find 'los/pa'"),
-        ("config.yaml", "- suite: demo", "- suit: demo", "Could not find 'suit/demo'"),
+        (
+            "recipe/smoke.yaml",
+            "  - demo",
+            "  - dmeo",
+            "recipe/smoke.yaml: In 'recipe/smoke': Could",
+        ),
+        (
+            "recipe/smoke.yaml",
+            "batch_size: 8",
+            "batch_size: 010",
+            "sampler: holds what YAML 1.1 and",
+        ),
+        (
+            "recipe/demo.yaml",
+            "threads: 1",
+            "threads: 1:30",
+            "recipe/demo.yaml: runtime: holds what",
+        ),
     ],
 )
 def test_a_wrong_file_of_each_group_is_one_line(conf, file, old, new, message):
@@ -602,11 +620,17 @@ def test_a_suite_of_many_files_that_are_read_once_is_what_hydra_gives_run_by_run
     """Against Hydra alone, started anew for each run: some 3 s."""
     suite = compose(["suite=table1", "methods=[pa,hier]"], CONF)
     for run in [*suite.runs.values()][::6]:
-        groups = {"dataset": run.dataset, "backbone": run.backbone.name, "method": run.method}
-        recipe = f"recipe={run.backbone.name}-{run.dataset}"
+        groups = {
+            "dataset": run.dataset,
+            "backbone": run.backbone.name,
+            "loss": "pa",
+            "regularizer": "hier" if run.method == "hier" else "none",
+            "protocol": "corrected",
+            "recipe": f"{run.backbone.name}-{run.dataset}",
+        }
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            plain = hydra_compose("run", [f"{k}={v}" for k, v in groups.items()] + [recipe])
+            plain = hydra_compose("run", [f"+{group}={name}" for group, name in groups.items()])
         plain.head.dim = run.head.dim
         found = OmegaConf.to_container(plain, resolve=True)
         found["dataset"] = found["dataset"]["name"]

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakes.settings import edited_settings, write_settings
 from hier.config.compose import compose
-from hier.config.suite import load, one_line, raw
+from hier.config.settings import PARAMS, Settings
+from hier.config.suite import one_line
 from hier.errors import ConfigError, MissingInputError, UnknownNameError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -25,8 +26,13 @@ def suite():
 @pytest.fixture
 def path(tmp_path, suite, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_settings(suite.model_dump())
+    write_settings(Settings.of(suite))
     return Path("params.yaml")
+
+
+def load(path=PARAMS):
+    """What is read, checked."""
+    return Settings.read(path).suite()
 
 
 def error_after(change):
@@ -41,12 +47,12 @@ def error_after(change):
 
 def test_what_was_rendered_is_what_is_read(path, suite):
     assert load() == suite
-    assert raw() == suite.model_dump()
-    assert raw()["runs"][HIER]["regularizer"]["weight"] == 0.5
+    assert Settings.read() == Settings.of(suite)
+    assert Settings.read().runs[HIER]["regularizer"]["weight"] == 0.5
 
 
 def test_a_missing_file_names_the_command(tmp_path):
-    for read in (load, raw):
+    for read in (load, Settings.read):
         with pytest.raises(MissingInputError) as caught:
             read(tmp_path / "params.yaml")
         text = f"{tmp_path}/params.yaml is missing; make it with: hier compose"
@@ -56,7 +62,7 @@ def test_a_missing_file_names_the_command(tmp_path):
 
 def test_what_is_not_utf_8_is_said_in_one_line(path):
     path.write_bytes("# für\n".encode("latin-1") + path.read_bytes())
-    for read in (load, raw):
+    for read in (load, Settings.read):
         with pytest.raises(ConfigError) as caught:
             read()
         assert (
@@ -74,7 +80,7 @@ def test_what_is_not_utf_8_is_said_in_one_line(path):
 )
 def test_an_unknown_key_is_answered_with_the_nearest(path, where, old, new, near):
     def change(data):
-        data["runs"][HIER][where][new] = 1
+        data.runs[HIER][where][new] = 1
 
     text = error_after(change)
     key = f"params/runs/{HIER}.yaml: {where}.{new}"
@@ -102,31 +108,28 @@ def test_what_is_not_a_mapping(path, text):
 
 
 def test_an_unknown_key_by_hand(path):
-    text = error_after(lambda data: data["runs"][HIER]["optimizer"].update(momentum=0.9))
+    text = error_after(lambda data: data.runs[HIER]["optimizer"].update(momentum=0.9))
     assert text == f"params/runs/{HIER}.yaml: optimizer.momentum: no such key (given: 0.9)"
 
 
 def test_an_unknown_key_of_a_tagged_group_is_named_without_the_tag(path):
-    text = error_after(lambda data: data["runs"][HIER]["regularizer"].update(lamda=1))
+    text = error_after(lambda data: data.runs[HIER]["regularizer"].update(lamda=1))
     assert text == f"params/runs/{HIER}.yaml: regularizer.lamda: no such key (given: 1)"
 
 
-def test_an_unknown_key_at_the_top(path):
-    text = error_after(lambda data: data.update(run={}))
-    assert text == "params.yaml: run: no such key; did you mean runs?"
-
-
 def test_a_missing_key(path):
-    text = error_after(lambda data: data["runs"][PA].pop("schedule"))
+    text = error_after(lambda data: data.runs[PA].pop("schedule"))
     assert text == f"params/runs/{PA}.yaml: schedule: is missing"
 
 
 def test_a_number_without_a_point_is_the_same_number(path):
     """As DVC writes it; YAML 1.1 would take it for text."""
-    own, before = Path(f"params/runs/{PA}.yaml"), raw()
+    own, before = Path(f"params/runs/{PA}.yaml"), Settings.read()
     for text in ("5e-3", "5E-3", "0.5e-2", "+.005"):
         own.write_text(re.sub(r" lr: .*", f" lr: {text}", own.read_text()))
-        assert json.dumps(raw()) == json.dumps(before)  # and so every content key
+        assert json.dumps(vars(Settings.read())) == json.dumps(
+            vars(before)
+        )  # and so every content key
         assert load().run(PA).optimizer.lr == 0.005
 
 
@@ -183,17 +186,17 @@ def test_utf_16_is_said_in_one_line_and_a_mark_before_utf_8_is_passed_over(path,
     ],
 )
 def test_a_run_whose_key_disagrees_with_its_settings(path, change, other):
-    text = error_after(lambda data: change(data["runs"][HIER]))
+    text = error_after(lambda data: change(data.runs[HIER]))
     assert text == f"params.yaml: run {HIER} has the settings of {other}"
 
 
 def test_a_run_of_a_dataset_that_is_not_listed(path):
-    text = error_after(lambda data: data["datasets"].clear())
+    text = error_after(lambda data: data.datasets.clear())
     assert text == f"params.yaml: run {PA} needs dataset smoke, which is not listed"
 
 
 def test_a_run_of_another_dataset_than_params_yaml_says(path):
-    path.write_text(path.read_text().replace(f"{PA}: smoke", f"{PA}: demo"))
+    path.write_text(path.read_text().replace("dataset: smoke", "dataset: demo", 1))
     with pytest.raises(ConfigError) as caught:
         load()
     assert str(caught.value) == (
@@ -204,27 +207,38 @@ def test_a_run_of_another_dataset_than_params_yaml_says(path):
 
 def test_a_dataset_under_another_name(path):
     def change(data):
-        data["datasets"]["other"] = data["datasets"]["smoke"]
+        data.datasets["other"] = data.datasets["smoke"]
 
     assert error_after(change) == "params.yaml: dataset other calls itself smoke"
 
 
 def test_two_levels_of_one_name(path):
     levels = ["class", "class"]
-    text = error_after(lambda data: data["datasets"]["smoke"].update(levels=levels))
+    text = error_after(lambda data: data.datasets["smoke"].update(levels=levels))
     said = "dataset smoke: levels names one twice: ['class', 'class']"
     assert text == f"params/datasets/smoke.yaml: {said}"
 
 
 def test_no_runs(path):
-    text = error_after(lambda data: data["runs"].clear())
+    def change(data):
+        data.runs.clear()
+        data.suites["smoke"].clear()
+
+    text = error_after(change)
     assert text.startswith("params.yaml: runs: Dictionary should have at least 1 item")
 
 
-@pytest.mark.parametrize("runs", ["word", "{a: {seed: 1}}", "{a: 3}", "[a, [b]]", "3", "[3]"])
+def test_a_run_of_a_suite_that_params_yaml_does_not_name(path):
+    text = error_after(lambda data: data.runs.pop(PA))
+    assert text == (
+        f"params.yaml: runs: {PA} is missing; write it anew with: hier compose suite=smoke"
+    )
+
+
+@pytest.mark.parametrize("runs", ["word", "{a: 3}", "[a, [b]]", "3", "[3]"])
 def test_runs_that_are_no_names(path, runs):
     """As in the params.yaml of before, where each run's settings stood below its name."""
-    path.write_text(f"suite: smoke\ndatasets: [smoke]\nruns: {runs}\n")
+    path.write_text(f"suites: [smoke]\ndatasets: {{smoke: {{layout: cub}}}}\nruns: {runs}\n")
     with pytest.raises(ConfigError) as caught:
         load()
     assert str(caught.value).startswith("params.yaml: runs")
@@ -233,7 +247,7 @@ def test_runs_that_are_no_names(path, runs):
 
 @pytest.mark.parametrize("name", ["../secret", "a/b", "A", ""])
 def test_a_name_leads_out_of_no_folder(path, name):
-    path.write_text(f"suite: smoke\ndatasets: []\nruns: {{'{name}': smoke}}\n")
+    path.write_text(f"suites: [smoke]\ndatasets: {{}}\nruns: {{'{name}': {{dataset: smoke}}}}\n")
     with pytest.raises(ConfigError) as caught:
         load()
     assert str(caught.value).startswith(f"params.yaml: runs: {name!r} is no name")

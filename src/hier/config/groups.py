@@ -1,0 +1,169 @@
+"""The groups of conf/. Hydra composes each chosen file; a run is what they give, laid over each other."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hier import yaml12
+from hier.errors import ConfigError, UnknownNameError
+from hier.git import refuse_conflicts
+
+ORDER = ("dataset", "backbone", "loss", "regularizer", "protocol", "recipe", "method")
+"""In which a run's groups are laid over conf/run.yaml."""
+
+# Hydra's settings of its own launching, logging and help, which no run has: a third of the time.
+WITHOUT_ITS_OWN = [
+    f"~hydra/{group}"
+    for group in (
+        "output", "launcher", "sweeper", "help", "hydra_help", "hydra_logging", "job_logging", "env"
+    )
+]  # fmt: skip
+
+BASE_LOSS = "pa"
+"""The loss of the method that is named by its regulariser alone: `hier` is HIER on Proxy-Anchor."""
+
+
+class Groups:
+    """The files of a folder conf/, each composed once; a context, in which Hydra is at that folder."""
+
+    def __init__(self, conf: Path) -> None:
+        if not conf.is_dir():
+            raise ConfigError(f"there is no {conf}/ here; run hier in the project's folder")
+        self.conf = conf
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __enter__(self) -> "Groups":
+        logging.getLogger("hydra").setLevel(logging.WARNING)
+        GlobalHydra.instance().clear()
+        initialize_config_dir(str(self.conf.resolve()), version_base="1.3")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        GlobalHydra.instance().clear()
+
+    def names(self, group: str) -> list[str]:
+        """What can be chosen from a group."""
+        return sorted(path.stem for path in (self.conf / group).glob("*.yaml"))
+
+    def of_method(self, method: str) -> dict[str, str]:
+        """The groups that a method chooses: a loss and a regulariser, or a file of conf/method/.
+
+        `ms` is the loss alone, `hier_ms` with the regulariser, `hier` that on `BASE_LOSS`.
+
+        Raises:
+            UnknownNameError: there is no such method.
+        """
+        known = {name: {"method": name} for name in self.names("method")}
+        for regularizer in self.names("regularizer"):
+            for loss in self.names("loss"):
+                if loss != "none":
+                    name = loss if regularizer == "none" else f"{regularizer}_{loss}"
+                    name = regularizer if name.endswith(f"_{BASE_LOSS}") else name
+                    known[name] = {"loss": loss, "regularizer": regularizer}
+        if method not in known:
+            raise UnknownNameError("method", method, sorted(known))
+        return known[method]
+
+    def suite(self, name: str) -> dict[str, Any]:
+        """What conf/suite/<name>.yaml gives, as plain data."""
+        return plain(self._file("suite", name))
+
+    def run(self, chosen: dict[str, str]) -> DictConfig:
+        """A run of these groups, to be changed.
+
+        Raises:
+            UnknownNameError: a group has no such file.
+            ConfigError: a file is not what it should be.
+        """
+        key = tuple(f"{group}={chosen[group]}" for group in ORDER if group in chosen)
+        if key not in self._composed:
+            files = [self._file(group, chosen[group]) for group in ORDER if group in chosen]
+            self._composed[key] = self._merged(self._file("", "run"), *files)
+            for group in ("dataset", "backbone"):
+                self._check_name(self._composed[key], group, chosen[group])
+        return self._composed[key].copy()
+
+    def _file(self, group: str, name: str) -> DictConfig:
+        if group and name not in self.names(group):
+            raise UnknownNameError(group, name, self.names(group))
+        if (group, name) not in self._composed:
+            self._check(self.conf / group / f"{name}.yaml")
+            try:
+                chosen = [f"+{group}={name}"] if group else []
+                found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
+                raise ConfigError(
+                    f"{self.conf / group / name}.yaml: {first_line(error)}"
+                ) from error
+            OmegaConf.set_struct(found, False)
+            self._composed[group, name] = found
+        return self._composed[group, name]
+
+    def _merged(self, *files: DictConfig) -> DictConfig:
+        try:
+            return OmegaConf.merge(*files)  # type: ignore[return-value]
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            raise ConfigError(f"{self.conf}: {first_line(error)}") from error
+
+    def _check_name(self, config: DictConfig, group: str, name: str) -> None:
+        """A dataset's or backbone's file must give a mapping that calls itself by the file's name."""
+        chosen = config.get(group)
+        own = chosen.get("name") if isinstance(chosen, DictConfig) else None
+        if own != name:
+            raise ConfigError(
+                f"{self.conf}/{group}/{name}.yaml: name: must be {name} (given: {own!r})"
+            )
+
+    def _check(self, path: Path) -> None:
+        """A file, and those in its defaults list, must be a mapping that YAML 1.1, which Hydra reads,
+        and YAML 1.2 take for the same: 010 is eight there and ten here.
+        """
+        held = _read(path)
+        if not isinstance(held, dict):
+            raise ConfigError(f"{path} is not a mapping")
+        by_hydra: Any = OmegaConf.to_container(OmegaConf.load(path))
+        for key, value in by_hydra.items():
+            if repr(value) != repr(held.get(key)):
+                raise ConfigError(
+                    f"{path}: {key}: holds what YAML 1.1 and 1.2 take for different values (such as 010, "
+                    "1:30 or on); write it in full or in quotes"
+                )
+        entries = held.get("defaults")
+        for entry in entries if isinstance(entries, list) else []:
+            for group, name in entry.items() if isinstance(entry, dict) else [("", entry)]:
+                above = self.conf if group.startswith("/") else path.parent
+                if (other := above / group.strip("/") / f"{name}.yaml").is_file():
+                    self._check(other)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed mapping as plain data."""
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"an interpolation cannot be resolved: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.read_bytes().startswith(b"\xef\xbb\xbf# @"):  # Hydra does not see that line
+            raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
+        return yaml12.load(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text; correct it, or: git checkout {path}"
+        ) from error
+    except yaml12.Error as error:
+        refuse_conflicts([path])
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
