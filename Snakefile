@@ -11,9 +11,7 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/runs.smk"
-include: "workflow/rules/results.smk"
+include: "workflow/rules/stages.smk"
 
 
 rule all:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -20,30 +21,38 @@ import yaml
 import hier
 from fakes.settings import write_settings
 from hier.config.compose import compose
+from hier.config.settings import PARAMS, Settings
 from hier.dvc_view import dvc_yaml
 from hier.files.hashing import Hasher
+from hier.jobs import job, jobs, maker
 from hier.ledger.environment import versions
-from hier.ledger.record import content_key, what_goes_in
-from hier.pipeline import SRC, STAGES, job, jobs, maker
+from hier.ledger.record import content_key, fingerprint
+from hier.pipeline import SRC, STAGES
+from hier.registry import LAYOUTS, LOSSES, POOLINGS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parent
-STAGE_NAMES = ["download", "prepare", "train", "embed", "evaluate", "tabulate", "report"]
+STAGE_NAMES = ["download", "prepare", "train", "embed", "evaluate", "views", "tabulate", "report"]
+SUITE = ["suite=smoke", "methods=[untrained,pa,hier]", "seeds=[0,1]"]
+RUN = "smoke-hier-test_resnet-16-s0"
 
 # Modules that carry settings, say what went wrong or how far one has come, and write files whole:
 # a change in them changes no result.
 CANNOT_CHANGE_A_RESULT = {
     "hier.errors",
     "hier.git",
+    "hier.jobs",
     "hier.pipeline",
     "hier.progress",
     "hier.config.base",
+    "hier.config.choices",
     "hier.config.dataset",
     "hier.config.keys",
-    "hier.config.params",
+    "hier.config.settings",
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash
+    "hier.data.transfer",
     "hier.ledger.arrival",
     "hier.files.atomic",
     "hier.files.checkpoint_names",  # their names; what is in them is training/'s
@@ -53,9 +62,14 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.files.lock",
     "hier.ledger.environment",
     "hier.files.lock_note",
+    "hier.registry",  # a name is that of a file
     "hier.ledger.record",
     "hier.yaml12",
 }
+
+NAMES = {LOSSES: "LOSSES", LAYOUTS: "LAYOUTS", POOLINGS: "POOLINGS"}
+
+READ_FLAGS_ALONE = {"hier.results.paper"}  # of the losses, whose modules it does not build
 
 # Distributions that carry settings, talk to a user or an address, hold locks or say where DVC's cache
 # lies: no number is theirs.
@@ -63,14 +77,24 @@ CANNOT_CHANGE_A_NUMBER = {
     "click", "filelock", "platformdirs", "psutil", "pydantic", "pyyaml", "requests", "rich",
 }  # fmt: skip
 
-# What ledger/artifacts.py imports for others: the tables come from metrics files alone, which are JSON.
-LOADED_FOR_OTHERS = {name: {"safetensors", "torch"} for name in ("tabulate", "report")}
+# The module whose functions import what they alone need: of it, a stage loads what it calls.
+LAZY = "hier.ledger.artifacts"
 
 
 @pytest.fixture(scope="module")
 def params():
-    suite = compose(["suite=smoke", "methods=[untrained,pa,hier]", "seeds=[0,1]"], ROOT / "conf")
-    return suite.model_dump()
+    return Settings.of(compose(SUITE, ROOT / "conf"))
+
+
+@pytest.fixture(scope="module")
+def looking():
+    """The same with runs that look at recall while they train."""
+    return Settings.of(compose([*SUITE, "protocol.test_every=1"], ROOT / "conf"))
+
+
+def first_job(name, settings):
+    """The job of a stage for the run RUN, or for the one dataset or suite."""
+    return job(name, {"run": RUN}.get(STAGES[name].scope, "smoke"), settings)
 
 
 # --- stages and their code -----------------------------------------------------------------------
@@ -79,8 +103,8 @@ def params():
 def test_the_stages_stand_in_the_order_of_the_data():
     assert list(STAGES) == STAGE_NAMES
     assert [stage.name for stage in STAGES.values()] == STAGE_NAMES
-    assert [stage.each for stage in STAGES.values()] == [
-        "dataset", "dataset", "run", "run", "run", "suite", "suite",
+    assert [stage.scope for stage in STAGES.values()] == [
+        "dataset", "dataset", "run", "run", "run", "run", "suite", "suite",
     ]  # fmt: skip
 
 
@@ -90,19 +114,21 @@ def test_a_stage_has_a_module_with_run(name):
 
 
 @pytest.mark.parametrize("name", STAGE_NAMES)
-def test_what_a_stage_depends_on_exists(name):
-    paths = STAGES[name].versioned()
-    assert paths[0] == f"src/hier/stages/{name}.py"
-    assert len(set(paths)) == len(paths)
-    for path in paths:
-        at = SOURCE / path.removeprefix(SRC) if path.startswith(SRC) else ROOT / path
-        assert at.exists(), path
+def test_what_a_stage_depends_on_exists(name, params, looking, tmp_path):
+    write_settings(params, tmp_path)
+    for settings in (params, looking):
+        paths = first_job(name, settings).code_paths
+        assert paths[0] == f"src/hier/stages/{name}.py"
+        assert len(set(paths)) == len(paths)
+        for path in paths:
+            at = SOURCE / path.removeprefix(SRC) if path.startswith(SRC) else ROOT / path
+            assert (tmp_path / path if path.startswith("params/") else at).exists(), path
 
 
-def covered(module, name):
-    """Whether the file of a module is among the files and folders that the stage lists."""
+def covered(module, paths):
+    """Whether the file of a module is among some files and folders."""
     file = SRC + module_file(module).relative_to(SOURCE).as_posix()
-    return any(file == path or file.startswith(f"{path}/") for path in STAGES[name].versioned())
+    return any(file == path or file.startswith(f"{path}/") for path in paths)
 
 
 def module_file(module):
@@ -110,13 +136,45 @@ def module_file(module):
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def missing(modules, name):
-    """Those of `modules` that could change the stage's result and that it does not list."""
+def missing(modules, work):
+    """Those of `modules` that could change a job's result and that it does not list."""
     return sorted(
         module
         for module in modules - CANNOT_CHANGE_A_RESULT
-        if not covered(module, name) and not is_empty_package(module)
+        if not covered(module, work.code_paths)
+        and not is_empty_package(module)
+        and not is_chosen(module, work.stage)
     )
+
+
+PARTS = {
+    "losses/{loss}.py": LOSSES,
+    "models/pooling/{pooling}.py": POOLINGS,
+    "data/layouts/{layout}.py": LAYOUTS,
+}
+
+
+def is_chosen(module, stage):
+    """A loss, pooling or layout: the one that a run chooses is in its job's list, see the test of parts."""
+    package, _, stem = module.rpartition(".")
+    return any(
+        template in stage.code and package == registry.package and registry.has(stem)
+        for template, registry in PARTS.items()
+    )
+
+
+@pytest.mark.parametrize(("template", "stage"), [(t, s) for t in PARTS for s in STAGE_NAMES])
+def test_what_a_part_needs_is_in_the_list_of_the_job_that_chooses_it(params, template, stage):
+    """What it imports from its own folder, too, else a change there would go unnoticed."""
+    if template not in STAGES[stage].code:
+        return
+    registry, kind = PARTS[template], template.partition("{")[2].partition("}")[0]
+    for name in registry.names():
+        code = {"loss": "none", "pooling": "timm", "layout": "cub", "search": "x", kind: name}
+        listed = {f"src/hier/{path.format(**code)}" for path in STAGES[stage].code}
+        needed = {str(file.relative_to(ROOT)) for file in registry.files(name)}
+        shown = {path for path in needed if not path.endswith("__init__.py")}
+        assert shown <= listed or stage in ("tabulate", "report"), (name, shown - listed)
 
 
 def is_empty_package(module):
@@ -146,42 +204,100 @@ def loaded():
 
 
 @pytest.mark.parametrize("name", STAGE_NAMES)
-def test_every_module_that_a_stage_loads_is_in_its_code_list(name, loaded):
+def test_every_module_that_a_stage_loads_is_in_its_code_list(name, loaded, params):
     assert f"hier.stages.{name}" in loaded[name]
-    assert missing(loaded[name], name) == []
+    assert missing(loaded[name], first_job(name, params)) == []
+
+
+def test_a_training_that_looks_at_no_recall_loads_nothing_that_finds_neighbours(params, tmp_path):
+    """Nor does its code list have it: a faster search retrains no such model."""
+    shutil.copytree(SOURCE, tmp_path / "src/hier", ignore=shutil.ignore_patterns("__pycache__"))
+    write_settings(params, tmp_path)
+    code = (
+        "import json, sys; from hier.ledger.run_job import run_stage; "
+        "[run_stage(stage, 'smoke') for stage in ('download', 'prepare')]; "
+        f"run_stage('train', {RUN!r}); print(); "
+        "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'hier']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        check=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "src"},
+    )  # fmt: skip
+    modules = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "hier.training.loop" in modules
+    assert [m for m in modules if m.startswith("hier.evaluation")] == []
+    paths = first_job("train", params).code_paths
+    assert [p for p in paths if p.startswith("src/hier/evaluation/")] == [
+        "src/hier/evaluation/__init__.py"
+    ]
 
 
 @cache
-def imports_of(module):
-    """Modules of hier that a module imports anywhere, inside functions and for types included."""
+def nodes_of(module, functions):
+    """The syntax of a module; with names of functions, of these and of what they call there."""
+    tree = ast.parse(module_file(module).read_text())
+    if functions is None:
+        return [*ast.walk(tree)]
+    own = {part.name: part for part in tree.body if isinstance(part, ast.FunctionDef)}
+    called, todo = set(), [*functions & own.keys()]
+    while todo:
+        called.add(name := todo.pop())
+        names = {node.id for node in ast.walk(own[name]) if isinstance(node, ast.Name)}
+        todo += (names & own.keys()) - called
+    at_once = (part for part in tree.body if isinstance(part, ast.Import | ast.ImportFrom))
+    return [node for part in (*at_once, *(own[name] for name in called)) for node in ast.walk(part)]
+
+
+@cache
+def imports_of(module, functions=None):
+    """Modules of hier that a module imports anywhere, inside functions and for types included; of LAZY,
+    with those of its functions that are imported."""
     found = set()
-    for node in ast.walk(ast.parse(module_file(module).read_text())):
+    for node in nodes_of(module, functions):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {(alias.name, None) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {m for m in found if m.split(".")[0] == "hier" and module_file(m).exists()}
+            names = frozenset(alias.name for alias in node.names)
+            found.add((node.module, names if node.module == LAZY else None))
+            found |= {(f"{node.module}.{name}", None) for name in names}
+    imported = {name for name, _ in found}
+    for registry in (LOSSES, LAYOUTS, POOLINGS):  # whose parts are imported by their names
+        if f"hier.registry.{NAMES[registry]}" in imported and module not in READ_FLAGS_ALONE:
+            found |= {(f"{registry.package}.{name}", None) for name in registry.names()}
+    return {
+        (m, names) for m, names in found if m.split(".")[0] == "hier" and module_file(m).exists()
+    }
 
 
-def reachable(module):
-    """All modules that `module` may ever import, except through those that cannot change a result."""
-    seen, todo = set(), [module]
+def reachable(module, without=()):
+    """All modules that `module` may ever import, except through those that cannot change a result, and
+    without some: each with None, or with the functions of LAZY that are."""
+    seen, todo = set(), [(module, None)]
     while todo:
         here = todo.pop()
-        if here not in seen:
+        if here not in seen and here[0] not in without:
             seen.add(here)
-            if here not in CANNOT_CHANGE_A_RESULT:
-                todo += imports_of(here)
+            if here[0] not in CANNOT_CHANGE_A_RESULT:
+                todo += imports_of(*here)
     return seen
 
 
+def names_of(found):
+    return {module for module, _ in found}
+
+
 @pytest.mark.parametrize("name", STAGE_NAMES)
-def test_what_a_stage_imports_late_is_in_its_code_list_too(name, loaded):
-    found = reachable(f"hier.stages.{name}")
+def test_what_a_stage_imports_late_is_in_its_code_list_too(name, params, looking):
+    found = names_of(reachable(f"hier.stages.{name}"))
     assert found - {"hier.config.suite"}  # the walk found something
-    assert missing(found, name) == []
+    assert missing(found, first_job(name, looking)) == []
     if name == "train":
-        assert {"hier.losses.hier", "hier.losses.hyp", "hier.losses.metric"} <= found
+        assert {"hier.losses.hier", "hier.losses.hyp", "hier.losses.library"} <= found
+        assert "hier.models.pooling.avg_max" in found
+    if name == "prepare":
+        assert "hier.data.layouts.inshop" in found
+    found = reachable(f"hier.stages.{name}", {"hier.evaluation.retrieval.while_training"})
+    assert missing(names_of(found), first_job(name, params)) == []
 
 
 # --- stages and their packages -------------------------------------------------------------------
@@ -194,10 +310,10 @@ def distributions():
 
 
 @cache
-def packages_of(module):
-    """Names of the distributions, lower case, that a module imports anywhere."""
+def packages_of(module, functions):
+    """Names of the distributions, lower case, that a module, or some functions of it, import anywhere."""
     found = set()
-    for node in ast.walk(ast.parse(module_file(module).read_text())):
+    for node in nodes_of(module, functions):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -208,9 +324,11 @@ def packages_of(module):
 
 def packages_needed(name):
     """What a stage computes with: what the modules import that can change its result."""
-    modules = reachable(f"hier.stages.{name}") - CANNOT_CHANGE_A_RESULT
-    found = set().union(*map(packages_of, modules))
-    return found - CANNOT_CHANGE_A_NUMBER - LOADED_FOR_OTHERS.get(name, set())
+    found = set()
+    for module, functions in reachable(f"hier.stages.{name}"):
+        if module not in CANNOT_CHANGE_A_RESULT:
+            found |= packages_of(module, functions)
+    return found - CANNOT_CHANGE_A_NUMBER
 
 
 @pytest.mark.parametrize("name", STAGE_NAMES)
@@ -253,7 +371,7 @@ def keys(params):
     found = {}
     for name in STAGE_NAMES:
         work = next(each for each in jobs(params) if each.stage.name == name)
-        found[name] = content_key(what_goes_in(replace(work, inputs=()), params, Hasher()))
+        found[name] = content_key(fingerprint(replace(work, inputs=()), Hasher()))
     return found
 
 
@@ -267,19 +385,22 @@ def keys(params):
         ("reporting/assets/table.js", {"report"}),
         ("reporting/assets/vendor/d3.min.js", {"report"}),
         ("losses/hier.py", {"train", "report"}),
-        ("losses/new.py", {"train", "report"}),
+        ("losses/none.py", {"train", "tabulate", "report"}),
+        ("losses/new.py", set()),
         ("training/loop.py", {"train", "report"}),
         ("models/network.py", {"train", "embed", "report"}),
-        ("geometry/poincare.py", {"train", "embed", "evaluate", "report"}),
-        ("evaluation/retrieval/recall.py", {"train", "evaluate", "report"}),
-        ("evaluation/hierarchy/tree.py", {"evaluate", "report"}),
-        ("evaluation/views/views.py", {"evaluate", "report"}),
+        ("geometry/poincare.py", {"train", "embed", "evaluate", "views", "report"}),
+        ("evaluation/retrieval/recall.py", {"evaluate", "views", "report"}),
+        ("evaluation/hierarchy/tree.py", {"evaluate", "views", "report"}),
+        ("evaluation/views/views.py", {"views", "report"}),
         ("data/layouts/cub.py", {"prepare", "report"}),
         ("data/demo.py", {"download", "report"}),
-        ("data/index.py", {"prepare", "train", "embed", "evaluate", "report"}),
+        ("data/index.py", {"prepare", "train", "embed", "evaluate", "views", "report"}),
         ("stages/train.py", {"train", "report"}),
         ("stages/evaluate.py", {"evaluate", "report"}),
+        ("stages/views.py", {"views", "report"}),
         ("results/grades.py", {"tabulate", "report"}),
+        ("results/measures.py", {"evaluate", "tabulate", "report"}),
         ("ledger/record.py", set()),
         ("audit/audit.py", {"report"}),
         ("ledger/run_job.py", set()),
@@ -300,14 +421,23 @@ def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
     assert {name for name in STAGE_NAMES if after[name] != before[name]} == changed
 
 
+def test_what_finds_neighbours_makes_a_training_stale_that_looks_at_recall(sources, looking):
+    before = keys(looking)
+    file = Path("src/hier/evaluation/retrieval/recall.py")
+    file.write_text(file.read_text() + "\n# changed\n")
+    after = keys(looking)
+    stale = {name for name in STAGE_NAMES if after[name] != before[name]}
+    assert stale == {"train", "evaluate", "views", "report"}
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "changed"),
     [
         ("seed", 7, {"train"}),
-        ("regularizer.weight", 9.0, {"train", "evaluate"}),
+        ("regularizer.weight", 9.0, {"train", "evaluate", "views"}),
         ("schedule.epochs", 99, {"train"}),
         ("embed.batch_size", 3, {"train", "embed"}),
-        ("runtime.threads", 5, {"train", "embed", "evaluate"}),
+        ("runtime.threads", 5, {"train", "embed", "evaluate", "views"}),
         ("runtime.device", "cuda", {"train", "embed"}),
         ("runtime.workers", 5, set()),
     ],
@@ -315,10 +445,10 @@ def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
 def test_a_setting_makes_stale_what_reads_it(sources, params, setting, value, changed):
     """How many workers load images changes no number; tables show every setting."""
     before = keys(params)
-    other = json.loads(json.dumps(params))
+    other = deepcopy(params)
     run = next(work.key for work in jobs(params) if work.stage.name == "train")
-    for name in (run,) if setting != "regularizer.weight" else list(params["runs"]):
-        node = other["runs"][name]
+    for name in (run,) if setting != "regularizer.weight" else list(params.runs):
+        node = other.runs[name]
         *above, last = setting.split(".")
         for part in above:
             node = node[part]
@@ -332,11 +462,11 @@ def test_a_setting_makes_stale_what_reads_it(sources, params, setting, value, ch
 
 def test_what_levels_are_called_makes_nothing_before_evaluate_stale(sources, params):
     before = keys(params)
-    other = json.loads(json.dumps(params))
-    other["datasets"]["smoke"]["levels"] = ["kind", "sort", "order"]
+    other = deepcopy(params)
+    other.datasets["smoke"]["levels"] = ["kind", "sort", "order"]
     after = keys(other)
     stale = {name for name in STAGE_NAMES if after[name] != before[name]}
-    assert stale == {"evaluate", "tabulate", "report"}
+    assert stale == {"evaluate", "views", "tabulate", "report"}
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -349,7 +479,23 @@ def test_jobs_stand_after_what_they_need_and_each_output_has_one_maker(params):
         assert made.isdisjoint(work.outputs), work.name
         assert len(set(work.outputs)) == len(work.outputs)
         made |= set(work.outputs)
-    assert len(list(jobs(params))) == 2 * 1 + 3 * 6 + 2
+    assert len(list(jobs(params))) == 2 * 1 + 4 * 6 + 2
+
+
+def test_each_suite_has_the_stages_of_a_suite(params):
+    """Beside each other, in one workspace: a run of both is made once, and stands in both tables."""
+    smoke = compose(SUITE, ROOT / "conf")
+    pa = compose([*SUITE, "methods=[pa]"], ROOT / "conf").model_copy(update={"suite": "pa"})
+    both = Settings.of(pa, smoke)
+    found = {work.name: work for work in jobs(both)}
+    assert found.keys() == {work.name for work in jobs(params)} | {"tabulate@pa", "report@pa"}
+    assert found["tabulate@pa"].inputs == tuple(f"runs/{run}/metrics.json" for run in pa.runs)
+    assert found["tabulate@pa"].outputs[0] == "results/pa/table.csv"
+    assert "params/suites/pa.yaml" in found["tabulate@pa"].code_paths
+    for work in jobs(params):
+        assert (found[work.name].inputs, found[work.name].code_paths, found[work.name].params) == (
+            work.inputs, work.code_paths, work.params
+        )  # fmt: skip
 
 
 def test_records_of_jobs_do_not_share_a_file(params):
@@ -371,47 +517,52 @@ def test_a_job_in_full(params):
         f"runs/{run}/history.csv",
         f"runs/{run}/proxies.safetensors",
     )
-    assert work.outputs == (f"runs/{run}/metrics.json", f"runs/{run}/views.json")
+    assert work.outputs == (f"runs/{run}/metrics.json",)
     assert work.record == Path(f"runs/{run}/evaluate.record.json")
     assert {f"runs.{run}.head", f"runs.{run}.evaluate", "datasets.smoke.ks"} <= set(work.params)
-    work = job("tabulate", "", params)
-    assert (work.name, work.command) == ("tabulate", "hier tabulate")
-    assert work.inputs == tuple(f"runs/{run}/metrics.json" for run in params["runs"])
-    assert work.record == Path("results/tabulate.record.json")
+    work = job("tabulate", "smoke", params)
+    assert (work.name, work.command) == ("tabulate@smoke", "hier tabulate smoke")
+    assert work.dvc_name == "tabulate-smoke"
+    assert work.inputs == tuple(f"runs/{run}/metrics.json" for run in params.runs)
+    assert work.record == Path("results/smoke/tabulate.record.json")
+    assert [path for path in work.code_paths if path.startswith("params/")] == [
+        "params/suites/smoke.yaml",
+        "params/datasets/smoke.yaml",
+        *(f"params/runs/{run}.yaml" for run in params.runs),
+    ]
 
 
 def test_the_report_depends_on_whatever_its_traces_show(params):
     """Files, code and packages of every step: else the page could speak of what is no longer so."""
     *steps, last = [work for work in jobs(params) if work.stage.name != "tabulate"]
     assert last.stage.name == "report"
-    report = STAGES["report"]
     for work in steps:
         assert set(work.inputs) <= set(last.inputs), work.name
-        for path in work.stage.versioned():
-            assert any(path == p or path.startswith(f"{p}/") for p in report.versioned()), path
-        assert set(work.stage.packages) <= set(report.packages)
+        for path in work.code_paths:
+            assert any(path == p or path.startswith(f"{p}/") for p in last.code_paths), path
+        assert set(work.stage.packages) <= set(last.stage.packages)
 
 
 def test_what_is_gathered_leaves_out_a_dataset_that_could_not_be_had(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    suite = compose(
-        ["suite=smoke-table1", "methods=[pa]", "backbone=vit_small"], ROOT / "conf"
-    ).model_dump()
-    before = job("report", "", suite).inputs
+    suite = compose(["suite=smoke-table1", "methods=[pa]", "backbone=vit_small"], ROOT / "conf")
+    settings = Settings.of(suite)
+    before = job("report", "smoke-table1", settings).inputs
     gone = Path("data/cub/no-data.txt")
     gone.parent.mkdir(parents=True)
     gone.touch()
-    after = job("report", "", suite).inputs
+    after = job("report", "smoke-table1", settings).inputs
     assert set(before) - set(after) == {path for path in before if "cub" in path}
     assert "data/sop/images.npy" in after
 
 
 def test_every_parameter_of_every_job_is_a_key_of_params(params):
     for work in jobs(params):
-        for key in work.params:
-            node = params
+        for key, value in work.params.items():
+            node = vars(params)
             for part in key.split("."):
                 node = node[part]
+            assert value == node
 
 
 @pytest.mark.parametrize(
@@ -425,13 +576,13 @@ def test_every_parameter_of_every_job_is_a_key_of_params(params):
         ("runs/a-b-c-1-s0/history.csv", "hier train a-b-c-1-s0"),
         ("runs/a-b-c-1-s0/embeddings.safetensors", "hier embed a-b-c-1-s0"),
         ("runs/a-b-c-1-s0/metrics.json", "hier evaluate a-b-c-1-s0"),
-        ("runs/a-b-c-1-s0/views.json", "hier evaluate a-b-c-1-s0"),
-        ("results/table.csv", "hier tabulate"),
-        ("results/table.md", "hier tabulate"),
-        ("results/paper_layout.csv", "hier tabulate"),
-        ("results/paper_layout.md", "hier tabulate"),
-        ("results/paper_layout.tex", "hier tabulate"),
-        ("results/report", "hier report"),
+        ("runs/a-b-c-1-s0/views.json", "hier views a-b-c-1-s0"),
+        ("results/demo/table.csv", "hier tabulate demo"),
+        ("results/demo/table.md", "hier tabulate demo"),
+        ("results/demo/paper_layout.csv", "hier tabulate demo"),
+        ("results/demo/paper_layout.md", "hier tabulate demo"),
+        ("results/demo/paper_layout.tex", "hier tabulate demo"),
+        ("results/table1-seeds/report", "hier report table1-seeds"),
         ("expected", "git checkout expected"),
     ],
 )
@@ -460,24 +611,26 @@ def paths(outputs):
         yield path
 
 
-def expand(text, params):
+def expand(text, index):
     """dvc.yaml's stages as DVC expands them: {name: (cmd, deps, params, outputs)}, the parameters as
-    {file: keys}."""
-    suite = {
-        "datasets": {name: name for name in params["datasets"]},  # a list: DVC has items alone
-        "runs": {name: run["dataset"] for name, run in params["runs"].items()},
-    }
+    {file: keys}.
+
+    Args:
+        index: what params.yaml holds.
+    """
 
     def filled(value, key, item):
-        return value.replace("${key}", key).replace("${item}", item or "?")
+        return re.sub(
+            r"\$\{item\.(\w+)\}", lambda found: item[found[1]], value.replace("${key}", key)
+        )
 
     expanded = {}
     for name, stage in yaml.safe_load(text)["stages"].items():
         if "foreach" in stage:
-            over = suite[stage["foreach"].removeprefix("${").removesuffix("}")]
+            over = index[stage["foreach"].removeprefix("${").removesuffix("}")]
             cells = {f"{name}@{key}": (key, item, stage["do"]) for key, item in over.items()}
         else:
-            cells = {name: ("", None, stage)}
+            cells = {name: ("", {}, stage)}
         for full, (key, item, body) in cells.items():
             assert set(body) <= {"cmd", "deps", "params", "outs", "metrics"}
             outputs = [*paths(body.get("metrics", [])), *paths(body["outs"])]
@@ -503,30 +656,31 @@ def in_files(keys):
     return found
 
 
-def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params):
+@pytest.mark.parametrize("looks", [False, True])
+def test_dvc_yaml_expanded_by_hand_is_the_list_of_jobs(params, looking, looks):
+    """Of a run that chooses other code, too, and of two suites side by side."""
+    chosen = looking if looks else params
+    two = replace(chosen, suites=chosen.suites | {"second": [RUN]})
     ours = {
-        work.name: (
+        work.dvc_name: (
             work.command,
-            [*work.inputs, *work.stage.versioned()],
+            [*work.inputs, *work.code_paths],
             in_files(work.params),
             [*work.outputs, str(work.record)],
         )
-        for work in jobs(params)
+        for work in jobs(two)
     }
-    text = dvc_yaml(params)
+    text = dvc_yaml(two)
     assert text.startswith("# Written by `hier compose`")
-    assert expand(text, params) == ours
-    assert dvc_yaml(params) == text
+    assert expand(text, yaml.safe_load(two.texts()[PARAMS])) == ours
+    assert dvc_yaml(two) == text
 
 
 def test_metrics_are_metrics_to_dvc(params):
     stages = yaml.safe_load(dvc_yaml(params))["stages"]
     body = stages["evaluate"]["do"]
     assert list(paths(body["metrics"])) == ["runs/${key}/metrics.json"]
-    assert list(paths(body["outs"])) == [
-        "runs/${key}/views.json",
-        "runs/${key}/evaluate.record.json",
-    ]
+    assert list(paths(body["outs"])) == ["runs/${key}/evaluate.record.json"]
     assert all(
         "metrics" not in stage.get("do", stage)
         for name, stage in stages.items()
@@ -543,10 +697,10 @@ def test_plots_are_of_runs_that_were_trained_and_looked_at(params):
     assert loss["x"] == "epoch"
     assert f"runs/{hier}/history.csv" in loss["y"]
     assert f"runs/{untrained}/history.csv" not in loss["y"]
-    assert {f"results/report/figures/{run}-disk.svg": None for run in (hier,)} in plots
-    other = json.loads(json.dumps(params))
-    other["runs"][hier]["protocol"] |= {"test_every": 1}
-    other["runs"][pa]["protocol"] |= {"test_every": 1, "choose": "held_out"}
+    assert {f"results/smoke/report/figures/{run}-disk.svg": None for run in (hier,)} in plots
+    other = deepcopy(params)
+    other.runs[hier]["protocol"] |= {"test_every": 1}
+    other.runs[pa]["protocol"] |= {"test_every": 1, "choose": "held_out"}
     recall = yaml.safe_load(dvc_yaml(other))["plots"][1]["recall"]
     assert recall["y"] == {
         f"runs/{pa}/history.csv": "held-out R@1", f"runs/{hier}/history.csv": "test R@1"

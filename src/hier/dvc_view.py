@@ -1,11 +1,15 @@
 """dvc.yaml: the pipeline as DVC sees it, with what it draws."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hier import yaml12
-from hier.config.params import place
-from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage, gathered
+from hier.config.settings import Settings, locate_key
+from hier.git import has_conflict
+from hier.jobs import job
+from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage
+from hier.results.measures import HEADLINE
 
 DVC_YAML = Path("dvc.yaml")
 
@@ -19,63 +23,115 @@ def _kept(path: str, in_git: bool = False) -> dict[str, Any]:
     return {path: {"persist": True, **({"cache": False} if in_git else {})}}
 
 
-def dvc_yaml(params: dict[str, Any]) -> str:
-    """dvc.yaml as text: a foreach over params.yaml's datasets and runs.
+def dvc_yaml(settings: Settings) -> str:
+    """dvc.yaml as text: a foreach over params.yaml's datasets and runs, and the stages of each suite.
 
-    DVC cannot take a list of dependencies from params.yaml, so the two stages that gather all runs
-    list them; that is why the file is written by `hier compose` together with params.yaml. A
-    stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings it along.
-
-    Args:
-        params: datasets and runs with their settings, as `hier.config.params.raw` gives them.
+    DVC cannot take a list of dependencies from params.yaml, so the stages of a suite list them, each
+    under a name of its own; that is why the file is written by `hier compose` together with
+    params.yaml. A stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings
+    it along.
     """
-    stages: dict[str, Any] = {}
-    for stage in STAGES.values():
-        # DVC's names: of a list's items, of a mapping's keys (runs) and values (their datasets).
-        names = {"run": "${key}", "dataset": "${item}"}
-        key = names.get(stage.each, "")
-        taken = gathered(stage, params["datasets"], params["runs"])
-        outs: list[Any] = [
-            _kept(path.format(**names), path in stage.in_git) for path in stage.outputs
-        ]
-        record = _kept(stage.record.format(**names))
-        body: dict[str, Any] = {
-            "cmd": stage.command(key),
-            "deps": [
-                *(path.format(**names) for path in stage.inputs),
-                *taken,
-                *stage.versioned(),
-            ],
-        }
-        if stage.params:
-            body["params"] = _by_file(stage, names)
-        measured = [out for out in outs if METRICS.format(**names) in out]
-        if measured:
-            body["metrics"] = measured
-        body["outs"] = [*(out for out in outs if out not in measured), record]
-        foreach = {"foreach": f"${{{stage.each}s}}", "do": body}
-        stages[stage.name] = body if stage.each == "suite" else foreach
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
-    return head + yaml12.dump({"stages": stages, "plots": _plots(params)})
+    return head + yaml12.dump({"stages": _stages(settings), "plots": _plots(settings)})
 
 
-def _by_file(stage: Stage, names: dict[str, str]) -> list[dict[str, list[str]]]:
+def why_unusable(settings: Settings) -> str | None:
+    """Why DVC can enter no result of a suite by the dvc.yaml that is here, with the line; else None.
+
+    Nothing is said of one that is missing, nor of stages and plots that a user has added.
+    """
+    if not DVC_YAML.exists():
+        return None
+    if not DVC_YAML.is_file():
+        return f"{DVC_YAML} is no regular file"
+    try:
+        text = DVC_YAML.read_text(encoding="utf-8")
+        if has_conflict(text):
+            return f"{DVC_YAML} has git's conflict markers"
+        found = yaml12.load(text)
+    except UnicodeDecodeError:
+        return f"{DVC_YAML} is not UTF-8 text"
+    except yaml12.Error as error:
+        return f"{DVC_YAML} is not YAML ({' '.join(str(error).split())})"
+    there = found.get("stages") if isinstance(found, dict) else None
+    if not isinstance(there, dict):
+        return f"{DVC_YAML} has no stages"
+    for name, stage in _stages(settings).items():
+        if name not in there:
+            return f"{DVC_YAML} has no stage {name}"
+        if there[name] != stage:
+            line = text[: text.index(f"{name}:")].count("\n") + 1 if f"{name}:" in text else 1
+            return f"{DVC_YAML}: stage {name} (line {line}) is not as `hier compose` writes it"
+    return None
+
+
+def _stages(settings: Settings) -> dict[str, Any]:
+    stages: dict[str, Any] = {
+        stage.name: {"foreach": f"${{{stage.scope}s}}", "do": _template(stage)}
+        for stage in STAGES.values()
+        if stage.scope != "suite"
+    }
+    for suite in settings.suites:
+        for stage in STAGES.values():
+            if stage.scope == "suite":
+                made = job(stage.name, suite, settings)
+                stages[made.dvc_name] = _body(
+                    stage, suite, made.inputs, made.code_paths, {"suite": suite}
+                )
+    return stages
+
+
+def _template(stage: Stage) -> dict[str, Any]:
+    """A stage of each dataset or run: DVC fills in its name (`key`) and what params.yaml says of it."""
+    names = _Choices({stage.scope: "${key}"})
+    inputs = [path.format_map(names) for path in stage.inputs]
+    code = [path.format_map(names) for path in stage.read_from_git()]
+    return _body(stage, "${key}", inputs, code, names)
+
+
+class _Choices(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return f"${{item.{name}}}"
+
+
+def _body(
+    stage: Stage, key: str, inputs: Iterable[str], code: Iterable[str], names: Mapping[str, str]
+) -> dict[str, Any]:
+    outs = [_kept(path.format_map(names), path in stage.in_git) for path in stage.outputs]
+    body: dict[str, Any] = {"cmd": stage.command(key), "deps": [*inputs, *code]}
+    if stage.params:
+        body["params"] = _by_file(stage, names)
+    measured = (
+        [out for out in outs if METRICS.format_map(names) in out]
+        if METRICS in stage.outputs
+        else []
+    )
+    if measured:
+        body["metrics"] = measured
+    record = _kept(stage.record.format_map(names))
+    body["outs"] = [*(out for out in outs if out not in measured), record]
+    return body
+
+
+def _by_file(stage: Stage, names: Mapping[str, str]) -> list[dict[str, list[str]]]:
     """The keys that a stage depends on, file by file."""
     found: dict[str, list[str]] = {}
-    for path, key in (place(template.format(**names)) for template in stage.params):
-        found.setdefault(str(path), []).append(key)
+    for path, key in map(locate_key, stage.params):
+        found.setdefault(str(path).format_map(names), []).append(key)
     return [{path: keys} for path, keys in found.items()]
 
 
-def _plots(params: dict[str, Any]) -> list[dict[str, Any]]:
+def _plots(settings: Settings) -> list[dict[str, Any]]:
     """What `dvc plots show` draws: loss and, where training looked at it, recall over the epochs; and
     each run's hierarchy as a picture."""
-    trained = {name: run for name, run in params["runs"].items() if run["schedule"]["epochs"]}
+    trained = {name: run for name, run in settings.runs.items() if run["schedule"]["epochs"]}
     looked = {name: run for name, run in trained.items() if run["protocol"]["test_every"]}
-    column = {"held_out": "held-out R@1"}
+    side = {"held_out": "held-out"}
     curves = {
         "loss": dict.fromkeys(trained, "loss"),
-        "recall": {n: column.get(r["protocol"]["choose"], "test R@1") for n, r in looked.items()},
+        "recall": {
+            n: f"{side.get(r['protocol']['choose'], 'test')} {HEADLINE}" for n, r in looked.items()
+        },
     }
     plots: list[dict[str, Any]] = [
         {
@@ -88,4 +144,8 @@ def _plots(params: dict[str, Any]) -> list[dict[str, Any]]:
         for title, y in curves.items()
         if y
     ]
-    return plots + [{DISK.format(run=name): None} for name in params["runs"]]
+    return plots + [
+        {DISK.format(suite=suite, run=name): None}
+        for suite, runs in settings.suites.items()
+        for name in runs
+    ]

@@ -46,7 +46,7 @@ def number() -> int:
 
 
 @contextmanager
-def own_card(runtime: Runtime, name: str) -> Iterator[None]:
+def acquire_gpu(runtime: Runtime, name: str) -> Iterator[None]:
     """Hold a card while the block runs, as torch's current device: the one that "cuda" means.
 
     Waits, and says so once, while others hold all that this process sees. Without a GPU, or where
@@ -76,7 +76,7 @@ def own_card(runtime: Runtime, name: str) -> Iterator[None]:
             raise
         finally:
             gc.collect()
-            torch.cuda.empty_cache()  # the process may live on, as a worker of `hier run` does
+            torch.cuda.empty_cache()  # the process may live on
 
 
 def _visible() -> dict[int, str]:

@@ -1,15 +1,13 @@
-"""The pipeline as data: each stage's inputs, outputs, code and parameters, in one place.
+"""The pipeline as data: each stage's inputs, outputs, code and parameters, declared once.
 
-dvc.yaml (see dvc_view.py) and the Snakefile are two views of `STAGES`. Paths may hold `{dataset}`
-and `{run}`; parameters are dotted keys of the settings (see hier.config.params).
+The commands, dvc.yaml (see dvc_view.py) and the Snakefile's rules follow `STAGES`. Paths may hold
+`{dataset}`, `{run}` and `{suite}`; those of code also what a run or dataset chooses (`{loss}`), see
+hier.config.choices. Parameters are dotted keys of the settings (see hier.config.settings).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-from hier.config.params import FOLDER, PARAMS
+from typing import Literal
 
 ARCHIVE = "data/{dataset}/archive"
 INDEX = "data/{dataset}/index.parquet"
@@ -20,17 +18,23 @@ HISTORY = "runs/{run}/history.csv"
 EMBEDDINGS = "runs/{run}/embeddings.safetensors"
 METRICS = "runs/{run}/metrics.json"
 VIEWS = "runs/{run}/views.json"
-TABLE_CSV = "results/table.csv"
-TABLE_MD = "results/table.md"
-LAYOUT_CSV = "results/paper_layout.csv"
-LAYOUT_MD = "results/paper_layout.md"
-LAYOUT_TEX = "results/paper_layout.tex"
+RESULTS = "results/{suite}"
+TABLE_CSV = f"{RESULTS}/table.csv"
+TABLE_MD = f"{RESULTS}/table.md"
+LAYOUT_CSV = f"{RESULTS}/paper_layout.csv"
+LAYOUT_MD = f"{RESULTS}/paper_layout.md"
+LAYOUT_TEX = f"{RESULTS}/paper_layout.tex"
 TABLES_MADE = (TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX)
-REPORT = "results/report"
+REPORT = f"{RESULTS}/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
-SETTINGS = (str(PARAMS), str(FOLDER))  # of the suite, all of them
+# A suite's own settings. The stages of a suite read them as files: DVC would parse each anew for a key.
+SETTINGS = (
+    "params/suites/{suite}.yaml",
+    "params/datasets/{dataset}.yaml",
+    "params/runs/{run}.yaml",
+)
 
 SRC = "src/hier/"
 
@@ -44,44 +48,66 @@ TABLES = ("pandas", "pandera", "pyarrow")
 NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
 
 
+Scope = Literal["dataset", "run", "suite"]
+
+
+# A part that is chosen (losses/pa.py) counts for those alone that choose it, what parts share for all.
+LOSSES = (
+    "losses/ancestors.py", "losses/hier.py", "losses/library.py", "losses/memory.py", "losses/pairwise.py",
+    "losses/triplets.py", "losses/{loss}.py",
+)  # fmt: skip
+MODELS = (
+    "models/network.py", "models/normalise.py", "models/pooling/{pooling}.py", "models/torchvision_ops.py",
+    "models/weights.py", "registry.py",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Stage:
-    """One arrow of the data flow: one module in stages/, one Snakemake rule, one DVC stage.
+    """One arrow of the data flow: one module in stages/, one command, one Snakemake rule, one DVC stage.
 
-    `each` says what it runs once for. `gathers` are inputs taken from every dataset or every run of
-    the suite, whichever their paths name.
-    `code` lists the files and folders below src/hier/ whose change makes the outputs stale,
-    `packages` the libraries whose versions do, and `reads` other files and folders under version
-    control; the stages that gather all runs read all settings as files, since DVC would parse each
-    of them anew for a key in it. `in_git` are outputs that git keeps, and DVC's cache does not: small
-    figures, which a clone without DVC's cache should show and compare.
+    Attributes:
+        scope: what it runs once for.
+        help: what it does, for `hier --help`.
+        fan_in: inputs taken from every dataset or run of the suite, whichever their paths name.
+        code: the files and folders below src/hier/ whose change makes the outputs stale.
+        packages: the libraries whose versions do.
+        tracked_files: other files and folders under version control.
+        in_git: outputs that git keeps, and DVC's cache does not: small ones, which a clone without
+            DVC's cache should show and compare.
+        directory: whether the one output is a folder.
+        gpu: whether it works on a GPU, where there is one.
     """
 
     name: str
-    each: Literal["dataset", "run", "suite"]
+    scope: Scope
+    help: str
     outputs: tuple[str, ...]
     params: tuple[str, ...]
     code: tuple[str, ...]
     packages: tuple[str, ...]
     inputs: tuple[str, ...] = ()
-    gathers: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
+    fan_in: tuple[str, ...] = ()
+    tracked_files: tuple[str, ...] = ()
     in_git: tuple[str, ...] = ()
-    directory: bool = field(default=False)  # whether the one output is a folder
-    gpu: bool = field(default=False)  # whether it works on a GPU, where there is one
+    directory: bool = field(default=False)
+    gpu: bool = field(default=False)
 
-    def command(self, key: str = "") -> str:
-        return f"hier {self.name} {key}".strip()
+    def command(self, key: str) -> str:
+        return f"hier {self.name} {key}"
 
     @property
     def record(self) -> str:
         """Where the record of what went in and what came out lies, beside the outputs."""
-        folder = "results" if self.each == "suite" else self.outputs[0].rpartition("/")[0]
-        return f"{folder}/{self.name}.record.json"
+        return f"{self.outputs[0].rpartition('/')[0]}/{self.name}.record.json"
 
-    def versioned(self) -> list[str]:
+    def read_from_git(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
-        return [f"{SRC}stages/{self.name}.py", *(SRC + path for path in self.code), *self.reads]
+        return [
+            f"{SRC}stages/{self.name}.py",
+            *(SRC + path for path in self.code),
+            *self.tracked_files,
+        ]
 
 
 def _of_run(*groups: str) -> tuple[str, ...]:
@@ -97,19 +123,21 @@ STEPS: dict[str, Stage] = {
     for stage in (
         Stage(
             "download",
-            each="dataset",
+            scope="dataset",
+            help="Draw or fetch DATASET's archive and verify it → data/DATASET/archive/",
             outputs=(ARCHIVE,),
             directory=True,
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/packing.py", "data/sources.py",
+                "data/packing.py", "data/sources.py", "data/transfer.py",
             ),
             packages=("numpy", "pillow"),
         ),
         Stage(
             "prepare",
-            each="dataset",
+            scope="dataset",
+            help="Unpack and check DATASET → data/DATASET/index.parquet, images.npy",
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
@@ -117,14 +145,16 @@ STEPS: dict[str, Stage] = {
                 "store_size", "exif",
             ),
             code=(
-                "data/archive.py", "data/index.py", "data/layouts", "data/packing.py", "data/pixels.py",
-                "data/prepare.py", "data/store.py", "data/subset.py",
+                "data/archive.py", "data/index.py", "data/layouts/__init__.py", "data/layouts/{layout}.py",
+                "data/packing.py", "data/pixels.py", "data/prepare.py", "data/store.py", "data/subset.py",
+                "registry.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
         Stage(
             "train",
-            each="run",
+            scope="run",
+            help="Train RUN → runs/RUN/model.safetensors, proxies.safetensors, history.csv",
             gpu=True,
             inputs=(INDEX, STORE),
             outputs=(MODEL, PROXIES, HISTORY),
@@ -136,50 +166,66 @@ STEPS: dict[str, Stage] = {
             + _of_dataset("ks"),
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
-                "data/sampling.py", "data/store.py", "evaluation/retrieval/embed.py",
-                "evaluation/retrieval/queries_and_gallery.py", "evaluation/retrieval/ranks.py",
-                "evaluation/retrieval/recall.py", "seeding.py",
-                "geometry", "losses", "models", "ledger/artifacts.py", "training",
+                "data/sampling.py", "data/store.py", "geometry", *LOSSES, *MODELS, "seeding.py",
+                "ledger/artifacts.py", "training", "{search}",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
         Stage(
             "embed",
-            each="run",
+            scope="run",
+            help="Embed the test images with RUN's model → runs/RUN/embeddings.safetensors",
             gpu=True,
             inputs=(INDEX, STORE, MODEL),
             outputs=(EMBEDDINGS,),
             params=_of_run("backbone", "head", "embed", *NUMERICS),
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
-                "data/store.py", "evaluation/retrieval/embed.py", "geometry", "models",
-                "ledger/artifacts.py",
-                "training/determinism.py",
+                "data/store.py", "evaluation/retrieval/embed.py", "geometry", *MODELS,
+                "ledger/artifacts.py", "training/determinism.py",
             ),
             packages=(*NETWORKS, *TABLES),
         ),
         Stage(
             "evaluate",
-            each="run",
+            scope="run",
+            help="Measure RUN's embeddings → runs/RUN/metrics.json",
             inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
-            outputs=(METRICS, VIEWS),
+            outputs=(METRICS,),
             in_git=(METRICS,),
             params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
             + _of_dataset("ks", "levels"),
+            code=(
+                "data/index.py", "evaluation/hierarchy", "evaluation/retrieval", "seeding.py", "geometry",
+                "ledger/artifacts.py", "results/measures.py",
+            ),
+            packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
+        ),
+        Stage(
+            "views",
+            scope="run",
+            help="Lay out what pages draw of RUN: disk, tree, neighbours → runs/RUN/views.json",
+            inputs=(INDEX, EMBEDDINGS, PROXIES),
+            outputs=(VIEWS,),
+            params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
+            + _of_dataset("levels"),
             code=("data/index.py", "evaluation", "seeding.py", "geometry", "ledger/artifacts.py"),
-            packages=("faiss-cpu", "numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
+            packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
             "tabulate",
-            each="suite",
-            reads=(EXPECTED, *SETTINGS),
-            gathers=(METRICS,),
+            scope="suite",
+            help="Gather all runs of SUITE in one graded table → results/SUITE/table.csv, table.md",
+            tracked_files=(EXPECTED, *SETTINGS),
+            fan_in=(METRICS,),
             outputs=TABLES_MADE,
             in_git=TABLES_MADE,
             params=(),
             code=(
-                "results/measures.py", "ledger/dvc_lock.py", "results/grades.py",
-                "results/best.py", "results/paper_table.py", "results/table.py", "ledger/artifacts.py",
+                "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
+                "results/best.py", "results/cells.py", "results/expected.py", "results/grades.py",
+                "results/means.py", "results/measures.py", "results/metrics.py", "results/paper.py",
+                "results/paper_table.py", "results/table.py",
             ),
             packages=("pandas", "scipy"),
         ),
@@ -199,17 +245,24 @@ def _all_of(steps: Iterable[Stage], *own: str) -> tuple[str, ...]:
 # packages of the steps before it changes with these alone.
 REPORT_STAGE = Stage(
     "report",
-    each="suite",
+    scope="suite",
+    help="Make SUITE's pages: table, runs, hierarchies → results/SUITE/report/index.html",
     inputs=(TABLE_CSV, LAYOUT_CSV, LAYOUT_TEX),
-    gathers=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
+    fan_in=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
     outputs=(REPORT,),
     directory=True,
     params=(),
-    reads=SETTINGS,
+    tracked_files=SETTINGS,
     code=_all_of(
         STEPS.values(),
-        *("audit/audit.py", "ledger/output_cache.py", "ledger/dvc_lock.py"),
-        *("audit/lineage.py", "reporting"),
+        *(
+            "audit/audit.py",
+            "audit/lineage.py",
+            "audit/origins.py",
+            "ledger/dvc_lock.py",
+            "ledger/output_cache.py",
+        ),
+        *("reporting", "results/compare.py"),
     ),
     packages=tuple(
         sorted({"jinja2", "matplotlib"}.union(*(step.packages for step in STEPS.values())))
@@ -217,100 +270,3 @@ REPORT_STAGE = Stage(
 )
 
 STAGES: dict[str, Stage] = {**STEPS, "report": REPORT_STAGE}
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stage applied to one dataset, run or suite: concrete paths and parameter keys."""
-
-    stage: Stage
-    key: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    params: tuple[str, ...]
-    record: Path
-
-    @property
-    def name(self) -> str:
-        """The name that DVC gives it, such as `train@demo-hier-test_resnet-64-s0`."""
-        return f"{self.stage.name}@{self.key}" if self.key else self.stage.name
-
-    @property
-    def command(self) -> str:
-        return self.stage.command(self.key)
-
-    @property
-    def in_git(self) -> tuple[str, ...]:
-        """The outputs that git keeps."""
-        named = zip(self.outputs, self.stage.outputs, strict=True)
-        return tuple(path for path, template in named if template in self.stage.in_git)
-
-
-def no_data(dataset: str) -> Path:
-    """The note that `hier download` leaves where a dataset could not be had: one line, why.
-
-    While it is there, the dataset's runs are left out of the suite; the next `hier download` of it
-    tries again.
-    """
-    return Path(f"data/{dataset}/no-data.txt")
-
-
-def jobs(params: dict[str, Any]) -> Iterator[Job]:
-    """Every job of a suite whose data can be had, in an order in which they can run."""
-    for stage in STAGES.values():
-        if stage.each == "suite":
-            yield job(stage.name, "", params)
-        else:
-            for key in params[f"{stage.each}s"]:
-                dataset = key if stage.each == "dataset" else params["runs"][key]["dataset"]
-                if not no_data(dataset).exists():
-                    yield job(stage.name, key, params)
-
-
-def job(name: str, key: str, params: dict[str, Any]) -> Job:
-    """The job of stage `name` for dataset or run `key` ('' for the suite's stages)."""
-    stage = STAGES[name]
-    names = {"dataset": key, "run": key}
-    if stage.each == "run":
-        names["dataset"] = params["runs"][key]["dataset"]
-
-    def fill(templates: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(template.format(**names) for template in templates)
-
-    taken: tuple[str, ...] = ()
-    if stage.gathers:
-        had = [name for name in params["datasets"] if not no_data(name).exists()]
-        runs = [run for run, settings in params["runs"].items() if settings["dataset"] in had]
-        taken = gathered(stage, had, runs)
-    return Job(
-        stage,
-        key,
-        fill(stage.inputs) + taken,
-        fill(stage.outputs),
-        fill(stage.params),
-        Path(stage.record.format(**names)),
-    )
-
-
-def gathered(stage: Stage, datasets: Iterable[str], runs: Iterable[str]) -> tuple[str, ...]:
-    """What a stage takes from some datasets and runs."""
-    names = {"{dataset}": list(datasets), "{run}": list(runs)}
-    return tuple(
-        template.replace(of, name)
-        for template in stage.gathers
-        for of, found in names.items()
-        if of in template
-        for name in found
-    )
-
-
-def maker(path: str) -> str:
-    """The command that makes `path`, in words."""
-    for stage in STAGES.values():
-        for output in stage.outputs:
-            before, _, after = output.partition("{" + stage.each + "}")
-            if path.startswith(before) and path.endswith(after) and stage.each in output:
-                return stage.command(path.removeprefix(before).removesuffix(after))
-            if path == output:
-                return stage.command()
-    return "git checkout expected"

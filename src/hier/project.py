@@ -20,7 +20,6 @@ SOURCE = Path("src/hier")
 MARKS = ("src/hier/__init__.py", "conf/suite")
 LINKABLE = ("data", "runs", "results", "weights", "downloads", ".checkpoints", ".hier")
 """Folders that a user may keep elsewhere, as links."""
-MIRRORS = "HIER_MIRROR"
 RESTARTED = "HIER_RESTARTED"  # the project with whose code this process was started anew
 
 
@@ -78,8 +77,6 @@ def at_root() -> Iterator[Place]:
     with chdir(place.root):
         refuse_foreign_code()
         refuse_dead_links()
-        if place.root != place.here and os.environ.get(MIRRORS):
-            _make_mirrors_absolute(place.here)
         yield place
 
 
@@ -130,12 +127,3 @@ def _is_foreign(root: Path) -> bool:
     """Whether a project has code, and this is not it."""
     own = root / SOURCE
     return own.exists() and not own.samefile(PACKAGE)
-
-
-def _make_mirrors_absolute(folder: Path) -> None:
-    """Let relative folders in HIER_MIRROR mean those in `folder`."""
-    from hier.data.fetch import mirrors_of_environment
-
-    mirrors = mirrors_of_environment()
-    absolute = [m if "://" in m or m.startswith("~") else str(folder / m) for m in mirrors]
-    os.environ[MIRRORS] = ",".join(absolute)

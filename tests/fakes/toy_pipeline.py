@@ -5,22 +5,25 @@ import json
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from fakes.settings import write_settings
-from hier import pipeline, project
+from hier import jobs, pipeline, project
+from hier.config.settings import Settings
 from hier.files.hashing import hashing
 from hier.ledger.dvc_lock import LOCK, cache_file
-from hier.ledger.output_cache import keep
+from hier.ledger.output_cache import cache_outputs
 from hier.ledger.record import recorded, sealed
 from hier.pipeline import Stage
 
 STAGES = (
     Stage(
         "shop",
-        each="dataset",
+        scope="dataset",
+        help="Buy it",
         outputs=("data/{dataset}/larder",),
         directory=True,
         params=("datasets.{dataset}.ks",),
@@ -29,7 +32,8 @@ STAGES = (
     ),
     Stage(
         "chop",
-        each="dataset",
+        scope="dataset",
+        help="Chop it",
         inputs=("data/{dataset}/larder",),
         outputs=("data/{dataset}/chopped.txt",),
         params=("datasets.{dataset}.ks",),
@@ -38,29 +42,32 @@ STAGES = (
     ),
     Stage(
         "cook",
-        each="run",
+        scope="run",
+        help="Cook it",
         inputs=("data/{dataset}/chopped.txt", "data/{dataset}/larder"),
         outputs=("runs/{run}/dish.txt", "runs/{run}/rest"),
         params=("runs.{run}.seed", "runs.{run}.head", "datasets.{dataset}.ks"),
         code=("tools", "pot.py"),
         packages=("pyyaml", "click"),
-        reads=("expected",),
+        tracked_files=("expected",),
     ),
     Stage(
         "serve",
-        each="suite",
-        gathers=("runs/{run}/dish.txt",),
-        outputs=("results/menu.txt",),
+        scope="suite",
+        help="Serve it",
+        fan_in=("runs/{run}/dish.txt",),
+        outputs=("results/{suite}/menu.txt",),
         params=(),
-        reads=pipeline.SETTINGS,
+        tracked_files=pipeline.SETTINGS,
         code=(),
         packages=("click",),
     ),
 )
 MODULE = "src/hier/stages/cook.py"
 DRY = {"schedule": {"epochs": 0}}
-PARAMS = {
-    "runs": {
+SETTINGS = Settings(
+    suites={"menu": ["soup", "stew"]},
+    runs={
         "soup": {
             "dataset": "veg",
             "seed": 0,
@@ -76,14 +83,14 @@ PARAMS = {
             **DRY,
         },
     },
-    "datasets": {"veg": {"ks": [1, 2]}},
-}
-NAMES = ["shop@veg", "chop@veg", "cook@soup", "cook@stew", "serve"]
+    datasets={"veg": {"ks": [1, 2]}},
+)
+NAMES = ["shop@veg", "chop@veg", "cook@soup", "cook@stew", "serve@menu"]
 LARDER = {"b": b"beans", "sub/a": b"apples"}
 
 
-def furnish(folder, monkeypatch):
-    """Go to `folder`, put the code there, and let the kitchen's stages be the only ones."""
+def install(folder, monkeypatch):
+    """Go to `folder`, put the code there, and let the toy's stages be the only ones."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(project, "PACKAGE", folder / "src/hier")  # the stages' work is `work` below
     for name in reversed(
@@ -97,7 +104,7 @@ def furnish(folder, monkeypatch):
     write("expected/veg.csv", b"a,b")
     for stage in STAGES:
         write(f"src/hier/stages/{stage.name}.py", b"def run(): ...")
-    write_settings(PARAMS)
+    write_settings(SETTINGS)
 
 
 def write(path, content):
@@ -105,17 +112,15 @@ def write(path, content):
     Path(path).write_bytes(content)
 
 
-def job(name, params=PARAMS):
+def job(name, settings=SETTINGS):
     """The job of that name, such as cook@soup."""
-    return pipeline.job(*(name.split("@") if "@" in name else (name, "")), params)
+    return jobs.job(*name.split("@"), settings)
 
 
-def work(job, params=PARAMS):
+def work(job):
     """Write a job's outputs: what they hold follows from its parameters and inputs."""
-    from hier.config.params import select
-
     read = b"".join(Path(path).read_bytes() for path in job.inputs if Path(path).is_file())
-    settings = json.dumps([select(params, key) for key in job.params]).encode()
+    settings = json.dumps([*job.params.values()]).encode()
     for path in job.outputs:
         if path.endswith("larder"):
             for name, content in LARDER.items():
@@ -127,25 +132,26 @@ def work(job, params=PARAMS):
             write(path, f"{job.stage.name}({settings.decode()}): ".encode() + read)
 
 
-def make(name, params=PARAMS, kept=True):
+def make(name, settings=SETTINGS, kept=True):
     """Do a job and record it, as `hier` does; gives the record."""
-    this = job(name, params)
-    with recorded(this, params):
-        work(this, params)
+    this = job(name, settings)
+    with recorded(this):
+        work(this)
     if kept:
         with hashing() as hasher:
-            keep(this, hasher)
+            cache_outputs(this, hasher)
     return json.loads(this.record.read_text())
 
 
-def make_all(params=PARAMS):
-    for this in pipeline.jobs(params):
-        make(this.name, params)
+def make_all(settings=SETTINGS):
+    for this in jobs.jobs(settings):
+        make(this.name, settings)
 
 
 def other(**changes):
-    """PARAMS with other values of the run soup."""
-    return PARAMS | {"runs": PARAMS["runs"] | {"soup": PARAMS["runs"]["soup"] | changes}}
+    """SETTINGS with other values of the run soup."""
+    soup = SETTINGS.runs["soup"] | changes
+    return replace(SETTINGS, runs=SETTINGS.runs | {"soup": soup})
 
 
 @contextmanager
@@ -181,7 +187,7 @@ def entry(name):
 
 
 def dvc_params(settings):
-    """Dotted keys and values as DVC groups them, for the keys that the kitchen's stages have."""
+    """Dotted keys and values as DVC groups them, for the keys that the toy's stages have."""
     found = {}
     for key, value in settings.items():
         kind, name, inner = key.split(".", 2)
@@ -195,7 +201,7 @@ def write_lock(entries):
 
 def adopt():
     """Write dvc.lock and DVC's cache as `dvc commit` does; folders are left out of the cache."""
-    write_lock({name: entry(name) for name in NAMES})
+    write_lock({job(name).dvc_name: entry(name) for name in NAMES})
     for name in NAMES:
         for path in (*map(Path, job(name).outputs), job(name).record):
             if path.is_file():

@@ -11,16 +11,16 @@ import yaml
 import hier
 from fakes.ledger import lock_entry
 from fakes.settings import edited_settings, write_settings
-from hier.audit.audit import Audit
+from hier.audit.audit import LedgerAudit
 from hier.audit.lineage import trace
+from hier.audit.origins import describe_origin
 from hier.config.compose import compose
-from hier.config.params import raw
-from hier.ledger.due import standings
+from hier.config.settings import Settings
+from hier.jobs import job
+from hier.ledger.due import stale_reasons
 from hier.ledger.dvc_lock import cache_file
 from hier.ledger.record import sealed
 from hier.ledger.run_job import run_stage
-from hier.pipeline import job
-from hier.reporting.terminal.lineage import whence
 
 ROOT = Path(__file__).parents[2]
 KEPT = Path("data/smoke/archive/photos.txt")
@@ -45,13 +45,13 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("HIER_MIRROR", raising=False)
     Path("src").symlink_to(Path(hier.__file__).parents[1])
-    write_settings(compose(["suite=smoke", "methods=[pa]"], ROOT / "conf").model_dump())
+    write_settings(Settings.of(compose(["suite=smoke", "methods=[pa]"], ROOT / "conf")))
 
     def come_from(mirrors=(), **file):
         own = {"name": "photos.txt", "unproved": "none is published"} | file
         own = {key: value for key, value in own.items() if value is not None}
         with edited_settings() as params:
-            params["datasets"]["smoke"] |= {
+            params.datasets["smoke"] |= {
                 "generate": None, "sources": [{"files": [own]}], "mirrors": list(mirrors),
             }  # fmt: skip
 
@@ -60,14 +60,14 @@ def project(tmp_path, monkeypatch):
 
 
 def finding():
-    return Audit(raw()).finding(job("download", "smoke", raw()))
+    return LedgerAudit(Settings.read()).finding(job("download", "smoke", Settings.read()))
 
 
 def stale():
     """Why the download is stale, as each that asks says it; None where all call it current."""
     found = finding()
-    due = standings(raw())["download@smoke"]  # what Snakemake is told
-    assert (found.standing, found.reason) == (("stale", due) if due else ("current", ""))
+    due = stale_reasons(Settings.read())["download@smoke"]  # what Snakemake is told
+    assert (found.status, found.reason) == (("stale", due) if due else ("current", ""))
     return due
 
 
@@ -140,7 +140,7 @@ def test_the_place_that_comes_first_counts(project, tmp_path, monkeypatch):
 
 def enter():
     """The download into dvc.lock, and its record into DVC's cache, as `hier adopt` does."""
-    work = job("download", "smoke", raw())
+    work = job("download", "smoke", Settings.read())
     lock = {"schema": "2.0", "stages": {work.name: lock_entry(work)}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
     cached = cache_file(hashlib.md5(work.record.read_bytes()).hexdigest())
@@ -158,7 +158,7 @@ def test_what_was_taken_over_is_no_forgery(project):
     assert stale() == f"{HAND} {STALE}"
     run_stage("download", "smoke")
     found = finding()
-    assert (found.standing, found.adopted) == ("current", False)
+    assert (found.status, found.adopted) == ("current", False)
     assert "is other bytes than dvc.lock has" in found.notice
 
 
@@ -174,7 +174,7 @@ def test_a_forged_archive_is_still_one(project):
     listing = [{"md5": hashlib.md5(NEW).hexdigest(), "relpath": "photos.txt"}]
     output["md5"] = hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
     work.record.write_text(sealed(record))
-    assert finding().standing == "tampered"
+    assert finding().status == "tampered"
 
 
 def test_the_trace_says_what_is_held_and_since_when(project):
@@ -183,6 +183,6 @@ def test_the_trace_says_what_is_held_and_since_when(project):
     day = json.loads(Path("data/smoke/download.record.json").read_text())["ended"][:10]
     Path("expected").mkdir()
     shutil.copy(ROOT / "expected/paper.csv", "expected")
-    [origin] = trace(str(KEPT), raw()).steps["download@smoke"].origins
+    [origin] = trace(str(KEPT), Settings.read()).steps["download@smoke"].origins
     said = f"no promise (none is published); sha256 {sha256(OLD)[:12]} since {day}"
-    assert said in whence(origin)
+    assert said in describe_origin(origin)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from hier.data.index import read_index, write_index
 from hier.errors import DamagedInputError, MissingInputError
 from hier.ledger.artifacts import read_images, read_tensors
-from hier.results.measures import read_metrics
+from hier.results.metrics import read_metrics
 
 INDEX, STORE = Path("data/tiny/index.parquet"), Path("data/tiny/images.npy")
 MODEL, METRICS = Path("runs/tiny-pa-x-8-s0/model.safetensors"), Path("runs/r/metrics.json")
@@ -90,3 +90,43 @@ def test_a_missing_store_is_missing_not_damaged():
     STORE.unlink()
     with pytest.raises(MissingInputError, match=r"images\.npy is missing"):
         read_images(INDEX, STORE)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda index: index.drop(columns="offset"), "it has no column offset"),
+        (lambda index: index.assign(label=None), "its column label lacks values"),
+        (lambda index: index.assign(label="x"), ""),
+    ],
+)
+def test_an_index_of_other_columns(change, why):
+    change(pd.read_parquet(INDEX)).to_parquet(INDEX)
+    with pytest.raises(DamagedInputError) as caught:
+        read_images(INDEX, STORE)
+    assert said(caught).startswith(f"{INDEX} is damaged ({why}")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda store: store.astype("f4"), "it holds float32 (36), where bytes in a row belong"),
+        (lambda store: store.astype("i1"), "it holds int8 (36), where bytes in a row belong"),
+        (lambda store: store.reshape(2, -1), "it holds uint8 (2×18), where bytes in a row belong"),
+    ],
+)
+def test_a_store_of_another_kind(change, why):
+    np.save(STORE, change(np.load(STORE)))
+    with pytest.raises(DamagedInputError) as caught:
+        read_images(INDEX, STORE)
+    assert said(caught).startswith(f"{STORE} is damaged ({why})")
+
+
+@pytest.mark.parametrize("path", [INDEX, STORE, METRICS], ids=str)
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"<!DOCTYPE html>", None])
+def test_something_else_in_its_place(path, content):
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(DamagedInputError) as caught:
+        read_metrics(path) if path == METRICS else read_images(INDEX, STORE)
+    assert said(caught).startswith(f"{path} is damaged (")

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from fakes.settings import write_settings
-from hier.ledger.due import let_be_replaced, standings, unsettled
+from hier.jobs import jobs
+from hier.ledger.due import let_be_replaced, stale_reasons, unsettled
 from hier.ledger.dvc_lock import cache_file
-from hier.ledger.locks import held
-from hier.pipeline import jobs
+from hier.ledger.locks import locked_job
 
 DISH = Path("runs/soup/dish.txt")
 
 
 @pytest.fixture
-def done(kitchen):
-    kitchen.make_all()
-    return kitchen
+def done(toy):
+    toy.make_all()
+    return toy
 
 
 def everything():
@@ -39,21 +39,21 @@ def test_times_count_for_nothing_and_are_not_touched(done, seed):
     for path in everything():
         os.utime(path, ns=(shuffled.randrange(2 * time.time_ns()),) * 2)
     before = made()
-    found = standings(done.PARAMS)
+    found = stale_reasons(done.SETTINGS)
     assert found == dict.fromkeys(done.NAMES)
-    assert unsettled(done.PARAMS, found, ()) == set()
+    assert unsettled(done.SETTINGS, found, ()) == set()
     assert made() == before
 
 
 def test_what_is_stale_is_named_with_its_reason_and_what_follows_is_to_be_asked(done):
     write_settings(done.other(seed=9))
     before = made()
-    found = standings(done.other(seed=9))
+    found = stale_reasons(done.other(seed=9))
     assert {name: reason for name, reason in found.items() if reason} == {
         "cook@soup": "has parameter runs.soup.seed other than its record says",
-        "serve": "has source params other than its record says",
+        "serve@menu": "has source params/runs/soup.yaml other than its record says",
     }
-    assert unsettled(done.other(seed=9), found, ()) == {"cook@soup", "serve"}
+    assert unsettled(done.other(seed=9), found, ()) == {"cook@soup", "serve@menu"}
     assert made() == before
 
 
@@ -66,37 +66,37 @@ def test_what_nothing_proves_is_stale(done, wrong):
         record.write_text("{}")
     else:
         DISH.write_bytes(b"other")
-    found = standings(done.PARAMS)
+    found = stale_reasons(done.SETTINGS)
     assert found["cook@soup"]
-    assert bool(found["serve"]) == (wrong == "a changed output")  # which it reads
-    assert unsettled(done.PARAMS, found, ()) == {"cook@soup", "serve"}
+    assert bool(found["serve@menu"]) == (wrong == "a changed output")  # which it reads
+    assert unsettled(done.SETTINGS, found, ()) == {"cook@soup", "serve@menu"}
 
 
 def test_what_is_forced_is_to_be_asked_with_all_that_follows(done):
-    found = standings(done.PARAMS)
-    assert unsettled(done.PARAMS, found, {"cook@stew"}) == {"cook@stew", "serve"}
-    assert unsettled(done.PARAMS, found, {"chop@veg"}) == {*done.NAMES} - {"shop@veg"}
+    found = stale_reasons(done.SETTINGS)
+    assert unsettled(done.SETTINGS, found, {"cook@stew"}) == {"cook@stew", "serve@menu"}
+    assert unsettled(done.SETTINGS, found, {"chop@veg"}) == {*done.NAMES} - {"shop@veg"}
 
 
 def test_outputs_whose_inputs_are_gone_are_stale(done):
     Path("data/veg/chopped.txt").unlink()
-    found = standings(done.PARAMS)
+    found = stale_reasons(done.SETTINGS)
     assert found["cook@soup"] == "data/veg/chopped.txt is missing; make it with: hier chop veg"
     assert "chop@veg" not in found  # it has no output
-    assert unsettled(done.PARAMS, found, ()) == {*done.NAMES} - {"shop@veg"}
+    assert unsettled(done.SETTINGS, found, ()) == {*done.NAMES} - {"shop@veg"}
 
 
-def test_without_any_result_all_is_to_be_done(kitchen):
-    assert standings(kitchen.PARAMS) == {}
-    assert unsettled(kitchen.PARAMS, {}, ()) == set(kitchen.NAMES)
+def test_without_any_result_all_is_to_be_done(toy):
+    assert stale_reasons(toy.SETTINGS) == {}
+    assert unsettled(toy.SETTINGS, {}, ()) == set(toy.NAMES)
 
 
 def test_jobs_that_somebody_works_on_are_left_out(done):
-    with held(done.job("cook@soup")):
-        found = standings(done.PARAMS)
+    with locked_job(done.job("cook@soup")):
+        found = stale_reasons(done.SETTINGS)
     assert "cook@soup" not in found
-    assert unsettled(done.PARAMS, found, ()) == {"cook@soup", "serve"}
-    assert "cook@soup" in standings(done.PARAMS)
+    assert unsettled(done.SETTINGS, found, ()) == {"cook@soup", "serve@menu"}
+    assert "cook@soup" in stale_reasons(done.SETTINGS)
 
 
 # --- write-protected outputs ---------------------------------------------------------------------
@@ -114,7 +114,7 @@ def denied(monkeypatch):
 
 
 def protected(done):
-    due = [job for job in jobs(done.PARAMS) if job.name == "cook@soup"]
+    due = [job for job in jobs(done.SETTINGS) if job.name == "cook@soup"]
     DISH.chmod(0o444)
     return due, DISH.stat().st_ino, DISH.read_bytes()
 
@@ -129,7 +129,7 @@ def test_a_hard_link_into_the_cache_becomes_a_symbolic_one(done, denied):
     let_be_replaced(due)
     assert DISH.is_symlink()
     assert (DISH.stat().st_ino, DISH.read_bytes()) == (inode, content)
-    assert standings(done.PARAMS) == dict.fromkeys(done.NAMES)
+    assert stale_reasons(done.SETTINGS) == dict.fromkeys(done.NAMES)
 
 
 def test_what_is_protected_and_in_no_cache_becomes_a_copy(done, denied):
@@ -139,10 +139,10 @@ def test_what_is_protected_and_in_no_cache_becomes_a_copy(done, denied):
     assert DISH.stat().st_ino != inode
     assert DISH.read_bytes() == content
     assert DISH.stat().st_mode & 0o200
-    assert standings(done.PARAMS) == dict.fromkeys(done.NAMES)
+    assert stale_reasons(done.SETTINGS) == dict.fromkeys(done.NAMES)
 
 
 def test_what_can_be_written_stays(done, denied):
     before = made()
-    let_be_replaced(jobs(done.PARAMS))
+    let_be_replaced(jobs(done.SETTINGS))
     assert made() == before

@@ -22,13 +22,13 @@ CHOPPED = "data/veg/chopped.txt"
 
 
 @pytest.fixture
-def job(kitchen):
+def job(toy):
     """cook@soup, done, with its entry in dvc.lock."""
     for name in ("shop@veg", "chop@veg"):
-        kitchen.make(name)
-    kitchen.make(NAME)
-    kitchen.write_lock({NAME: kitchen.entry(NAME)})
-    return kitchen.job(NAME)
+        toy.make(name)
+    toy.make(NAME)
+    toy.write_lock({NAME: toy.entry(NAME)})
+    return toy.job(NAME)
 
 
 def conflict(job):
@@ -55,8 +55,8 @@ def test_an_entry_that_says_what_the_record_says(job):
     assert digest == {"md5": hashlib.md5(content).hexdigest(), "size": len(content)}
 
 
-def test_without_an_entry_there_is_nothing_to_contradict(job, kitchen):
-    other = kitchen.job("cook@stew")
+def test_without_an_entry_there_is_nothing_to_contradict(job, toy):
+    other = toy.job("cook@stew")
     assert Ledger().conflict(other, None, Hasher()) is None
     assert Ledger().entry(other) is None
     assert Ledger().digest(other, "runs/stew/dish.txt") is None
@@ -65,13 +65,13 @@ def test_without_an_entry_there_is_nothing_to_contradict(job, kitchen):
     assert not Ledger().names(job, Hasher())
 
 
-def test_what_dvc_itself_writes_contradicts_no_record(kitchen):
+def test_what_dvc_itself_writes_contradicts_no_record(toy):
     """Has DVC enter a whole pipeline, as `hier adopt` does: some 4 s."""
     from hier.dvc_view import dvc_yaml
-    from hier.pipeline import jobs
+    from hier.jobs import jobs
 
-    kitchen.make_all()
-    Path("dvc.yaml").write_text(dvc_yaml(kitchen.PARAMS))
+    toy.make_all()
+    Path("dvc.yaml").write_text(dvc_yaml(toy.SETTINGS))
     for command in (["init", "--no-scm", "--quiet"], ["commit", "--force", "--quiet"]):
         done = subprocess.run(
             [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, check=False
@@ -79,8 +79,8 @@ def test_what_dvc_itself_writes_contradicts_no_record(kitchen):
         assert done.returncode == 0, done.stderr
     assert "1e-08" in LOCK.read_text()
     ledger = Ledger()
-    assert set(ledger.entries) == set(kitchen.NAMES)
-    for job in jobs(kitchen.PARAMS):
+    assert set(ledger.entries) == {toy.job(name).dvc_name for name in toy.NAMES}
+    for job in jobs(toy.SETTINGS):
         record = read_record(job)
         assert ledger.conflict(job, record, Hasher()) is None, job.name
         assert ledger.names(job, Hasher())
@@ -157,8 +157,8 @@ def test_each_way_in_which_an_entry_contradicts_its_record(job, lie):
     ],
     ids=str,
 )  # fmt: skip
-def test_an_entry_that_is_none_is_a_conflict_and_no_trace(job, parts, kitchen):
-    kitchen.commit()
+def test_an_entry_that_is_none_is_a_conflict_and_no_trace(job, parts, toy):
+    toy.commit()
     change(**parts)
     assert "dvc.lock" in conflict(job)
 
@@ -214,16 +214,16 @@ def store_in_cache(content, md5=None):
 
 
 @pytest.fixture
-def earlier(job, kitchen):
+def earlier(job, toy):
     """The entry is of an earlier result; the workspace has one of another seed. Gives the old record."""
     text = RECORD.read_bytes()
-    kitchen.make(NAME, kitchen.other(seed=7))
+    toy.make(NAME, toy.other(seed=7))
     return text
 
 
-def test_an_earlier_entry_is_proved_by_its_record_in_the_cache(job, earlier, kitchen):
+def test_an_earlier_entry_is_proved_by_its_record_in_the_cache(job, earlier, toy):
     store_in_cache(earlier)
-    kitchen.commit()
+    toy.commit()
     assert conflict(job) is None
     assert not Ledger().names(job, Hasher())
 
@@ -249,18 +249,18 @@ def test_something_in_the_cache_that_is_no_record(job, earlier):
     assert conflict(job) == f"{path} is no record"
 
 
-def test_an_uncommitted_entry_that_no_record_proves(job, earlier, kitchen):
-    kitchen.commit("dvc.lock")
+def test_an_uncommitted_entry_that_no_record_proves(job, earlier, toy):
+    toy.commit("dvc.lock")
     assert conflict(job) is None  # what git has committed stands
     change(outs=lambda outs: with_md5(outs, DISH))
     expected = "dvc.lock has an entry cook@soup that no record proves and git does not have"
     assert conflict(job) == expected
-    kitchen.commit("dvc.lock")
+    toy.commit("dvc.lock")
     assert conflict(job) is None
 
 
-def test_where_git_has_no_ledger_an_entry_that_no_record_proves_is_none(job, earlier, kitchen):
-    kitchen.commit()
+def test_where_git_has_no_ledger_an_entry_that_no_record_proves_is_none(job, earlier, toy):
+    toy.commit()
     assert "no record proves" in conflict(job)
 
 
@@ -282,17 +282,17 @@ def test_in_a_folder_of_a_repository_its_own_ledger_counts(job, earlier, tmp_pat
     assert conflict(job) is None
 
 
-def test_a_record_that_was_removed_leaves_its_entry_unproved(job, kitchen):
-    kitchen.commit()
+def test_a_record_that_was_removed_leaves_its_entry_unproved(job, toy):
+    toy.commit()
     RECORD.unlink()
     assert "no record proves" in conflict(job)
 
 
-def test_an_entry_names_the_record_only_where_it_has_its_very_bytes(job, kitchen):
+def test_an_entry_names_the_record_only_where_it_has_its_very_bytes(job, toy):
     assert Ledger().names(job, Hasher())
-    kitchen.make(NAME, kitchen.other(seed=7))
-    kitchen.make(NAME)  # the same work at another time
-    with kitchen.forged(NAME) as record:
+    toy.make(NAME, toy.other(seed=7))
+    toy.make(NAME)  # the same work at another time
+    with toy.forged(NAME) as record:
         record["seconds"] += 1
     assert not Ledger().names(job, Hasher())
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,17 +17,16 @@ from hier.files.hashing import Hasher
 from hier.ledger import environment as machine
 from hier.ledger.record import (
     content_key,
-    moved_on,
+    fingerprint,
+    first_change,
     of_other_settings,
     parse_record,
     read_record,
     recorded,
     same,
     sealed,
-    what_goes_in,
-    why_stale,
+    stale_reason,
 )
-from hier.pipeline import Job
 
 MODULE = "src/hier/stages/cook.py"
 CHOPPED = "data/veg/chopped.txt"
@@ -63,28 +63,20 @@ def of_folder(**files):
 
 
 @pytest.fixture
-def job(kitchen):
-    """cook@soup, all of whose inputs were made."""
-    kitchen.make("shop@veg")
-    kitchen.make("chop@veg")
-    return kitchen.job("cook@soup")
-
-
-@pytest.fixture
-def cook(job, kitchen):
+def cook(job, toy):
     """A function that does the job and gives its record."""
-    return lambda: kitchen.make("cook@soup")
+    return lambda: toy.make("cook@soup")
 
 
 def now(job, params):
-    return what_goes_in(job, params, Hasher())
+    return fingerprint(replace(job, settings=params), Hasher())
 
 
 def stale(job, params):
-    return why_stale(job, params, Hasher())
+    return stale_reason(replace(job, settings=params), Hasher())
 
 
-def test_a_record_holds_what_went_in_and_what_came_out(job, cook, kitchen):
+def test_a_record_holds_what_went_in_and_what_came_out(job, cook, toy):
     record = cook()
     assert record["format"] == 2
     assert record["stage"] == "cook@soup"
@@ -120,10 +112,10 @@ def test_a_record_holds_what_went_in_and_what_came_out(job, cook, kitchen):
     }  # fmt: skip
 
 
-def test_a_stage_of_the_suite_or_of_a_dataset_has_no_seed(kitchen):
-    kitchen.make_all()
+def test_a_stage_of_the_suite_or_of_a_dataset_has_no_seed(toy):
+    toy.make_all()
     assert json.loads(Path("data/veg/shop.record.json").read_text())["seed"] is None
-    assert json.loads(Path("results/serve.record.json").read_text())["seed"] is None
+    assert json.loads(Path("results/menu/serve.record.json").read_text())["seed"] is None
     assert json.loads(Path("runs/stew/cook.record.json").read_text())["seed"] == 1
 
 
@@ -133,16 +125,16 @@ def test_the_lock_file_is_known_by_its_hash(job, cook):
     assert cook()["environment"]["lock_sha256"] == sha256(b"torch==1\n")
 
 
-def test_marks_of_python_and_snakemake_are_no_content(job, kitchen):
-    before = now(job, kitchen.PARAMS)
-    kitchen.write("src/hier/tools/__pycache__/spoon.pyc", b"x")
-    kitchen.write(f"{LARDER}/.snakemake_timestamp", b"x")
-    assert now(job, kitchen.PARAMS) == before
+def test_marks_of_python_and_snakemake_are_no_content(job, toy):
+    before = now(job, toy.SETTINGS)
+    toy.write("src/hier/tools/__pycache__/spoon.pyc", b"x")
+    toy.write(f"{LARDER}/.snakemake_timestamp", b"x")
+    assert now(job, toy.SETTINGS) == before
 
 
-def test_the_record_is_removed_first_and_written_last(job, cook, kitchen):
+def test_the_record_is_removed_first_and_written_last(job, cook, toy):
     cook()
-    with recorded(job, kitchen.PARAMS):
+    with recorded(job):
         assert not job.record.exists()
     assert job.record.exists()
     assert [path.name for path in job.record.parent.glob(".*")] == []
@@ -150,9 +142,7 @@ def test_the_record_is_removed_first_and_written_last(job, cook, kitchen):
 
 @pytest.mark.parametrize("failure", [ValueError("bad"), KeyboardInterrupt(), SystemExit(143)])
 @pytest.mark.parametrize("touched", [True, False])
-def test_what_fails_after_it_touched_an_output_leaves_no_record(
-    job, cook, kitchen, failure, touched
-):
+def test_what_fails_after_it_touched_an_output_leaves_no_record(job, cook, toy, failure, touched):
     cook()
     before = job.record.read_bytes()
 
@@ -161,14 +151,14 @@ def test_what_fails_after_it_touched_an_output_leaves_no_record(
             Path(DISH).write_bytes(b"half of it")
         raise failure
 
-    with pytest.raises(type(failure)), recorded(job, kitchen.PARAMS):
+    with pytest.raises(type(failure)), recorded(job):
         fail()
     assert job.record.exists() is not touched
     assert touched or job.record.read_bytes() == before
 
 
-def test_a_missing_output_leaves_no_record(job, kitchen):
-    with pytest.raises(FileNotFoundError), recorded(job, kitchen.PARAMS):
+def test_a_missing_output_leaves_no_record(job, toy):
+    with pytest.raises(FileNotFoundError), recorded(job):
         pass
     assert not job.record.exists()
 
@@ -180,15 +170,15 @@ def test_two_records_of_the_same_work_differ_in_time_and_memory_alone(job, cook)
     assert one == two
 
 
-def test_an_input_that_changes_meanwhile(job, cook, kitchen):
+def test_an_input_that_changes_meanwhile(job, cook, toy):
     cook()
-    with pytest.raises(StaleError) as caught, recorded(job, kitchen.PARAMS):
+    with pytest.raises(StaleError) as caught, recorded(job):
         Path(f"{LARDER}/sub/a").write_bytes(b"pears")
     assert str(caught.value) == f"input {LARDER} of cook@soup changed while it ran; run it again"
     assert not job.record.exists()
 
 
-def test_an_input_that_changes_meanwhile_and_keeps_its_size_and_its_time(job, kitchen):
+def test_an_input_that_changes_meanwhile_and_keeps_its_size_and_its_time(job, toy):
     path = Path(CHOPPED)
     before = path.stat()
 
@@ -196,43 +186,43 @@ def test_an_input_that_changes_meanwhile_and_keeps_its_size_and_its_time(job, ki
         path.write_bytes(path.read_bytes()[::-1])
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    with pytest.raises(StaleError), recorded(job, kitchen.PARAMS):
+    with pytest.raises(StaleError), recorded(job):
         swap()
 
 
 @pytest.mark.parametrize(
     ("path", "command"),
     [
-        ("expected/nothing.csv", "git checkout expected"),
+        ("expected/nothing.csv", "git checkout expected/nothing.csv"),
         ("data/fish/larder", "hier shop fish"),
         ("data/fish/chopped.txt", "hier chop fish"),
         ("runs/pie/dish.txt", "hier cook pie"),
         ("runs/pie/rest", "hier cook pie"),
-        ("results/menu.txt", "hier serve"),
+        ("results/menu/menu.txt", "hier serve menu"),
     ],
 )
-def test_a_missing_input_names_the_command_that_makes_it(job, kitchen, path, command):
-    this = Job(job.stage, "soup", (path,), job.outputs, job.params, job.record)
-    with pytest.raises(MissingInputError) as caught, recorded(this, kitchen.PARAMS):
+def test_a_missing_input_names_the_command_that_makes_it(job, toy, path, command):
+    this = replace(job, inputs=(path,))
+    with pytest.raises(MissingInputError) as caught, recorded(this):
         raise AssertionError("it must not start")
     assert str(caught.value) == f"{path} is missing; make it with: {command}"
 
 
-def test_a_missing_input_leaves_the_old_record(job, cook, kitchen):
+def test_a_missing_input_leaves_the_old_record(job, cook, toy):
     cook()
     Path(CHOPPED).unlink()
-    with pytest.raises(MissingInputError), recorded(job, kitchen.PARAMS):
+    with pytest.raises(MissingInputError), recorded(job):
         raise AssertionError("it must not start")
     assert job.record.exists()
 
 
 @pytest.mark.parametrize("path", ["expected/veg.csv", "src/hier/pot.py"])
-def test_missing_code_or_tables_are_one_line_too(job, kitchen, path):
+def test_missing_code_or_tables_are_one_line_too(job, toy, path):
     Path(path).unlink()
     if path.startswith("expected"):
         Path("expected").rmdir()
         path = "expected"
-    with pytest.raises(MissingInputError) as caught, recorded(job, kitchen.PARAMS):
+    with pytest.raises(MissingInputError) as caught, recorded(job):
         raise AssertionError("it must not start")
     assert str(caught.value) == f"{path} is missing; make it with: git checkout {path}"
 
@@ -240,13 +230,13 @@ def test_missing_code_or_tables_are_one_line_too(job, kitchen, path):
 # --- the key -------------------------------------------------------------------------------------
 
 
-def test_the_key_is_the_hash_of_all_that_goes_in(job, kitchen):
-    going_in = now(job, kitchen.PARAMS)
+def test_the_key_is_the_hash_of_all_that_goes_in(job, toy):
+    going_in = now(job, toy.SETTINGS)
     assert set(going_in) == {"inputs", "versioned", "params", "packages"}
     text = json.dumps(going_in, sort_keys=True, separators=(",", ":"))
     by_hand = sha256(text.encode())
-    with recorded(job, kitchen.PARAMS) as given_key:
-        kitchen.work(job)
+    with recorded(job) as given_key:
+        toy.work(job)
     assert given_key == content_key(going_in) == by_hand
     assert json.loads(job.record.read_text())["key"] == by_hand
 
@@ -265,22 +255,22 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_key_changes_with_each_file(job, kitchen, change):
-    before = content_key(now(job, kitchen.PARAMS))
+def test_the_key_changes_with_each_file(job, toy, change):
+    before = content_key(now(job, toy.SETTINGS))
     CHANGES[change]()
-    assert content_key(now(job, kitchen.PARAMS)) != before
+    assert content_key(now(job, toy.SETTINGS)) != before
 
 
-def test_the_key_changes_with_the_parameters_that_the_stage_reads_and_with_no_other(job, kitchen):
-    before = content_key(now(job, kitchen.PARAMS))
+def test_the_key_changes_with_the_parameters_that_the_stage_reads_and_with_no_other(job, toy):
+    before = content_key(now(job, toy.SETTINGS))
     for params in (
-        kitchen.other(seed=1),
-        kitchen.other(head={"dim": 5, "eps": 1e-08}),
-        kitchen.other(head=None),
-        kitchen.PARAMS | {"datasets": {"veg": {"ks": [2, 1]}}},
+        toy.other(seed=1),
+        toy.other(head={"dim": 5, "eps": 1e-08}),
+        toy.other(head=None),
+        replace(toy.SETTINGS, datasets={"veg": {"ks": [2, 1]}}),
     ):
         assert content_key(now(job, params)) != before
-    assert content_key(now(job, kitchen.other(**{"not used": 2}))) == before
+    assert content_key(now(job, toy.other(**{"not used": 2}))) == before
 
 
 def other_version(monkeypatch, package, version):
@@ -291,14 +281,14 @@ def other_version(monkeypatch, package, version):
 
 
 def test_the_key_changes_with_the_version_of_a_package_and_not_with_what_it_was_built_for(
-    job, kitchen, monkeypatch
+    job, toy, monkeypatch
 ):
     other_version(monkeypatch, "click", "1.0")
-    one = content_key(now(job, kitchen.PARAMS))
+    one = content_key(now(job, toy.SETTINGS))
     other_version(monkeypatch, "click", "1.0+cu126")
-    assert content_key(now(job, kitchen.PARAMS)) == one
+    assert content_key(now(job, toy.SETTINGS)) == one
     other_version(monkeypatch, "click", "1.1")
-    assert content_key(now(job, kitchen.PARAMS)) != one
+    assert content_key(now(job, toy.SETTINGS)) != one
 
 
 def test_a_package_that_is_not_installed_has_no_version():
@@ -364,9 +354,9 @@ NEEDED = ["stage", "command", "key", "params", "inputs", "versioned", "packages"
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_record_without_what_it_must_say_is_none_even_if_it_is_sealed(job, cook, kitchen, name):
+def test_a_record_without_what_it_must_say_is_none_even_if_it_is_sealed(job, cook, toy, name):
     cook()
-    with kitchen.forged("cook@soup") as record:
+    with toy.forged("cook@soup") as record:
         del record[name]
     with pytest.raises(TamperedError):
         read_record(job)
@@ -389,10 +379,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_record_that_says_something_of_another_kind_is_none_even_if_it_is_sealed(
-    job, cook, kitchen, name
+    job, cook, toy, name
 ):
     cook()
-    with kitchen.forged("cook@soup") as record:
+    with toy.forged("cook@soup") as record:
         record[name] = WRONG[name]
         record["key"] = 5 if name == "key" else content_key(record)
     with pytest.raises(TamperedError) as caught:
@@ -400,47 +390,47 @@ def test_a_record_that_says_something_of_another_kind_is_none_even_if_it_is_seal
     assert str(caught.value) == f"{job.record} does not say what its key is made of"
 
 
-def test_a_record_whose_key_is_not_that_of_what_it_says_went_in(job, cook, kitchen):
+def test_a_record_whose_key_is_not_that_of_what_it_says_went_in(job, cook, toy):
     cook()
-    with kitchen.forged("cook@soup") as record:
+    with toy.forged("cook@soup") as record:
         record["inputs"][CHOPPED] = of_file(b"other")
     with pytest.raises(TamperedError):
         read_record(job)
 
 
-def test_a_record_of_another_job_is_not_taken_for_this_ones(job, cook, kitchen):
+def test_a_record_of_another_job_is_not_taken_for_this_ones(job, cook, toy):
     cook()
-    kitchen.make("cook@stew")
+    toy.make("cook@stew")
     Path("runs/soup/cook.record.json").write_bytes(Path("runs/stew/cook.record.json").read_bytes())
     with pytest.raises(TamperedError) as caught:
         read_record(job)
     assert str(caught.value) == "runs/soup/cook.record.json is the record of cook@stew"
-    assert of_other_settings(job, kitchen.PARAMS)
-    assert stale(job, kitchen.PARAMS).startswith("has a record that proves nothing: ")
+    assert of_other_settings(job)
+    assert stale(job, toy.SETTINGS).startswith("has a record that proves nothing: ")
 
 
-def test_a_job_without_a_record_has_none(job, kitchen):
+def test_a_job_without_a_record_has_none(job, toy):
     assert read_record(job) is None
-    assert not of_other_settings(job, kitchen.PARAMS)
+    assert not of_other_settings(job)
 
 
-def test_a_record_of_other_settings(job, cook, kitchen):
+def test_a_record_of_other_settings(job, cook, toy):
     cook()
-    assert not of_other_settings(job, kitchen.PARAMS)
-    assert not of_other_settings(job, kitchen.other(**{"not used": 2}))
-    assert of_other_settings(job, kitchen.other(seed=5))
+    assert not of_other_settings(job)
+    assert not of_other_settings(toy.job(job.name, toy.other(**{"not used": 2})))
+    assert of_other_settings(toy.job(job.name, toy.other(seed=5)))
 
 
 # --- staleness -----------------------------------------------------------------------------------
 
 
-def test_a_fresh_record_is_current(job, cook, kitchen):
+def test_a_fresh_record_is_current(job, cook, toy):
     cook()
-    assert stale(job, kitchen.PARAMS) is None
+    assert stale(job, toy.SETTINGS) is None
 
 
-def test_no_record(job, kitchen):
-    assert stale(job, kitchen.PARAMS) == "has no record"
+def test_no_record(job, toy):
+    assert stale(job, toy.SETTINGS) == "has no record"
 
 
 @pytest.mark.parametrize(
@@ -455,62 +445,62 @@ def test_no_record(job, kitchen):
         ("a table", "source", "expected"),
     ],
 )
-def test_each_kind_of_change_is_named(job, cook, kitchen, change, kind, name):
+def test_each_kind_of_change_is_named(job, cook, toy, change, kind, name):
     cook()
     CHANGES[change]()
-    assert stale(job, kitchen.PARAMS) == f"has {kind} {name} other than its record says"
+    assert stale(job, toy.SETTINGS) == f"has {kind} {name} other than its record says"
 
 
-def test_a_changed_parameter_is_named(job, cook, kitchen):
+def test_a_changed_parameter_is_named(job, cook, toy):
     cook()
-    reason = stale(job, kitchen.other(seed=1))
+    reason = stale(job, toy.other(seed=1))
     assert reason == "has parameter runs.soup.seed other than its record says"
 
 
-def test_another_version_of_a_package_is_named(job, cook, kitchen, monkeypatch):
+def test_another_version_of_a_package_is_named(job, cook, toy, monkeypatch):
     cook()
     other_version(monkeypatch, "click", "1.0")
-    reason = stale(job, kitchen.PARAMS)
+    reason = stale(job, toy.SETTINGS)
     assert reason == "has version of package click other than its record says"
 
 
-def test_a_changed_output_is_named(job, cook, kitchen):
+def test_a_changed_output_is_named(job, cook, toy):
     cook()
     Path("runs/soup/rest/peel").write_bytes(b"other")
-    assert stale(job, kitchen.PARAMS) == "has output runs/soup/rest other than its record says"
+    assert stale(job, toy.SETTINGS) == "has output runs/soup/rest other than its record says"
 
 
-def test_a_missing_output_is_named(job, cook, kitchen):
+def test_a_missing_output_is_named(job, cook, toy):
     cook()
     Path(DISH).unlink()
-    assert stale(job, kitchen.PARAMS) == f"output {DISH} is missing"
+    assert stale(job, toy.SETTINGS) == f"output {DISH} is missing"
 
 
-def test_a_changed_record_is_named(job, cook, kitchen):
+def test_a_changed_record_is_named(job, cook, toy):
     cook()
     job.record.write_text(job.record.read_text().replace('"seed": 0', '"seed": 1'))
     reason = "has a record that proves nothing: runs/soup/cook.record.json does not match its seal"
-    assert stale(job, kitchen.PARAMS) == reason
+    assert stale(job, toy.SETTINGS) == reason
 
 
-def test_code_that_was_listed_once_is_named(job, cook, kitchen):
+def test_code_that_was_listed_once_is_named(job, cook, toy):
     cook()
-    with kitchen.forged("cook@soup") as record:
+    with toy.forged("cook@soup") as record:
         record["versioned"]["src/hier/gone.py"] = of_file(b"gone")
         record["key"] = content_key(record)
-    reason = stale(job, kitchen.PARAMS)
+    reason = stale(job, toy.SETTINGS)
     assert reason == "has source src/hier/gone.py other than its record says"
 
 
-def test_parameters_come_before_inputs_before_sources_before_outputs(job, cook, kitchen):
+def test_parameters_come_before_inputs_before_sources_before_outputs(job, cook, toy):
     cook()
     Path(DISH).write_bytes(b"other")
-    reasons = [stale(job, kitchen.PARAMS)]
+    reasons = [stale(job, toy.SETTINGS)]
     CHANGES["a module"]()
-    reasons.append(stale(job, kitchen.PARAMS))
+    reasons.append(stale(job, toy.SETTINGS))
     CHANGES["an input file"]()
-    reasons.append(stale(job, kitchen.PARAMS))
-    reasons.append(stale(job, kitchen.other(seed=1)))
+    reasons.append(stale(job, toy.SETTINGS))
+    reasons.append(stale(job, toy.other(seed=1)))
     kinds = [re.split(r"\W+", reason)[1] for reason in reasons]
     assert kinds == ["output", "source", "input", "parameter"]
 
@@ -531,4 +521,4 @@ def test_digests_are_compared_in_the_hashes_that_both_have():
 @few
 @given(going_ins)
 def test_nothing_has_moved_on_from_itself(going_in):
-    assert moved_on(going_in, going_in) is None
+    assert first_change(going_in, going_in) is None

@@ -9,7 +9,7 @@ import pytest
 
 from hier.errors import BusyError, HierError
 from hier.ledger import recover as module
-from hier.ledger.locks import held, holders
+from hier.ledger.locks import holders, locked_job
 from hier.ledger.recover import half_written, recover
 
 LEFT = [
@@ -24,9 +24,9 @@ STAY = [
 
 
 @pytest.fixture
-def done(kitchen):
-    kitchen.make_all()
-    return kitchen
+def done(toy):
+    toy.make_all()
+    return toy
 
 
 def test_what_was_half_written_goes_and_all_else_stays(done):
@@ -50,13 +50,13 @@ def test_with_nothing_to_do_nothing_is_said(done):
     assert said == []
 
 
-def test_in_an_empty_project(kitchen):
+def test_in_an_empty_project(toy):
     recover(lambda text: pytest.fail(text))
 
 
 def test_who_is_at_work_is_named_and_nothing_is_touched(done):
     done.write("runs/soup/.dish.txt.99.part", b"half")
-    with held(done.job("cook@soup")), pytest.raises(BusyError) as caught:
+    with locked_job(done.job("cook@soup")), pytest.raises(BusyError) as caught:
         recover()
     assert str(caught.value) == "still at work here: cook@soup; wait for it or end it"
     assert Path("runs/soup/.dish.txt.99.part").exists()
@@ -85,8 +85,8 @@ def test_an_engine_at_work_is_named(done, name):
 HOLD = """
 import time
 from types import SimpleNamespace
-from hier.ledger.locks import held
-with held(SimpleNamespace(name="cook@soup")):
+from hier.ledger.locks import locked_job
+with locked_job(SimpleNamespace(name="cook@soup")):
     print("up", flush=True)
     time.sleep(60)
 """

@@ -1,24 +1,23 @@
 """A stage does nothing where its result is proved current, and says in one line what a user got wrong."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 import hier
 from fakes.settings import write_settings
-from hier.config import suite as suite_module
-from hier.config.params import raw
+from hier.config.settings import Settings
 from hier.errors import BusyError, DamagedInputError, HierError, MissingInputError, UnknownNameError
-from hier.ledger.locks import held, holders
+from hier.ledger.locks import holders, locked_job
 from hier.ledger.record import read_record
-from hier.ledger.run_job import _phases, _run_chain, current, run_stage
+from hier.ledger.run_job import current, run_stage
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(hier.__file__).parents[1]
@@ -27,8 +26,8 @@ RUN = "smoke-hier-test_resnet-16-s0"
 
 
 @pytest.fixture
-def done(kitchen, monkeypatch):
-    """A list of the jobs whose modules were called; the kitchen's stages are modules of hier.stages."""
+def done(toy, monkeypatch):
+    """A list of the jobs whose modules were called; the toy's stages are modules of hier.stages."""
     called = []
 
     def module(name):
@@ -37,13 +36,13 @@ def done(kitchen, monkeypatch):
         def run(job, suite, key):
             called.append((job.name, key))
             assert job.name in holders()
-            kitchen.work(job, raw())
+            toy.work(job)
 
         made.run = run
         return made
 
-    monkeypatch.setattr(suite_module, "load", lambda: None)
-    for stage in kitchen.STAGES:
+    monkeypatch.setattr(Settings, "suite", lambda self, name=None: None)  # the toy's fit no schema
+    for stage in toy.STAGES:
         monkeypatch.setitem(sys.modules, f"hier.stages.{stage.name}", module(stage.name))
     return called
 
@@ -54,22 +53,22 @@ def run_all():
         ("chop", "veg"),
         ("cook", "soup"),
         ("cook", "stew"),
-        ("serve", ""),
+        ("serve", "menu"),
     ):
         run_stage(name, key)
 
 
-def test_every_stage_works_once_and_then_does_nothing(done, kitchen, capsys):
+def test_every_stage_works_once_and_then_does_nothing(done, toy, capsys):
     run_all()
-    assert [name for name, _ in done] == kitchen.NAMES
+    assert [name for name, _ in done] == toy.NAMES
     before = {
         path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts
     }
     assert capsys.readouterr().out == ""
     run_all()
-    assert [name for name, _ in done] == kitchen.NAMES
+    assert [name for name, _ in done] == toy.NAMES
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"{name}: current, nothing to do" for name in kitchen.NAMES]
+    assert said == [f"{name}: current, nothing to do" for name in toy.NAMES]
     after = {
         path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts
     }
@@ -77,10 +76,10 @@ def test_every_stage_works_once_and_then_does_nothing(done, kitchen, capsys):
     assert holders() == {}
 
 
-def test_the_stage_is_given_the_key_that_its_record_has(done, kitchen):
+def test_the_stage_is_given_the_key_that_its_record_has(done, toy):
     run_all()
     for name, key in done:
-        assert read_record(kitchen.job(name))["key"] == key
+        assert read_record(toy.job(name))["key"] == key
 
 
 def test_force_works_anew(done):
@@ -90,37 +89,37 @@ def test_force_works_anew(done):
     assert [name for name, _ in done] == ["cook@soup"]
 
 
-def wrong_setting(kitchen):
-    write_settings(kitchen.other(seed=8))
+def wrong_setting(toy):
+    write_settings(toy.other(seed=8))
 
 
 CHANGES = {
     "a setting": wrong_setting,
-    "code": lambda kitchen: kitchen.write("src/hier/pot.py", b"other"),
-    "an input": lambda kitchen: kitchen.write("data/veg/chopped.txt", b"other"),
-    "an output": lambda kitchen: DISH.write_bytes(b"other"),
-    "the record": lambda kitchen: Path("runs/soup/cook.record.json").write_text("{}"),
-    "no record": lambda kitchen: Path("runs/soup/cook.record.json").unlink(),
+    "code": lambda toy: toy.write("src/hier/pot.py", b"other"),
+    "an input": lambda toy: toy.write("data/veg/chopped.txt", b"other"),
+    "an output": lambda toy: DISH.write_bytes(b"other"),
+    "the record": lambda toy: Path("runs/soup/cook.record.json").write_text("{}"),
+    "no record": lambda toy: Path("runs/soup/cook.record.json").unlink(),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_whatever_is_not_as_recorded_is_worked_anew(done, kitchen, change):
+def test_whatever_is_not_as_recorded_is_worked_anew(done, toy, change):
     run_all()
     del done[:]
-    CHANGES[change](kitchen)
+    CHANGES[change](toy)
     run_stage("cook", "soup")
     assert [name for name, _ in done] == ["cook@soup"]
     run_stage("cook", "soup")
     assert len(done) == 1
 
 
-def test_a_setting_that_is_put_back_makes_the_old_key(done, kitchen):
+def test_a_setting_that_is_put_back_makes_the_old_key(done, toy):
     run_all()
     first = done[2]
-    wrong_setting(kitchen)
+    wrong_setting(toy)
     run_stage("cook", "soup")
-    write_settings(kitchen.PARAMS)
+    write_settings(toy.SETTINGS)
     run_stage("cook", "soup")
     assert done[-1] == first
     assert done[-2][1] != first[1]
@@ -149,7 +148,7 @@ def test_what_was_deleted_and_not_kept_is_worked_anew(done):
 
 @pytest.mark.parametrize("touched", [True, False])
 def test_what_fails_leaves_no_lock_and_a_record_of_untouched_outputs_alone(
-    done, kitchen, monkeypatch, touched
+    done, toy, monkeypatch, touched
 ):
     run_all()
 
@@ -161,8 +160,8 @@ def test_what_fails_leaves_no_lock_and_a_record_of_untouched_outputs_alone(
     monkeypatch.setattr(sys.modules["hier.stages.cook"], "run", fail)
     with pytest.raises(ValueError, match="bad"):
         run_stage("cook", "soup", force=True)
-    assert kitchen.job("cook@soup").record.exists() is not touched
-    assert current(kitchen.job("cook@soup"), kitchen.PARAMS) is not touched
+    assert toy.job("cook@soup").record.exists() is not touched
+    assert current(toy.job("cook@soup")) is not touched
     assert holders() == {}
 
 
@@ -184,67 +183,46 @@ def test_a_missing_input_names_the_command(done, force):
     assert done == []
 
 
-def test_a_job_that_is_held_is_not_begun(done, kitchen):
+def test_a_job_that_is_held_is_not_begun(done, toy):
     run_all()
-    with held(kitchen.job("cook@soup")):
+    with locked_job(toy.job("cook@soup")):
         with pytest.raises(BusyError):
             run_stage("cook", "soup")
         run_stage("cook", "stew")
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("file", "content"),
     [
-        {"runs": None, "datasets": {}}, {"runs": [1], "datasets": {}}, {"datasets": {}},
-        {"runs": {"soup": None}, "datasets": {}}, {"runs": {"soup": {}}, "datasets": {}},
-        {"runs": {"soup": {"dataset": "veg"}}, "datasets": 3},
+        ("runs/soup", {"dataset": "veg"}), ("runs/soup", {"dataset": "veg", "seed": 0, "head": None}),
+        ("datasets/veg", {}), ("datasets/veg", {"layout": 3}),
     ],
     ids=str,
 )  # fmt: skip
-def test_params_that_are_none_are_told_by_the_check_of_the_settings(done, params, monkeypatch):
-    def load():
+def test_settings_that_are_none_are_told_by_their_check(done, file, content, monkeypatch):
+    def suite(self, name=None):
         raise HierError("params.yaml: it is wrong")
 
-    monkeypatch.setattr(suite_module, "load", load)
-    Path("params.yaml").write_text(json.dumps(params))
+    monkeypatch.setattr(Settings, "suite", suite)
+    Path(f"params/{file}.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(HierError):
         run_stage("cook", "soup")
 
 
-def test_current_brings_no_error_where_there_is_no_record(done, kitchen):
-    kitchen.make("shop@veg")
-    kitchen.make("chop@veg")
-    assert not current(kitchen.job("cook@soup"), kitchen.PARAMS)
+def test_of_several_suites_one_is_named(done, toy):
+    write_settings(replace(toy.SETTINGS, suites=toy.SETTINGS.suites | {"lunch": ["soup"]}))
+    run_all()
+    run_stage("serve", "lunch")
+    assert [name for name, _ in done] == [*toy.NAMES, "serve@lunch"]
+    with pytest.raises(UnknownNameError) as caught:
+        run_stage("serve")
+    assert str(caught.value) == "unknown suite ''; choose from: menu, lunch"
 
 
-# --- without an engine ---------------------------------------------------------------------------
-
-
-def test_datasets_come_first_then_runs_beside_each_other_then_the_suite(kitchen):
-    """Jobs of one dataset or run stand in a chain, in order; chains of a phase need not wait."""
-    assert list(_phases(kitchen.PARAMS)) == [
-        [[("shop", "veg"), ("chop", "veg")]],
-        [[("cook", "soup")], [("cook", "stew")]],
-        [[("serve", "")]],
-    ]
-
-
-def test_a_chain_is_run_once_and_ends_where_something_fails(done, kitchen, monkeypatch):
-    chain = [("shop", "veg"), ("chop", "veg"), ("cook", "soup")]
-    assert _run_chain(chain) == (3, None)
-    assert _run_chain(chain) == (3, None)
-    assert [name for name, _ in done] == ["shop@veg", "chop@veg", "cook@soup"]
-
-    def fail(job, suite, key):
-        raise HierError("bad")
-
-    monkeypatch.setattr(sys.modules["hier.stages.chop"], "run", fail)
-    Path("data/veg/chop.record.json").unlink()
-    assert _run_chain(chain) == (1, "chop veg: bad")
-    with held(kitchen.job("shop@veg")):
-        finished, failure = _run_chain(chain)
-    assert finished == 0
-    assert failure.startswith("shop veg: shop@veg is being worked on by process ")
+def test_current_brings_no_error_where_there_is_no_record(done, toy):
+    toy.make("shop@veg")
+    toy.make("chop@veg")
+    assert not current(toy.job("cook@soup"))
 
 
 # --- as a command --------------------------------------------------------------------------------
@@ -305,21 +283,6 @@ def test_force_and_its_variable_do_the_work(real):
         assert "current" in call("prepare", "smoke", HIER_FORCE=value).stdout
 
 
-# As many runs as the suite table1 has (124), or one.
-@pytest.mark.parametrize("seeds", [1, 124])
-def test_to_do_nothing_takes_less_than_half_a_second(real, seeds):
-    real(seeds)
-    assert call("train", RUN).stdout == f"train@{RUN}: current, nothing to do\n"
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert call("train", RUN).returncode == 0
-        seconds.append(time.perf_counter() - start)
-        if seconds[-1] < 0.5:
-            break
-    assert min(seconds) < 0.5, seconds
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -342,8 +305,6 @@ def test_a_lack_of_memory_is_one_line(done, monkeypatch, error):
     said = str(caught.value)
     assert said.startswith(f"chop@veg: there is not enough memory ({str(error).splitlines()[0]})")
     assert "\n" not in said
-    done, failure = _run_chain([("shop", "veg"), ("chop", "veg")])
-    assert (done, failure) == (1, f"chop veg: {said}")
 
 
 def test_another_error_of_a_library_keeps_its_trace(done, monkeypatch):
@@ -363,10 +324,10 @@ def test_a_stage_that_stumbles_over_an_edited_input_names_it(done, monkeypatch):
     run_all()
     monkeypatch.setattr(sys.modules["hier.stages.serve"], "run", run)
     with pytest.raises(TypeError):  # all is as recorded: a mistake of the program keeps its trace
-        run_stage("serve", force=True)
+        run_stage("serve", "menu", force=True)
     DISH.write_bytes(b"5")
     with pytest.raises(DamagedInputError) as caught:
-        run_stage("serve")
+        run_stage("serve")  # the only suite
     assert str(caught.value) == (
         f"{DISH} is damaged (it is not the bytes that its record says); "
         "make it anew with: hier cook soup"

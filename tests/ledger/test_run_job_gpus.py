@@ -16,16 +16,20 @@ import pytest
 import torch
 
 from fakes.gpus import UUIDS, pretend
-from hier import gpus as cards
-from hier import pipeline
-from hier.config import suite as suite_module
-from hier.gpus import own_card
+from hier import gpus, pipeline
+from hier.config.settings import Settings
+from hier.gpus import acquire_gpu
 from hier.ledger.locks import holders
-from hier.ledger.run_job import _run_chain, run_stage
+from hier.ledger.run_job import run_stage
 from hier.pipeline import STAGES
 
 TESTS = Path(__file__).parents[1]
 CHAIN = [("shop", "veg"), ("chop", "veg"), ("cook", "soup"), ("plate", "soup")]
+
+
+def run_chain():
+    for stage, key in CHAIN:
+        run_stage(stage, key)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +39,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setattr(cards, "PAUSE", 0.02)
+    monkeypatch.setattr(gpus, "PAUSE", 0.02)
     return tmp_path / f"hier-cards-{os.geteuid()}"
 
 
@@ -48,8 +52,8 @@ def test_training_and_embedding_work_on_a_gpu():
 
 
 @pytest.fixture
-def seen(kitchen, folder, monkeypatch):
-    """The kitchen with two stages of a run that work on a GPU, and a list of who had a card when a
+def seen(toy, folder, monkeypatch):
+    """The toy with two stages of a run that work on a GPU, and a list of who had a card when a
     stage was at work; `runtime.device` is the list's attribute."""
 
     class Seen(list):
@@ -60,18 +64,18 @@ def seen(kitchen, folder, monkeypatch):
         pipeline.STAGES["cook"], name="plate", inputs=("runs/{run}/dish.txt",),
         outputs=("runs/{run}/plate.txt",), code=(), gpu=True,
     )  # fmt: skip
-    kitchen.write("src/hier/stages/plate.py", b"def run(): ...")
+    toy.write("src/hier/stages/plate.py", b"def run(): ...")
     monkeypatch.setitem(pipeline.STAGES, "cook", replace(pipeline.STAGES["cook"], gpu=True))
     monkeypatch.setitem(pipeline.STAGES, "plate", plate)
     suite = SimpleNamespace(run=lambda key: SimpleNamespace(runtime=seen))
-    monkeypatch.setattr(suite_module, "load", lambda: suite)
+    monkeypatch.setattr(Settings, "suite", lambda self, name=None: suite)
     for name in pipeline.STAGES:
         module = ModuleType(f"hier.stages.{name}")
 
         def run(job, suite, key):
             had = [path.name[0] for path in sorted(folder.glob("*")) if held(path)]
             seen.append((job.stage.name, "".join(had)))
-            kitchen.work(job)
+            toy.work(job)
 
         module.run = run
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -89,7 +93,7 @@ def held(path):
 
 def test_a_card_is_held_while_such_a_job_works_and_no_longer(seen, folder):
     pretend(1)
-    assert _run_chain(CHAIN) == (4, None)
+    run_chain()
     assert seen == [("shop", ""), ("chop", ""), ("cook", "a"), ("plate", "a")]
     assert not any(map(held, folder.iterdir()))
     assert (folder / UUIDS[0]).read_text() == f"process {os.getpid()} (plate@soup)\n"
@@ -99,7 +103,7 @@ def test_one_stage_alone_holds_a_card_too(seen):
     pretend(2)
     run_stage("shop", "veg")
     run_stage("chop", "veg")
-    with own_card(seen, "other"):
+    with acquire_gpu(seen, "other"):
         pretend(2)
         run_stage("cook", "soup")
     assert seen[-1] == ("cook", "ab")
@@ -108,16 +112,16 @@ def test_one_stage_alone_holds_a_card_too(seen):
 def test_a_run_on_the_cpu_takes_none(seen, folder):
     pretend(1)
     seen.device = "cpu"
-    assert _run_chain(CHAIN) == (4, None)
+    run_chain()
     assert not folder.exists()
 
 
-def test_which_card_it_was_changes_no_key_and_no_output(seen, kitchen):
+def test_which_card_it_was_changes_no_key_and_no_output(seen, toy):
     pretend(2)
-    _run_chain(CHAIN)
-    path = kitchen.job("plate@soup").record
+    run_chain()
+    path = toy.job("plate@soup").record
     before = json.loads(path.read_text())
-    with own_card(seen, "other"):
+    with acquire_gpu(seen, "other"):
         pretend(2)
         run_stage("plate", "soup", force=True)
     assert [had for name, had in seen if name == "plate"] == ["a", "ab"]
@@ -156,7 +160,7 @@ def test_whoever_stops_a_job_that_waits_loses_nothing(real, number):
     """The record of what was there still stands, so that there is nothing to do without --force."""
     real()
     pretend(1)
-    with own_card(SimpleNamespace(device="auto"), "other"):
+    with acquire_gpu(SimpleNamespace(device="auto"), "other"):
         with command("train", RUN, "--force") as waiting:
             said = f"train@{RUN}: waiting for a GPU, held by process {os.getpid()} (other)\n"
             assert waiting.stdout.readline() == said
@@ -173,7 +177,10 @@ def test_an_input_that_is_missing_is_told_before_the_wait(real):
     real()
     Path("data/smoke/index.parquet").unlink()
     pretend(1)
-    with own_card(SimpleNamespace(device="auto"), "other"), command("train", RUN, "--force") as job:
+    with (
+        acquire_gpu(SimpleNamespace(device="auto"), "other"),
+        command("train", RUN, "--force") as job,
+    ):
         out, err = job.communicate()
     assert (job.returncode, out) == (1, "")
     assert err == "error: data/smoke/index.parquet is missing; make it with: hier prepare smoke\n"

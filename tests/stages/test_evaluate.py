@@ -11,10 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from hier.config.compose import compose
+from hier.config.settings import Settings
 from hier.data.index import write_index
 from hier.errors import DamagedInputError
-from hier.pipeline import job
+from hier.evaluation.retrieval.queries_and_gallery import Retrieval
+from hier.jobs import job
+from hier.results.measures import MEASURES, computed
 from hier.stages import evaluate as stage
+from hier.stages import views
 
 CONF = Path(__file__).parents[2] / "conf"
 KS = [1, 2, 5]
@@ -62,6 +66,11 @@ def data():
     return torch.from_numpy(points).float(), labels
 
 
+def measured(points, index, run):
+    """What metrics.json has of retrieval."""
+    return computed(MEASURES, stage.Evaluation(run, KS, Retrieval(points, index, run)))
+
+
 def poincare(x, y):
     gap, a, b = ((v * v).sum() for v in (x - y, x, y))
     return math.acosh(1 + 2 * C * gap / ((1 - C * a) * (1 - C * b)))
@@ -91,7 +100,7 @@ def brute_force(points, labels, queries, gallery, distance):
 def test_each_test_image_searches_all_others(suite, data, method, distance):
     points, labels = data
     index = index_of(labels, ["test"] * 60, labels % 3)
-    metrics = stage.evaluate(points, index, run_of(suite, method), KS)
+    metrics = measured(points, index, run_of(suite, method))
     recall, map_at_r = brute_force(points, labels, range(60), range(60), distance)
     coarse, _ = brute_force(points, labels % 3, range(60), range(60), distance)
     assert metrics["recall"] == recall
@@ -105,7 +114,7 @@ def test_each_test_image_searches_all_others(suite, data, method, distance):
 def test_the_two_metrics_are_not_the_same_on_this_data(suite, data):
     points, labels = data
     index = index_of(labels, ["test"] * 60, labels % 3)
-    both = [stage.evaluate(points, index, run_of(suite, m), KS) for m in ("hier", "pa")]
+    both = [measured(points, index, run_of(suite, m)) for m in ("hier", "pa")]
     assert both[0]["map_at_r"] != both[1]["map_at_r"]
 
 
@@ -114,7 +123,7 @@ def test_queries_search_the_gallery_and_nothing_else(suite, data, method, distan
     points, labels = data
     split = np.where(np.random.default_rng(0).random(60) < 0.4, "query", "gallery")
     index = index_of(labels, split, labels % 3)
-    metrics = stage.evaluate(points, index, run_of(suite, method), KS)
+    metrics = measured(points, index, run_of(suite, method))
     queries, gallery = np.flatnonzero(split == "query"), np.flatnonzero(split == "gallery")
     recall, map_at_r = brute_force(points, labels, queries, gallery, distance)
     coarse, _ = brute_force(points, labels % 3, queries, gallery, distance)
@@ -128,7 +137,7 @@ def test_queries_search_the_gallery_and_nothing_else(suite, data, method, distan
 def test_without_a_super_class_for_all_there_is_no_super_class_recall(suite, data, superclasses):
     points, labels = data
     index = index_of(labels, ["test"] * 60, superclasses)
-    metrics = stage.evaluate(points, index, run_of(suite, "hier"), KS)
+    metrics = measured(points, index, run_of(suite, "hier"))
     assert "superclass_recall" not in metrics
     assert set(metrics) == {
         "recall", "map_at_r", "clip_share", "queries", "queries_without_match", "gallery",
@@ -140,8 +149,8 @@ def test_a_network_without_a_head_has_no_clip_share(suite, data):
     run = run_of(suite, "untrained")
     headless = run.model_copy(update={"head": None})
     index = index_of(labels, ["test"] * 60, labels % 3)
-    assert "clip_share" in stage.evaluate(points, index, run, KS)
-    assert "clip_share" not in stage.evaluate(points, index, headless, KS)
+    assert "clip_share" in measured(points, index, run)
+    assert "clip_share" not in measured(points, index, headless)
 
 
 LOOKED = """epoch,loss,metric,rate,test R@1,test R@2,test R@5
@@ -169,7 +178,7 @@ def prepared(suite, data, tmp_path, monkeypatch):
     for column in ("height", "width"):
         index[column] = np.ones(70, np.int32)
     index["offset"] = np.arange(70, dtype=np.int64) * 3
-    work = job("evaluate", run.name, suite.model_dump())
+    work = job("evaluate", run.name, Settings.of(suite))
     write_index(index, Path(work.inputs[0]))
     Path(work.inputs[1]).parent.mkdir(parents=True)
     Path(work.inputs[2]).write_text("epoch,loss,rate\n")
@@ -186,10 +195,10 @@ def prepared(suite, data, tmp_path, monkeypatch):
     return work, rows, tensors
 
 
-def run_stage(work, suite):
+def run_stage(work, suite, stage=stage):
     threads = torch.get_num_threads()
     try:
-        stage.run(work, suite, "identity")
+        stage.run(work, suite, "content_key")
     finally:
         torch.set_num_threads(threads)
 
@@ -205,10 +214,10 @@ def run_stage(work, suite):
 )
 def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, history, best):
     points, labels = data
-    work, rows, _ = prepared
+    work, _, _ = prepared
     Path(work.inputs[2]).write_text(history)
     run_stage(work, suite)
-    output, views = work.outputs
+    (output,) = work.outputs
     metrics = json.loads(Path(output).read_text())
     recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
     assert metrics["recall"] == recall
@@ -216,10 +225,16 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
     assert metrics.get("best_on_test") == best  # beside the result, which it does not touch
     assert metrics["hierarchy"]["images"] == 60
     assert set(metrics["hierarchy"]) == {"images", "levels", "proxies", "clustering"}
-    seen = json.loads(Path(views).read_text())
+    assert [path.name for path in Path(output).parent.glob(".*")] == []
+
+
+def test_the_views_are_of_the_rows_that_were_embedded(suite, prepared):
+    work, rows, _ = prepared
+    work = job("views", work.key, work.settings)
+    run_stage(work, suite, views)
+    seen = json.loads(Path(work.outputs[0]).read_text())
     assert sorted(seen["samples"]["row"]) == rows.tolist()  # rows of the index, not positions
     assert seen["tree"]["kind"] == "proxies"
-    assert [path.name for path in Path(output).parent.glob(".*")] == []
 
 
 @pytest.mark.parametrize(
@@ -242,7 +257,7 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
             lambda t: {**t, "row": t["row"].float()[:, None]},
             "its rows are not those of the index",
         ),
-        (1, lambda t: {"row": t["row"]}, "embedding should be float32 60 × 4, is float32 0"),
+        (1, lambda t: {"row": t["row"]}, "embedding should be float32 60 × 4, is missing"),
         (1, lambda t: {"x": t["row"]}, "its rows are not those of the index"),
         (
             1,
@@ -255,7 +270,7 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
             "embedding should be float32 60 × 4, is int32 60 × 4",
         ),
         (3, lambda t: {k: v * math.nan for k, v in t.items()}, "holds NaN or infinity"),
-        (3, lambda t: {}, "regularizer.proxies should be float32 8 × 4, is float32 0"),
+        (3, lambda t: {}, "regularizer.proxies should be float32 8 × 4, is missing"),
         (
             3,
             lambda t: {k: v[:2].clone() for k, v in t.items()},
@@ -263,12 +278,14 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
         ),
     ],
 )
-def test_tensors_of_something_else_are_refused(suite, prepared, at, change, reason):
+@pytest.mark.parametrize("made_by", [stage, views], ids=["evaluate", "views"])
+def test_tensors_of_something_else_are_refused(suite, prepared, made_by, at, change, reason):
     work, _, tensors = prepared
     path = work.inputs[at]
     save_file(change(tensors[path]), path)
+    work = job(made_by.__name__.rpartition(".")[2], work.key, work.settings)
     with pytest.raises(DamagedInputError) as caught:
-        run_stage(work, suite)
+        run_stage(work, suite, made_by)
     said = str(caught.value)
     assert said.startswith(f"{path} is damaged (")
     assert reason in said

@@ -17,17 +17,18 @@ from hier.evaluation.retrieval.recall import recall_at_k
 from hier.evaluation.views.galleries import galleries
 from hier.stages import evaluate as stage
 
-from .test_evaluate_stage import (  # noqa: F401
+from ..evaluation.retrieval.test_recall import METRICS, C, exact_ranks, retrieval_sets, tensors
+from .test_evaluate import (  # noqa: F401
     KS,
     brute_force,
     cosine,
     data,
     index_of,
+    measured,
     poincare,
     run_of,
     suite,
 )  # fmt: skip
-from .test_recall import METRICS, C, exact_ranks, retrieval_sets, tensors
 
 DISTANCES = pytest.mark.parametrize(("method", "distance"), [("hier", poincare), ("pa", cosine)])
 
@@ -81,7 +82,7 @@ def test_an_item_that_only_the_flag_hides_is_a_miss_whatever_is_left_out():
 def test_where_all_search_all(suite, lone, method, distance, unmatched):
     points, labels, kinds = lone
     index = index_of(labels, ["test"] * 60, kinds)
-    metrics = stage.evaluate(points, index, leaving_out(run_of(suite, method), unmatched), KS)
+    metrics = measured(points, index, leaving_out(run_of(suite, method), unmatched))
     others = [i for i in range(60) if i not in (4, 17, 40)]
     with_kind = [i for i in range(60) if i not in (4, 17)]
     counts = unmatched == "count_as_misses"
@@ -105,7 +106,7 @@ def test_where_queries_search_a_gallery(suite, lone, method, distance, unmatched
     split[labels == 5] = "query"
     split[[4, 17, 40]] = ["query", "gallery", "query"]
     index = index_of(labels, split, kinds)
-    metrics = stage.evaluate(points, index, leaving_out(run_of(suite, method), unmatched), KS)
+    metrics = measured(points, index, leaving_out(run_of(suite, method), unmatched))
     queries, gallery = np.flatnonzero(split == "query"), np.flatnonzero(split == "gallery")
     matched = [q for q in queries if labels[q] in labels[gallery]]
     assert len(queries) - len(matched) == metrics["queries_without_match"] == sum(labels == 5) + 2
@@ -122,7 +123,7 @@ def test_where_each_has_a_match_the_setting_changes_nothing(suite, data):
     points, labels = data
     index = index_of(labels, ["test"] * 60, [f"kind {label % 3}" for label in labels])
     run = run_of(suite, "hier")
-    both = [stage.evaluate(points, index, r, KS) for r in (run, leaving_out(run))]
+    both = [measured(points, index, r) for r in (run, leaving_out(run))]
     assert both[0] == both[1]
     assert both[0]["queries"] == 60
     assert both[0]["queries_without_match"] == both[0]["superclass_queries_without_match"] == 0
@@ -130,13 +131,12 @@ def test_where_each_has_a_match_the_setting_changes_nothing(suite, data):
 
 @pytest.mark.parametrize("unmatched", ["count_as_misses", "leave_out"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_where_no_query_can_be_right_it_is_said_in_one_line(suite, data, unmatched, apart):
-    points, _ = data
+def test_where_no_query_can_be_right_it_is_said_in_one_line(suite, unmatched, apart):
     split = np.where(np.arange(60) < 20, "query", "gallery") if apart else ["test"] * 60
     index = index_of(np.arange(60), split, [None] * 60)
     run = leaving_out(run_of(suite, "hier"), unmatched)
     with pytest.raises(ConfigError) as caught:
-        stage.evaluate(points, index, run, KS)
+        require_matches(index, run)
     said = str(caught.value)
     assert "\n" not in said
     assert said.startswith(f"smoke: none of the {20 if apart else 60} test queries ")
@@ -145,23 +145,22 @@ def test_where_no_query_can_be_right_it_is_said_in_one_line(suite, data, unmatch
 @pytest.mark.parametrize(
     ("unmatched", "what"),
     [
-        ("count_as_misses", "they count as misses in R@K and are left out of MAP@R"),
+        ("count_as_misses", "they are counted as misses in R@K and left out of MAP@R"),
         ("leave_out", "they are left out of R@K and MAP@R"),
     ],
 )
 def test_the_stage_says_in_one_line_how_many(suite, lone, capsys, unmatched, what):
     points, labels, kinds = lone
     run = leaving_out(run_of(suite, "hier"), unmatched)
-    stage.say_unmatched(
-        stage.evaluate(points, index_of(labels, ["test"] * 60, kinds), run, KS), run
-    )
+    index = index_of(labels, ["test"] * 60, kinds)
+    stage.say_unmatched(stage.Evaluation(run, KS, Retrieval(points, index, run)))
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert "3 of 60 queries can never be right" in said
     assert what in said
     labels[[4, 17, 40]] = labels[0]
     index = index_of(labels, ["test"] * 60, kinds)
-    stage.say_unmatched(stage.evaluate(points, index, run, KS), run)
+    stage.say_unmatched(stage.Evaluation(run, KS, Retrieval(points, index, run)))
     assert capsys.readouterr().out == ""
 
 

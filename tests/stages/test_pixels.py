@@ -13,7 +13,9 @@ from safetensors.numpy import load_file
 from fakes.settings import write_settings
 from fakes.training import torch_as_before
 from hier.config.compose import compose
-from hier.pipeline import EMBEDDINGS, METRICS, job
+from hier.config.settings import Settings
+from hier.jobs import job
+from hier.pipeline import EMBEDDINGS, METRICS
 from hier.stages import embed, evaluate, prepare, train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -64,7 +66,7 @@ def results(tmp_path, monkeypatch):
         folder = tmp_path / name
         write_archive(folder / "data/smoke/archive", *archive)
         monkeypatch.chdir(folder)
-        params = suite.model_dump()
+        params = Settings.of(suite)
         write_settings(params)
         Path("runs", RUN).mkdir(parents=True)
         for stage, key in ((prepare, "smoke"), (train, RUN), (embed, RUN), (evaluate, RUN)):

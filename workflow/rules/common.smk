@@ -5,18 +5,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))  # the code that lies beside the Snakefile
 
-from hier.config.suite import load
+from hier.config.settings import Settings
+from hier import gpus
 from hier.errors import HierError
-from hier.pipeline import STAGES, job, jobs, no_data
+from hier.jobs import job, jobs, no_data
+from hier.pipeline import REPORT, STAGES, TABLE_CSV
 from hier.project import refuse_dead_links, refuse_foreign_code
-from hier.ledger.due import let_be_replaced, standings, unsettled
+from hier.ledger.due import let_be_replaced, stale_reasons, unsettled
 from hier.files.hashing import files_in
 from hier.ledger.locks import announce
 
 try:
     refuse_foreign_code()
     refuse_dead_links()
-    PARAMS = load().model_dump()
+    SETTINGS = Settings.read()
+    SETTINGS.suite()
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
@@ -26,7 +29,7 @@ onstart:
     announce("snakemake")
 
 
-for _name in PARAMS["datasets"]:
+for _name in SETTINGS.datasets:
     if no_data(_name).exists():
         print(f"without {_name}: {no_data(_name)} says why; hier download {_name} tries again", file=sys.stderr)
 
@@ -34,11 +37,11 @@ for _name in PARAMS["datasets"]:
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     run="[a-z0-9_-]+",
+    suite="[a-z0-9_-]+",
 
 
-def key_of(stage, wildcards):
-    each = STAGES[stage].each
-    return "" if each == "suite" else wildcards[each]
+def job_of(stage, wildcards):
+    return job(stage, wildcards[STAGES[stage].scope], SETTINGS)
 
 
 def files(paths):
@@ -62,22 +65,22 @@ def decided():
     rules = {rule.name for rule in workflow.dag.forcerules}
     forced = {
         work.name
-        for work in jobs(PARAMS)
+        for work in jobs(SETTINGS)
         if work.stage.name in rules or not workflow.dag.forcefiles.isdisjoint(work.outputs)
     }
-    found = standings(PARAMS)
-    to_ask = unsettled(PARAMS, found, forced)
-    let_be_replaced(work for work in jobs(PARAMS) if work.name in to_ask)
+    found = stale_reasons(SETTINGS)
+    to_ask = unsettled(SETTINGS, found, forced)
+    let_be_replaced(work for work in jobs(SETTINGS) if work.name in to_ask)
     stale = {name for name, reason in found.items() if reason}
-    return stale, forced, {work.name for work in jobs(PARAMS)} - to_ask
+    return stale, forced, {work.name for work in jobs(SETTINGS)} - to_ask
 
 
 def inputs(stage):
     """The input function of a rule: what the stage reads, then the code that it runs."""
 
     def of(wildcards):
-        work = job(stage, key_of(stage, wildcards), PARAMS)
-        read = [*work.inputs, *files(STAGES[stage].versioned())]
+        work = job_of(stage, wildcards)
+        read = [*work.inputs, *files(work.code_paths)]
         stale, _, settled = decided()
         if work.name in stale:
             workflow.dag.forcefiles.update(work.outputs)
@@ -90,7 +93,7 @@ def force(stage):
     """The option by which a stage works anew what Snakemake is told to force."""
 
     def of(wildcards):
-        work = job(stage, key_of(stage, wildcards), PARAMS)
+        work = job_of(stage, wildcards)
         return "--force" if work.name in decided()[1] else ""
 
     return of
@@ -98,23 +101,21 @@ def force(stage):
 
 def settings(stage):
     """The params function of a rule: a change in one of them makes the outputs stale."""
-
-    def of(wildcards):
-        work = job(stage, key_of(stage, wildcards), PARAMS)
-        found = {}
-        for key in work.params:
-            value = PARAMS
-            for part in key.split("."):
-                value = value[part]
-            found[key] = value
-        return found
-
-    return of
+    return lambda wildcards: job_of(stage, wildcards).params
 
 
-def outputs(stage):
-    return list(STAGES[stage].outputs)
+def threads_of(stage):
+    if stage.scope != "run":
+        return 1
+    return lambda wildcards: SETTINGS.runs[wildcards.run]["runtime"]["threads"]
+
+
+def gpus_of(stage):
+    """Whether a job asks for a card: where there is one, and its run does not forbid it."""
+    if not (stage.gpu and gpus.number()):
+        return 0
+    return lambda wildcards: int(SETTINGS.runs[wildcards.run]["runtime"]["device"] != "cpu")
 
 
 def outputs_of_suite():
-    return [path for work in jobs(PARAMS) for path in work.outputs]
+    return [path for work in jobs(SETTINGS) for path in work.outputs]

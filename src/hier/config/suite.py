@@ -1,7 +1,6 @@
 """What the settings of a suite are: its datasets and runs, fully resolved."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -9,7 +8,6 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from hier.config.base import Strict
 from hier.config.dataset import Dataset, Subset
 from hier.config.keys import did_you_mean, siblings
-from hier.config.params import PARAMS, raw, shown
 from hier.config.run import Run, Sampler
 from hier.errors import ConfigError, UnknownNameError
 
@@ -66,7 +64,7 @@ def _too_small(subset: Subset, sampler: Sampler) -> str | None:
     )
 
 
-def only(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
+def filter_runs(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
     """The runs of the chosen datasets, methods and backbones; an empty choice means all.
 
     Raises:
@@ -90,16 +88,6 @@ def _name(run: Run, kind: str) -> str:
     return run.backbone.name if kind == "backbone" else str(getattr(run, kind))
 
 
-def load(path: Path = PARAMS) -> Suite:
-    """Read and check params.yaml and what it names.
-
-    Raises:
-        MissingInputError: no such file.
-        ConfigError: not YAML, an unknown key, a wrong type or a value out of range.
-    """
-    return parse(raw(path), shown)
-
-
 def parse(data: dict[str, Any], where: str | Callable[[str], str]) -> Suite:
     """Check plain data against the schema; `where` names its origin, or that of a key, in messages."""
     try:
@@ -121,10 +109,9 @@ def one_line(
     first, *others = error.errors(include_url=False)
     # Pydantic names the member of a tagged union in the path; a user's key has no such part.
     location = [str(part) for part in first["loc"]]
-    tags = {"pa", "ms", "hyp", "hier", "none", "pnca", "softtriple", "nsoftmax", "xbm"}
     key = ".".join(
         part for i, part in enumerate(location)
-        if not (part in tags and i and location[i - 1] in ("loss", "regularizer"))
+        if not (part in ("hier", "none") and i and location[i - 1] == "regularizer")
         and not part.startswith(("constrained-", "literal["))
     )  # fmt: skip
     message = {

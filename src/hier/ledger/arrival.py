@@ -11,30 +11,30 @@ from typing import Any
 
 from hier.errors import ConfigError
 from hier.files.hashing import Hasher
-from hier.pipeline import Job
+from hier.jobs import Job
 
 TAKE_OVER = "take it over with: "
 
 
-def changed_source(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+def changed_source(job: Job, hasher: Hasher) -> str | None:
     """A local file that is no longer what was downloaded from it, and what to do; or None."""
-    for source, kept in _pairs(job, params):
+    for source, kept in _pairs(job):
         if hasher.file(source).sha256 != hasher.file(kept).sha256:
             return f"{source} is no longer what was downloaded; {TAKE_OVER}{job.command}"
     return None
 
 
-def is_its_source(job: Job, params: dict[str, Any], hasher: Hasher) -> bool:
+def is_its_source(job: Job, hasher: Hasher) -> bool:
     """Whether something of a download came without a promise, and its local source holds the same."""
-    pairs = list(_pairs(job, params))
+    pairs = list(_pairs(job))
     return bool(pairs) and all(
         hasher.file(source).sha256 == hasher.file(kept).sha256 for source, kept in pairs
     )
 
 
-def _pairs(job: Job, params: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
+def _pairs(job: Job) -> Iterator[tuple[Path, Path]]:
     """Of each file without a promise, the local one that it would be taken from, and the archive's."""
-    if job.stage.name != "download" or not _any_unproved(params["datasets"][job.key]):
+    if job.stage.name != "download" or not _any_unproved(job.settings.datasets[job.key]):
         return
     from pydantic import ValidationError
 
@@ -43,7 +43,7 @@ def _pairs(job: Job, params: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
 
     folder = Path(job.outputs[0])
     with suppress(ValidationError, ConfigError):  # told when it is downloaded
-        dataset = Dataset.model_validate(params["datasets"][job.key])
+        dataset = Dataset.model_validate(job.settings.datasets[job.key])
         source = source_of(dataset, (path.name for path in folder.glob("*")))
         mirrors = mirrors_of(dataset)
         for file in source.files if source else ():

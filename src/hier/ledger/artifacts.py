@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from hier.errors import DamagedInputError, HierError
 from hier.git import refuse_conflicts
-from hier.pipeline import maker
+from hier.jobs import maker
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from hier.config.run import Run
     from hier.data.store import ImageStore
+
+HIERARCHICAL_PROXIES = "regularizer.proxies"
+"""Their name in proxies.safetensors, which holds the metric loss's proxies as well, if any."""
 
 
 @contextmanager
@@ -26,6 +32,8 @@ def reading(path: Path) -> Iterator[None]:
     """
     refuse_conflicts([path])
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for for ever
+            raise ValueError("it is no regular file")
         yield
     except HierError:
         raise
@@ -60,3 +68,45 @@ def read_images(index_path: Path, store_path: Path) -> "tuple[pd.DataFrame, Imag
     with reading(store_path):
         store[len(store) - 1]
     return index, store
+
+
+def read_embeddings(
+    index_path: Path, path: Path, run: "Run"
+) -> "tuple[pd.DataFrame, NDArray[np.int64], Tensor]":
+    """The test images of an index with their N rows in it, and their embeddings, float32 (N×D).
+
+    Raises:
+        DamagedInputError: the file does not hold those.
+    """
+    from hier.data.index import read_index, rows_to_embed
+
+    with reading(index_path):
+        index = read_index(index_path)
+    rows, stored = rows_to_embed(index), read_tensors(path)
+    with reading(path):
+        if "row" not in stored or stored["row"].tolist() != rows.tolist():
+            raise ValueError("its rows are not those of the index's test images")
+        _check_shape(stored.get("embedding"), (len(rows), run.dim), "embedding")
+        return index.iloc[rows], rows, stored["embedding"]
+
+
+def read_proxies(path: Path, run: "Run") -> "Tensor | None":
+    """The hierarchical proxies of a run, float32 (P×D), or None where it has none.
+
+    Raises:
+        DamagedInputError: the file does not hold those.
+    """
+    proxies = read_tensors(path).get(HIERARCHICAL_PROXIES)
+    if run.regularizer.name == "hier":
+        with reading(path):
+            _check_shape(proxies, (run.regularizer.proxies, run.dim), HIERARCHICAL_PROXIES)
+    return proxies
+
+
+def _check_shape(tensor: "Tensor | None", shape: tuple[int, int], name: str) -> None:
+    """Raise ValueError where a tensor is not float32 of that shape."""
+    kind = "missing" if tensor is None else str(tensor.dtype).removeprefix("torch.")
+    found = () if tensor is None else tuple(tensor.shape)
+    if (kind, found) != ("float32", shape):
+        wanted, held = (" × ".join(map(str, size)) for size in (shape, found))
+        raise ValueError(f"{name} should be float32 {wanted}, is {kind} {held}".rstrip())

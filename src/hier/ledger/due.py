@@ -10,18 +10,18 @@ import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from hier.config.settings import Settings
 from hier.errors import MissingInputError
 from hier.files.atomic import own_copy, put_link
 from hier.files.hashing import Hasher, hashing
+from hier.jobs import Job, jobs
 from hier.ledger.dvc_lock import cached
 from hier.ledger.locks import holders
-from hier.ledger.record import why_stale
-from hier.pipeline import Job, jobs
+from hier.ledger.record import stale_reason
 
 
-def standings(params: dict[str, Any]) -> dict[str, str | None]:
+def stale_reasons(settings: Settings) -> dict[str, str | None]:
     """Look at every job's outputs; nothing is changed.
 
     Jobs that a process works on, and those that have no output, are left out.
@@ -32,14 +32,14 @@ def standings(params: dict[str, Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     at_work = holders()
     with hashing() as hasher:
-        for job in jobs(params):
+        for job in jobs(settings):
             if job.name not in at_work and any(map(os.path.exists, job.outputs)):
-                found[job.name] = _why_stale(job, params, hasher)
+                found[job.name] = _stale_reason(job, hasher)
     return found
 
 
 def unsettled(
-    params: dict[str, Any], found: dict[str, str | None], forced: Collection[str]
+    settings: Settings, found: dict[str, str | None], forced: Collection[str]
 ) -> set[str]:
     """The names of the jobs that are not current or forced, and of all that come after one of them.
 
@@ -47,12 +47,12 @@ def unsettled(
     again once they did.
 
     Args:
-        found: what `standings` said.
+        found: what `stale_reasons` said.
         forced: names of jobs that are to be done anew.
     """
     names: set[str] = set()
     may_change: set[str] = set()
-    for job in jobs(params):
+    for job in jobs(settings):
         is_current = job.name in found and found[job.name] is None
         if not is_current or job.name in forced or may_change.intersection(job.inputs):
             names.add(job.name)
@@ -68,19 +68,19 @@ def let_be_replaced(due: Iterable[Job]) -> None:
     """
     with hashing() as hasher:
         for path in (Path(path) for job in due for path in job.outputs):
-            if path.is_file() and not path.is_symlink() and not os.access(path, os.W_OK):
-                with suppress(PermissionError):
+            with suppress(PermissionError):
+                if path.is_file() and not path.is_symlink() and not os.access(path, os.W_OK):
                     file = cached(hasher(path).md5)
                     if file is not None and file.samefile(path):
                         put_link(path, file.absolute())
                     else:
                         own_copy(path)
-                    hasher.same_bytes(path)
+                    hasher.carry_over_digest(path)
 
 
-def _why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+def _stale_reason(job: Job, hasher: Hasher) -> str | None:
     try:
-        return why_stale(job, params, hasher)
+        return stale_reason(job, hasher)
     except MissingInputError as error:
         return str(error)
     except OSError as error:

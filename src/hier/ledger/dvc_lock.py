@@ -20,14 +20,16 @@ from typing import Any
 import platformdirs
 
 from hier import yaml12
-from hier.config.params import by_file
+from hier.config.settings import by_file
 from hier.errors import ConfigError, TamperedError
 from hier.files.hashing import Hasher
 from hier.git import MERGED, conflict_in, git, has_conflict
+from hier.jobs import Job
 from hier.ledger.record import Record, parse_record
-from hier.pipeline import Job
 
 LOCK = Path("dvc.lock")
+COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
+"""What says of a suite's results, together, which they are."""
 Entry = dict[str, Any]
 SCHEMA = "2.0"
 AWAY = "committed, not here"
@@ -51,7 +53,7 @@ class Ledger:
         self.entries = {} if self.text is None else _entries(self.text, str(lock))
 
     def entry(self, job: Job) -> Entry | None:
-        return self.entries.get(job.name)
+        return self.entries.get(job.dvc_name)
 
     def names_bytes(self, job: Job, path: str, hasher: Hasher) -> bool:
         """Whether an output of a job holds, as it is here, what DVC says."""
@@ -98,7 +100,7 @@ class Ledger:
             and the same packages made them, so that they should be the workspace's; None where
             there is no such entry.
         """
-        held = {str(self.lock): self.entry(job), "git": (self.committed or {}).get(job.name)}
+        held = {str(self.lock): self.entry(job), "git": (self.committed or {}).get(job.dvc_name)}
         for where, entry in held.items():
             if entry is None or not _of_the_same_work(entry, record):
                 continue
@@ -124,9 +126,9 @@ class Ledger:
         return kind_of_machine(other) == kind_of_machine(record)
 
     def _not_committed(self, job: Job, entry: Entry) -> str | None:
-        if self.committed is None or self.committed.get(job.name) == entry:
+        if self.committed is None or self.committed.get(job.dvc_name) == entry:
             return None
-        if any(entries.get(job.name) == entry for entries in self.merged):
+        if any(entries.get(job.dvc_name) == entry for entries in self.merged):
             return None
         return f"{self.lock} has an entry {job.name} that no record proves and git does not have"
 
@@ -139,11 +141,11 @@ class Ledger:
 
     def _taken_out(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
         """Whether git's last commit has an entry of this very record that the file lacks."""
-        if record is None or self.committed is None or job.name not in self.committed:
+        if record is None or self.committed is None or job.dvc_name not in self.committed:
             return None
-        if any(job.name not in entries for entries in self.merged):
+        if any(job.dvc_name not in entries for entries in self.merged):
             return None
-        was = _by_path(self.committed[job.name]["outs"]).get(str(job.record))
+        was = _by_path(self.committed[job.dvc_name]["outs"]).get(str(job.record))
         if was != _as_dvc(hasher(job.record).as_dict()):
             return None
         return f"{self.lock} lacks its entry {job.name}, which git's last commit has"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hier.errors import StaleError
 from hier.files.hashing import Hasher, files_in
-from hier.pipeline import SRC, Job
+from hier.jobs import Job
+from hier.pipeline import SRC
 
 _loaded: dict[Path, str] = {}
 """By file, the SHA-256 that it had when its module was first seen loaded in this process."""
@@ -43,7 +44,7 @@ class Sources:
         return min((p for p in changed if p in late or p.suffix != ".py"), default=None)
 
     def _hashes(self, hasher: Hasher) -> dict[Path, str]:
-        paths = [path for path in map(Path, self.job.stage.versioned()) if path.exists()]
+        paths = [path for path in map(Path, self.job.code_paths) if path.exists()]
         files = (file for path in paths for file in (files_in(path) if path.is_dir() else [path]))
         return {file: hasher.file(file).sha256 for file in files}
 

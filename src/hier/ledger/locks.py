@@ -12,7 +12,7 @@ import psutil
 from hier.errors import BusyError
 from hier.files.lock import free, living, locked
 from hier.files.lock_owner import Holder, identify, is_here, is_identity, lives
-from hier.pipeline import Job
+from hier.jobs import Job
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
@@ -21,7 +21,7 @@ DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
 
 
 @contextmanager
-def held(job: Job) -> Iterator[None]:
+def locked_job(job: Job) -> Iterator[None]:
     """Hold a job while the block runs; a holder whose engine was killed is ended first.
 
     Raises:

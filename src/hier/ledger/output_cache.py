@@ -14,13 +14,13 @@ from pathlib import Path
 
 from hier.files.atomic import own_copy
 from hier.files.hashing import Hasher
+from hier.jobs import Job
 from hier.ledger.record import Record
-from hier.pipeline import Job
 
 FOLDER = Path(".hier/kept")
 
 
-def keep(job: Job, hasher: Hasher) -> None:
+def cache_outputs(job: Job, hasher: Hasher) -> None:
     """Keep the job's present outputs in place of its earlier ones."""
     shutil.rmtree(FOLDER / job.name, ignore_errors=True)
     for path, kept in kept_files(job):
@@ -30,8 +30,8 @@ def keep(job: Job, hasher: Hasher) -> None:
         except OSError:  # a file system without hard links, or a full one: nothing is kept
             shutil.rmtree(FOLDER / job.name, ignore_errors=True)
             return
-        hasher.same_bytes(path)
-        hasher.same_bytes(kept, as_=path)
+        hasher.carry_over_digest(path)
+        hasher.carry_over_digest(kept, as_=path)
     if job.record.exists():
         try:
             shutil.copyfile(job.record, kept_record(job))
@@ -39,7 +39,7 @@ def keep(job: Job, hasher: Hasher) -> None:
             shutil.rmtree(FOLDER / job.name, ignore_errors=True)
 
 
-def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
+def restore_outputs(job: Job, record: Record, hasher: Hasher) -> bool:
     """Put missing outputs back where what was kept is what the record says; whether all are there."""
     for path, kept in kept_files(job):
         if path.exists():
@@ -50,7 +50,7 @@ def bring_back(job: Job, record: Record, hasher: Hasher) -> bool:
             _put(job, kept, path) if _is_ours(kept) else own_copy(path, of=kept)
         except OSError:
             return False
-        hasher.same_bytes(path, as_=kept)
+        hasher.carry_over_digest(path, as_=kept)
     return True
 
 

@@ -18,20 +18,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hier.config.params import select
 from hier.errors import MissingInputError, StaleError, TamperedError
 from hier.files.atomic import write_text
 from hier.files.hashing import Hasher, hashing
+from hier.jobs import Job, maker
 from hier.ledger.arrival import changed_source
 from hier.ledger.environment import environment, peak_memory, versions
 from hier.ledger.loaded_code import Sources
-from hier.pipeline import Job, maker
 
 FORMAT = 2
 UNSEALED = "0" * 64
 
 # What goes into a key, in the order in which a difference is told.
-GOES_IN = {
+FINGERPRINT = {
     "params": "parameter",
     "inputs": "input",
     "versioned": "source",
@@ -39,32 +38,32 @@ GOES_IN = {
 }
 
 # What a record cannot lack; the rest is told, but nothing is decided by it. Each is of its kind.
-SAYS = {"stage", "command", "key", *GOES_IN, "outputs"}
+SAYS = {"stage", "command", "key", *FINGERPRINT, "outputs"}
 OF_DIGESTS = ("inputs", "versioned", "outputs")
 KINDS: dict[str, tuple[type, ...]] = (
-    dict.fromkeys((*GOES_IN, "outputs", "environment", "peak_memory"), (dict,))
+    dict.fromkeys((*FINGERPRINT, "outputs", "environment", "peak_memory"), (dict,))
     | dict.fromkeys(("stage", "command", "key", "started", "ended"), (str,))
     | {"seconds": (int, float)}
 )
 
 Record = dict[str, Any]
-GoingIn = dict[str, dict[str, Any]]
+Fingerprint = dict[str, dict[str, Any]]
 
 
-def what_goes_in(job: Job, params: dict[str, Any], hasher: Hasher) -> GoingIn:
+def fingerprint(job: Job, hasher: Hasher) -> Fingerprint:
     """Everything that a job's outputs follow from.
 
     Raises:
         MissingInputError: an input, code or a table is not there; says what brings it back.
     """
     inputs = _inputs(job, hasher)
-    for path in job.stage.versioned():
+    for path in job.code_paths:
         if not Path(path).exists():
             raise MissingInputError(path, f"git checkout {path}")
     return {
-        "params": settings_of(job, params),
+        "params": job.params,
         "inputs": inputs,
-        "versioned": {path: hasher(Path(path)).as_dict() for path in job.stage.versioned()},
+        "versioned": {path: hasher(Path(path)).as_dict() for path in job.code_paths},
         "packages": dict(versions(job.stage.packages)),
     }
 
@@ -76,13 +75,13 @@ def _inputs(job: Job, hasher: Hasher) -> dict[str, Any]:
     return {path: hasher(Path(path)).as_dict() for path in job.inputs}
 
 
-def content_key(going_in: GoingIn) -> str:
+def content_key(going_in: Fingerprint) -> str:
     """One hash of all that goes in."""
-    return sha256(_canonical({kind: going_in[kind] for kind in GOES_IN}).encode()).hexdigest()
+    return sha256(_canonical({kind: going_in[kind] for kind in FINGERPRINT}).encode()).hexdigest()
 
 
 @contextmanager
-def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
+def recorded(job: Job) -> Iterator[str]:
     """Run a stage's work: check its inputs, give its key, and record what came out.
 
     The record is removed first and written last, so that an interrupted stage has none. Where the
@@ -94,7 +93,7 @@ def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
         StaleError: an input changed while the stage ran, or source before it was loaded or read.
     """
     with hashing() as hasher:
-        going_in = what_goes_in(job, params, hasher)
+        going_in = fingerprint(job, hasher)
         sources = Sources(job, hasher)
     _see_that_it_can_be_written(job)
     before = job.record.read_bytes() if job.record.exists() else None
@@ -121,7 +120,7 @@ def recorded(job: Job, params: dict[str, Any]) -> Iterator[str]:
             **going_in,
             "inputs_after": inputs_after,
             "outputs": outputs,
-            "seed": _seed(job, params),
+            "seed": _seed(job),
             "environment": environment(),
             "started": start.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,21 +200,16 @@ def _is_whole(record: Record) -> bool:
     )
 
 
-def settings_of(job: Job, params: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a job uses, by dotted keys."""
-    return {key: select(params, key) for key in job.params}
-
-
-def of_other_settings(job: Job, params: dict[str, Any]) -> bool:
-    """Whether a job's record says that its outputs were made with other settings than `params`."""
+def of_other_settings(job: Job) -> bool:
+    """Whether a job's record says that its outputs were made with other settings than the present ones."""
     try:
         record = read_record(job)
     except TamperedError:
         return True
-    return record is not None and record["params"] != settings_of(job, params)
+    return record is not None and record["params"] != job.params
 
 
-def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+def stale_reason(job: Job, hasher: Hasher) -> str | None:
     """The first reason why a job's outputs are not current, or None where they are proved to be.
 
     Raises:
@@ -230,16 +224,16 @@ def why_stale(job: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
     for path in job.outputs:
         if not Path(path).exists():
             return f"output {path} is missing"
-    if moved := moved_on(record, what_goes_in(job, params, hasher)):
+    if moved := first_change(record, fingerprint(job, hasher)):
         return moved
     if changed := changed_output(job.outputs, record, hasher):
         return f"has output {changed} other than its record says"
-    return changed_source(job, params, hasher)
+    return changed_source(job, hasher)
 
 
-def moved_on(record: Record, now: GoingIn) -> str | None:
+def first_change(record: Record, now: Fingerprint) -> str | None:
     """The first of what went in that is no longer as the record has it, in words."""
-    for kind, word in GOES_IN.items():
+    for kind, word in FINGERPRINT.items():
         then = record.get(kind, {})
         for name in sorted(then.keys() | now[kind].keys()):
             if not same(then.get(name), now[kind].get(name)):
@@ -283,8 +277,8 @@ def _see_that_it_can_be_written(job: Job) -> None:
             )
 
 
-def _seed(job: Job, params: dict[str, Any]) -> int | None:
-    return params["runs"][job.key]["seed"] if job.stage.each == "run" else None
+def _seed(job: Job) -> int | None:
+    return job.settings.runs[job.key]["seed"] if job.stage.scope == "run" else None
 
 
 def _canonical(value: Any) -> str:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hier.errors import BusyError
-from hier.files.lock_owner import Holder, in_words, is_here
+from hier.files.lock_owner import Holder, describe, is_here
 from hier.ledger.engines import call
 from hier.ledger.locks import engines_at_work, free_all, holders, orphaned, stop
 
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")
+TEMPORARY = (".*.part", f".{'[0-9A-Za-z_-]' * 22}.tmp")
+"""Names of half-written files: the project's own, and DVC's, as when it tries which links a disk has."""
 
 
 def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> None:
@@ -29,7 +31,7 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
             say(f"ending process {holder['process']['pid']} ({name}), whose engine is gone")
             stop(holder)
         elif break_locks and not is_here(holder):
-            say(f"taking {name} from {in_words(holder)}")
+            say(f"taking {name} from {describe(holder)}")
     left = [_shown(name, at_work.get(name)) for name in free_all(break_locks)]
     if still := [*left, *engines_at_work(Path())]:
         mend = "wait for it or end it"
@@ -45,10 +47,12 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
 
 
 def _shown(name: str, holder: Holder | None) -> str:
-    return name if holder is None or is_here(holder) else f"{name} ({in_words(holder)})"
+    return name if holder is None or is_here(holder) else f"{name} ({describe(holder)})"
 
 
 def half_written() -> list[Path]:
     """Temporary neighbours of outputs that a killed process left behind."""
-    found = {path for folder in MADE for path in Path(folder).glob("**/.*.part")}
+    found = {
+        path for folder in MADE for name in TEMPORARY for path in Path(folder).glob(f"**/{name}")
+    }
     return sorted(path for path in found if found.isdisjoint(path.parents))

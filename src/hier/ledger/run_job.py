@@ -1,32 +1,29 @@
 """Run stages as jobs: do nothing where the result is current, else work and record what happened."""
 
-import multiprocessing
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hier.config.params import raw
+from hier.config.settings import Settings
 from hier.errors import DamagedInputError, HierError, TamperedError, UnknownNameError
 from hier.files.checkpoint_names import clear_checkpoints
 from hier.files.hashing import Hasher, hashing
 from hier.git import refuse_conflicts
+from hier.jobs import Job, job, jobs, maker
 from hier.ledger.loaded_code import note_loaded
-from hier.ledger.locks import forced_by_dvc, held
-from hier.ledger.output_cache import bring_back, keep
+from hier.ledger.locks import forced_by_dvc, locked_job
+from hier.ledger.output_cache import cache_outputs, restore_outputs
 from hier.ledger.record import (
     changed_output,
     content_key,
+    fingerprint,
     read_record,
     recorded,
-    what_goes_in,
-    why_stale,
+    stale_reason,
 )
-from hier.pipeline import STAGES, Job, job, jobs, maker
+from hier.pipeline import STAGES
 from hier.project import refuse_foreign_code
-from hier.terminal import show_everything
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
@@ -36,41 +33,43 @@ SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
-    """Run stage `name` for dataset or run `key` ('' for the suite's stages), unless it is current.
+    """Run stage `name` for the dataset, run or suite `key`, unless it is current.
 
     A stage is current where its record's key is that of the present inputs, parameters, code and
     packages and its outputs are the record's; this is seen without loading torch.
 
     Args:
+        key: the only one there is, if not given.
         force: work anew even so, as where DVC was told to.
 
     Raises:
         HierError: whatever the user can mend; see hier.errors.
     """
     refuse_foreign_code()
-    params = raw(only=key or None)
+    settings = Settings.read(only=key or None)
     try:
-        work = _job(name, key, params)
-    except (KeyError, TypeError):  # whatever an edit by hand broke is told by the schema
-        from hier.config.suite import load
-
-        load()
+        work = _job(name, key, settings)
+    except (KeyError, TypeError, AttributeError):  # what an edit by hand broke, the schema tells
+        settings.suite()
         raise
-    with held(work):
-        if not (force or forced_by_dvc()) and current(work, params):
+    with locked_job(work):
+        if not (force or forced_by_dvc()) and current(work):
             print(f"{work.name}: current, nothing to do", flush=True)
             return
-        _work(work, params)
+        _work(work)
 
 
-def _job(name: str, key: str, params: dict[str, Any]) -> Job:
-    each = STAGES[name].each
-    if each != "suite" and key not in params[f"{each}s"]:
-        raise UnknownNameError(each, key, list(params[f"{each}s"]))
-    return job(name, key, params)
+def _job(name: str, key: str, settings: Settings) -> Job:
+    scope = STAGES[name].scope
+    known = [*getattr(settings, f"{scope}s")]
+    if key == "" and len(known) == 1:
+        key = known[0]
+    if key not in known:
+        raise UnknownNameError(scope, key, known)
+    return job(name, key, settings)
 
 
-def current(work: Job, params: dict[str, Any]) -> bool:
+def current(work: Job) -> bool:
     """Whether a job's outputs are proved to be what it would make; brings back deleted ones."""
     try:
         record = read_record(work)
@@ -79,35 +78,33 @@ def current(work: Job, params: dict[str, Any]) -> bool:
     if record is None:
         return False
     with hashing() as hasher:
-        if record["key"] != content_key(what_goes_in(work, params, hasher)):
+        if record["key"] != content_key(fingerprint(work, hasher)):
             return False
-        return bring_back(work, record, hasher) and why_stale(work, params, hasher) is None
+        return restore_outputs(work, record, hasher) and stale_reason(work, hasher) is None
 
 
-def _work(work: Job, params: dict[str, Any]) -> None:
+def _work(work: Job) -> None:
     from importlib import import_module
-
-    from hier.config.suite import load
 
     with hashing() as hasher:  # before the wait for a card, in which the source may change
         note_loaded(hasher)
-    suite = load()
+    suite = work.settings.suite(work.key if work.stage.scope == "suite" else None)
     refuse_conflicts(work.inputs)
     with (
-        _cause_is_clear(work, params),
+        _cause_is_clear(work),
         _shortage_is_clear(work),
-        _card(work, params, suite),
-        recorded(work, params) as content,
+        _gpu(work, suite),
+        recorded(work) as content,
     ):
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":
         clear_checkpoints(work.key)
     with hashing() as hasher:
-        keep(work, hasher)
+        cache_outputs(work, hasher)
 
 
 @contextmanager
-def _cause_is_clear(work: Job, params: dict[str, Any]) -> Iterator[None]:
+def _cause_is_clear(work: Job) -> Iterator[None]:
     """Where a stage stumbles and an input is not the bytes that its record says, say that in one line."""
     try:
         yield
@@ -115,16 +112,16 @@ def _cause_is_clear(work: Job, params: dict[str, Any]) -> Iterator[None]:
         raise
     except Exception as error:
         with hashing() as hasher:
-            path = _disowned_input(work, params, hasher)
+            path = _disowned_input(work, hasher)
         if path is None:
             raise
         reason = ValueError("it is not the bytes that its record says")
         raise DamagedInputError(path, maker(path), reason) from error
 
 
-def _disowned_input(work: Job, params: dict[str, Any], hasher: Hasher) -> str | None:
+def _disowned_input(work: Job, hasher: Hasher) -> str | None:
     """The first input of a job that is not what the record of its maker says."""
-    for made in jobs(params):
+    for made in jobs(work.settings):
         shared = [path for path in made.outputs if path in work.inputs]
         with suppress(TamperedError):
             record = read_record(made) if shared else None
@@ -149,7 +146,7 @@ def _shortage_is_clear(work: Job) -> Iterator[None]:
 
 
 @contextmanager
-def _card(work: Job, params: dict[str, Any], suite: "Suite") -> Iterator[None]:
+def _gpu(work: Job, suite: "Suite") -> Iterator[None]:
     """A card of its own for a job that works on a GPU.
 
     It is waited for while the old record, and what it vouches for, still stand.
@@ -157,67 +154,9 @@ def _card(work: Job, params: dict[str, Any], suite: "Suite") -> Iterator[None]:
     if not work.stage.gpu:
         yield
         return
-    from hier.gpus import own_card
+    from hier.gpus import acquire_gpu
 
     with hashing() as hasher:  # an input that is missing is told before the wait
-        what_goes_in(work, params, hasher)
-    with own_card(suite.run(work.key).runtime, work.name):
+        fingerprint(work, hasher)
+    with acquire_gpu(suite.run(work.key).runtime, work.name):
         yield
-
-
-def run_suite(processes: int) -> None:
-    """Run every job of params.yaml that its record does not prove current, without an engine.
-
-    Datasets come first, then the runs beside each other (the stages of one run in order), then the
-    suite's stages. A failure stops what needs its result and nothing else.
-
-    Raises:
-        HierError: some job failed; names how many and the first.
-    """
-    from hier.config.suite import load
-    from hier.progress import progress
-
-    refuse_foreign_code()
-    load()
-    failures: list[str] = []
-    with (
-        ProcessPoolExecutor(
-            processes, multiprocessing.get_context("spawn"), initializer=show_everything
-        ) as pool,
-        progress("jobs", len(list(jobs(raw())))) as shown,
-    ):
-        try:
-            for chains in _phases(raw()):
-                for done, failure in pool.map(_run_chain, chains):
-                    shown.update(done)
-                    failures += [failure] if failure else []
-        except BaseException:  # told to stop: so are the workers, which write a checkpoint first
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
-    if failures:
-        raise HierError(f"{len(failures)} chains of jobs failed; the first: {failures[0]}")
-
-
-def _phases(params: dict[str, Any]) -> Iterator[list[list[tuple[str, str]]]]:
-    """Chains of (stage, key) that may run beside each other, phase by phase."""
-    for _, phase in groupby(jobs(params), key=lambda job: job.stage.each):
-        chains: dict[str, list[tuple[str, str]]] = {}
-        for work in phase:
-            chains.setdefault(work.key, []).append((work.stage.name, work.key))
-        yield list(chains.values())
-
-
-def _run_chain(chain: list[tuple[str, str]]) -> tuple[int, str | None]:
-    """Run the jobs of one dataset or run in order; how many are current now, and what failed."""
-    params = raw()
-    for done, (name, key) in enumerate(chain):
-        work = job(name, key, params)
-        try:
-            with held(work):
-                if not current(work, params):
-                    _work(work, params)
-        except (HierError, OSError) as error:
-            return done, f"{name} {key}: {error}"
-    return len(chain), None

@@ -9,13 +9,13 @@ from hier.config.suite import Suite
 from hier.data.index import rows_to_embed
 from hier.evaluation.retrieval.embed import embed
 from hier.files.atomic import atomic_file
+from hier.jobs import Job
 from hier.ledger.artifacts import read_images, read_tensors, reading
 from hier.models.network import build_network
-from hier.pipeline import Job
 from hier.training.determinism import make_deterministic
 
 
-def run(job: Job, suite: Suite, identity: str) -> None:
+def run(job: Job, suite: Suite, content_key: str) -> None:
     """Write runs/<run>/embeddings.safetensors: `embedding` float32 (N×D), `row` of the index int64 (N)."""
     run = suite.run(job.key)
     index_path, store_path, model_path = map(Path, job.inputs)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from hier.config.suite import Suite
 from hier.data.prepare import prepare
-from hier.pipeline import Job
+from hier.jobs import Job
 
 
-def run(job: Job, suite: Suite, identity: str) -> None:
+def run(job: Job, suite: Suite, content_key: str) -> None:
     """Write data/<dataset>/index.parquet and images.npy."""
     archive, (index, store) = Path(job.inputs[0]), map(Path, job.outputs)
     prepare(suite.dataset(job.key), archive, index, store)

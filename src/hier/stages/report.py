@@ -9,19 +9,20 @@ import pandas as pd
 from hier.config.suite import Suite
 from hier.errors import ConfigError, DamagedInputError
 from hier.files.atomic import atomic_folder
+from hier.jobs import Job, maker, no_data
 from hier.ledger.artifacts import read_images, reading
-from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS, Job, maker, no_data
+from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS
 from hier.reporting.content import Content
 from hier.reporting.history import read_history
 from hier.reporting.lineage import lineages
 from hier.reporting.site import write_report
-from hier.reporting.thumbs import Images, worth_showing
+from hier.reporting.thumbs import Images, select_thumbnails
 from hier.results.compare import read_cells
-from hier.results.measures import read_metrics
+from hier.results.metrics import read_metrics
 
 
-def run(job: Job, suite: Suite, identity: str) -> None:
-    """Write results/report/."""
+def run(job: Job, suite: Suite, content_key: str) -> None:
+    """Write results/<suite>/report/."""
     with atomic_folder(Path(job.outputs[0])) as folder:
         write_report(folder, gather(job, suite))
 
@@ -34,17 +35,19 @@ def gather(job: Job, suite: Suite) -> Content:
     images = {}
     for dataset in datasets:
         paths = [Path(path.format(dataset=dataset)) for path in (INDEX, STORE)]
-        rows = worth_showing([views[n] for n in had if had[n].dataset == dataset], len(datasets))
+        rows = select_thumbnails(
+            [views[n] for n in had if had[n].dataset == dataset], len(datasets)
+        )
         images[dataset] = Images(dataset, *read_images(*paths), rows)
     return Content(
         suite,
-        cells=_cells(Path(TABLE_CSV)),
+        cells=_cells(Path(TABLE_CSV.format(suite=suite.suite))),
         histories={name: read_history(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
         tables={
             path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])
         },
-        lineages=lineages(list(had), suite.model_dump()),
+        lineages=lineages(list(had), job.settings),
         views=views,
         images=images,
     )

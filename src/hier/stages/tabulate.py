@@ -4,20 +4,19 @@ from pathlib import Path
 
 from hier.config.suite import Suite
 from hier.files.atomic import atomic_file, write_text
-from hier.pipeline import Job
-from hier.results import paper_table as layout
-from hier.results import table
-from hier.results.grades import verify_suite
+from hier.jobs import Job
+from hier.results import paper_table, table
+from hier.results.cells import graded_cells
 
 
-def run(job: Job, suite: Suite, identity: str) -> None:
-    """Write results/table.csv (one row per cell), results/table.md (one row per run) and
-    results/paper_layout.{csv,md,tex} (the paper's layout, seeds together)."""
-    csv, md, layout_csv, layout_md, layout_tex = map(Path, job.outputs)
-    cells = verify_suite(suite)
+def run(job: Job, suite: Suite, content_key: str) -> None:
+    """Write to results/SUITE/ table.csv (one row per cell), table.md (one row per run) and
+    paper_layout.{csv,md,tex} (the paper's layout, seeds together)."""
+    csv, md, paper_csv, paper_md, paper_tex = map(Path, job.outputs)
+    cells = graded_cells(suite)
     with atomic_file(csv) as temporary:
         cells.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     write_text(md, table.markdown(cells, suite.suite))
-    write_text(layout_csv, layout.csv(cells))
-    write_text(layout_md, layout.markdown(cells))
-    write_text(layout_tex, layout.latex(cells))
+    write_text(paper_csv, paper_table.csv(cells))
+    write_text(paper_md, paper_table.markdown(cells))
+    write_text(paper_tex, paper_table.latex(cells))

@@ -11,28 +11,23 @@ from torch import nn
 
 from hier.config.run import Run
 from hier.config.suite import Suite
-from hier.data.store import ImageStore
 from hier.errors import ConfigError
-from hier.evaluation.retrieval.embed import embed
-from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
 from hier.files.atomic import atomic_file
+from hier.jobs import Job
 from hier.ledger.artifacts import read_images
-from hier.models.network import EmbeddingNetwork
-from hier.pipeline import Job
 from hier.seeding import numpy_generator
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.loop import start_network, train
-from hier.training.model_selection import Recalls
 from hier.training.state import History
 
 
-def run(job: Job, suite: Suite, identity: str) -> None:
+def run(job: Job, suite: Suite, content_key: str) -> None:
     """Write runs/<run>/model.safetensors, proxies.safetensors and history.csv."""
     run = suite.run(job.key)
     index_path, store_path = map(Path, job.inputs)
-    checkpoints = Checkpoints(run.name, identity)
+    checkpoints = Checkpoints(run.name, content_key)
     proxies: nn.Module = nn.Identity()
     history: History = []
     if run.schedule.epochs:
@@ -40,7 +35,13 @@ def run(job: Job, suite: Suite, identity: str) -> None:
         rows, held_out = training_rows(index, run)
         labels, classes = np.unique(index["label"].to_numpy()[rows], return_inverse=True)
         images = TrainingImages(store, rows, classes, run)
-        recalls = recalls_of(run, index, store, held_out, suite.dataset(run.dataset).ks)
+        recalls = None
+        if (
+            run.protocol.test_every
+        ):  # else the code that finds neighbours is no part of the model's key
+            from hier.evaluation.retrieval.while_training import recalls_of
+
+            recalls = recalls_of(run, index, store, held_out, suite.dataset(run.dataset).ks)
         network, proxies, history = train(run, images, len(labels), checkpoints, recalls)
     else:
         make_deterministic(run.runtime)
@@ -71,33 +72,6 @@ def training_rows(index: pd.DataFrame, run: Run) -> tuple[NDArray[np.int64], NDA
     drawn = numpy_generator(run.seed, "held-out classes").permutation(classes)[:apart]
     is_apart = np.isin(labels, drawn)
     return rows[~is_apart], rows[is_apart]
-
-
-def recalls_of(
-    run: Run, index: pd.DataFrame, store: ImageStore, held_out: NDArray[np.int64], ks: list[int]
-) -> Recalls:
-    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1).
-
-    Raises:
-        ConfigError: on a side that training looks at, no query can be right.
-    """
-    ks = sorted({1, *ks})  # the epoch is chosen by R@1
-    test = np.flatnonzero(index["split"] != "train")
-    sides = {"test": (test, ks)} | ({"held-out": (held_out, [1])} if len(held_out) else {})
-    if run.protocol.test_every:
-        for side, (rows, _) in sides.items():
-            require_matches(index.iloc[rows], run, side)
-
-    def recalls(network: EmbeddingNetwork) -> dict[str, float]:
-        device = next(network.parameters()).device
-        found: dict[str, float] = {}
-        for side, (rows, side_ks) in sides.items():
-            retrieval = Retrieval(embed(network, store, rows, run, device), index.iloc[rows], run)
-            shares = retrieval.class_recall(side_ks)
-            found |= {f"{side} R@{k}": share for k, share in shares.items()}
-        return found
-
-    return recalls
 
 
 def tensors(module: nn.Module) -> dict:

@@ -1,0 +1,1 @@
+"""The commands of `hier`, by what they are for; hier.cli gathers them."""

@@ -1,0 +1,122 @@
+"""verify, adopt, status and recover: what the ledger says, and how it is kept in order."""
+
+import json
+from functools import partial
+
+import click
+
+from hier.commands.common import InProject, command, composed, composed_suites
+
+
+class OfGrades(InProject):
+    """A command whose help says what each grade means."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from hier.results.grades import meanings
+
+        self.help = str(self.help).replace("{grades}", "\n    ".join(meanings()))
+        super().format_help_text(ctx, formatter)
+
+
+@click.command(cls=OfGrades)
+@click.option("--deep", is_flag=True, help="Read every byte; trust no size, time or inode.")
+@click.option("--rerun", type=click.IntRange(min=1), metavar="N", help="Rebuild N runs elsewhere.")
+@click.option("--seed", default=0, show_default=True, help="Which runs --rerun picks.")
+@click.option("--by-hash", is_flag=True, help="Judge what is not here by its committed hash.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything as JSON.")
+@click.option(
+    "--update-expected",
+    is_flag=True,
+    help="Record the present results as the expected ones (expected/<suite>.csv).",
+)
+def verify(
+    deep: bool, rerun: int | None, seed: int, by_hash: bool, as_json: bool, update_expected: bool
+) -> None:
+    """Grade every cell of the suite, and hold every byte against its record and dvc.lock.
+
+    \b
+    {grades}
+
+    --rerun N rebuilds N runs, picked at random, from their archives in a temporary folder and
+    compares each artifact; what is the same is marked "proved by rerun".
+
+    \b
+    Exit code 0: every cell that has a reference is reproduced, and every byte is as its record and
+    dvc.lock say. Else that of a grade above. With --by-hash, what is not here fails only where its
+    committed hash is not the reference's. 2: wrong usage or settings. (Of stages: 4 where another
+    process works on it, 130 after Ctrl-C, 143 after SIGTERM.)
+    """
+    from hier.audit import verify as audit
+    from hier.audit.rerun import rerun_runs
+    from hier.config.settings import Settings
+    from hier.reporting.terminal.verify import as_data, print_report, verdict
+
+    suites = composed_suites()
+    if update_expected:
+        for suite in suites:
+            click.echo(f"wrote {audit.update_expected(suite)}")
+        click.echo("the tables are made anew by: snakemake --cores all")
+        return
+    if rerun:
+        rerun_runs(Settings.read().suite(), rerun, seed, partial(click.echo, err=as_json))
+    found = [audit.verify_all(suite, deep) for suite in suites]
+    if as_json:
+        data = [as_data(suite, report) for suite, report in zip(suites, found, strict=True)]
+        click.echo(json.dumps(data[0] if len(data) == 1 else data, indent=2, sort_keys=True))
+    else:
+        for suite, report in zip(suites, found, strict=True):
+            if len(suites) > 1:
+                click.echo(f"suite {suite.suite}")
+            print_report(report)
+    verdict(found, by_hash)
+
+
+@command()
+def adopt() -> None:
+    """Enter results made by Snakemake (or by hand) into dvc.lock and DVC's cache.
+
+    Each stage is adopted only where its record proves that its outputs follow from the present
+    inputs, parameters and code; the first that is stale is named and nothing is adopted.
+    """
+    from hier.audit.adopt import adopt as adopt_all
+
+    click.echo(adopt_all(click.echo))
+
+
+@command()
+def status() -> None:
+    """After `dvc pull`, `dvc checkout` or cp: say what is current, as Snakemake will see it.
+
+    Contents decide, whatever the files' times are; nothing is changed.
+    """
+    from collections import Counter
+
+    from hier.audit.audit import LedgerAudit
+
+    findings = list(LedgerAudit(composed()).findings())
+    for finding in findings:
+        if finding.reason and finding.status != "not run":
+            click.echo(finding.describe())
+    counts = {"current": 0, "stale": 0} | Counter(finding.status for finding in findings)
+    (name, first), *others = counts.items()
+    click.echo(
+        ", ".join([f"{first} stages are {name}", *(f"{n} are {name}" for name, n in others)])
+    )
+
+
+@command()
+@click.option(
+    "--break-locks",
+    is_flag=True,
+    help="Free what another machine holds, too: you know that nothing works here there.",
+)
+def recover(break_locks: bool) -> None:
+    """After a kill or a power cut: end orphaned stages, free stale locks, clear half-written files.
+
+    `make reproduce` begins with this. Trainings go on from their last checkpoint. A lock of another
+    machine is stale once it has not been renewed for ten minutes.
+    """
+    from hier.ledger.recover import recover as recover_all
+
+    composed()
+    recover_all(click.echo, break_locks)

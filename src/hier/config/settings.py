@@ -1,0 +1,300 @@
+"""The settings of this workspace: the composed suites with their datasets and runs.
+
+    params.yaml                   the names of the suites, datasets and runs, and of each what its code
+                                  follows from (the loss of a run, say), as DVC reads them
+    params/suites/SUITE.yaml      the runs of a suite
+    params/datasets/DATASET.yaml  what a dataset is set to
+    params/runs/RUN.yaml          what a run is set to
+
+Each has a file of its own, since DVC reads a stage's files anew for every stage.
+In the program it is one object, and the dotted key `runs.NAME.seed` is `seed` in params/runs/NAME.yaml.
+The plain data are read at once, and held against the schema where that is asked for (`suite`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from hier import yaml12
+from hier.config.choices import choices_of_dataset, choices_of_run
+from hier.errors import ConfigError, MissingInputError, UnknownNameError
+from hier.git import conflict_in, has_conflict
+
+if TYPE_CHECKING:
+    from hier.config.suite import Suite
+
+PARAMS = Path("params.yaml")
+FOLDER = Path("params")
+KINDS = ("suites", "datasets", "runs")
+HEAD = (
+    "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
+)
+NAME = re.compile(r"[a-z0-9_-]+")
+COMPOSE = "hier compose"
+AGAIN = f"write it anew with: {COMPOSE}"
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Plain data of suites, datasets and runs, by their names.
+
+    Attributes:
+        suites: of each, the names of its runs.
+        datasets, runs: of each, its settings.
+    """
+
+    suites: Mapping[str, list[str]]
+    datasets: Mapping[str, Plain]
+    runs: Mapping[str, Plain]
+
+    @classmethod
+    def read(cls, path: Path = PARAMS, only: str | None = None) -> Self:
+        """Read params.yaml and what it names.
+
+        Args:
+            only: the name of a suite, dataset or run where all that matters is that one, what it needs
+                and the runs that it is for; the rest is left out. All is read where there is none
+                of that name.
+
+        Raises:
+            MissingInputError: no such file.
+            ConfigError: one is no YAML mapping in UTF-8, or params.yaml does not name what it should.
+            ConflictError: one has the marks of an unfinished merge.
+        """
+        content = _mapping(path)
+        names = {kind: _names(kind, content, path) for kind in KINDS}
+        again = compose_again(names["suites"])
+
+        def file(kind: str, name: str) -> Plain:
+            return _mapping(path.parent / file_of(kind, name), again)
+
+        suites = {name: _runs_of(file("suites", name), name, again) for name in names["suites"]}
+        for run in (run for runs in suites.values() for run in runs):
+            if run not in names["runs"]:
+                raise ConfigError(f"{path}: runs: {run} is missing; write it anew with: {again}")
+        wanted_runs, wanted_datasets = _wanted(only, suites, names)
+        runs = {name: file("runs", name) for name in names["runs"] if name in wanted_runs}
+        for name, own in runs.items():
+            if own.get("dataset") != (said := names["runs"][name].get("dataset")):
+                raise ConfigError(
+                    f"{path.parent / file_of('runs', name)} is not of dataset {said}, as {path} says; "
+                    f"write it anew with: {again}"
+                )
+        datasets = {n: file("datasets", n) for n in names["datasets"] if n in wanted_datasets}
+        return cls(_filtered(suites, runs), datasets, runs)
+
+    @classmethod
+    def of(cls, *suites: "Suite") -> Self:
+        """The settings of suites that were composed.
+
+        Raises:
+            ConfigError: two of them set a dataset or run of one name differently.
+        """
+        plain = [suite.model_dump() for suite in suites]
+        kinds: dict[str, Plain] = {"datasets": {}, "runs": {}}
+        for kind, known in kinds.items():
+            for suite in plain:
+                for name, content in suite[kind].items():
+                    if known.setdefault(name, content) != content:
+                        raise ConfigError(
+                            f"suite {suite['suite']} has other settings of {name} than the suites "
+                            "before it; a workspace has one setting of each: compose them one by one"
+                        )
+        return cls({suite["suite"]: [*suite["runs"]] for suite in plain}, **kinds)
+
+    def suite(self, name: str | None = None) -> "Suite":
+        """A suite (all that was read, without a name), checked against the schema.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type or a value out of range.
+            UnknownNameError: no such suite is composed.
+        """
+        from hier.config.suite import parse
+
+        if name is not None and name not in self.suites:
+            raise UnknownNameError("suite", name, [*self.suites])
+        chosen = self if name is None else self.of_suite(name)
+        title = name or "-".join(self.suites) or "none"
+        return parse(
+            {"suite": title, "datasets": dict(chosen.datasets), "runs": dict(chosen.runs)},
+            format_key,
+        )
+
+    def of_suite(self, name: str) -> "Settings":
+        """Those of one suite alone."""
+        return self.of_runs(self.suites[name], {name: self.suites[name]})
+
+    def of_runs(
+        self, names: Iterable[str], suites: Mapping[str, list[str]] | None = None
+    ) -> "Settings":
+        """Those of some runs and of the datasets that they need."""
+        runs = {name: self.runs[name] for name in names if name in self.runs}
+        needed = {run["dataset"] for run in runs.values()}
+        datasets = {name: content for name, content in self.datasets.items() if name in needed}
+        kept = suites if suites is not None else _filtered(self.suites, runs)
+        return Settings(kept, datasets, runs)
+
+    @property
+    def compose_again(self) -> str:
+        """The command that writes the files anew."""
+        return compose_again(self.suites)
+
+    def suite_of(self, run: str) -> str:
+        """The first suite that has a run."""
+        return next(name for name, runs in self.suites.items() if run in runs)
+
+    def select(self, key: str) -> Any:
+        """The value at a dotted key, such as `runs.demo-pa-test_resnet-64-s0.seed`.
+
+        Raises:
+            ConfigError: there is no such key.
+        """
+        node: Any = {"suites": self.suites, "datasets": self.datasets, "runs": self.runs}
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                raise ConfigError(f"{format_key(key)}: is missing; {AGAIN}")
+            node = node[part]
+        return node
+
+    def files(self) -> dict[Path, Plain]:
+        """The files that `read` reads, params.yaml first, with what each holds."""
+        index: Plain = {
+            "suites": [*self.suites],
+            "datasets": {name: choices_of_dataset(own) for name, own in self.datasets.items()},
+            "runs": {name: choices_of_run(own) for name, own in self.runs.items()},
+        }
+        suites = {file_of("suites", name): {"runs": runs} for name, runs in self.suites.items()}
+        datasets = {file_of("datasets", name): own for name, own in self.datasets.items()}
+        return {PARAMS: index, **suites, **datasets} | {
+            file_of("runs", name): own for name, own in self.runs.items()
+        }
+
+    def texts(self) -> dict[Path, str]:
+        """The same as text."""
+        return {path: HEAD + yaml12.dump(content) for path, content in self.files().items()}
+
+    def left_over(self) -> list[Path]:
+        """Files that were composed for other suites, datasets and runs."""
+        mine = self.files()
+        found = (path for kind in KINDS for path in (FOLDER / kind).glob("*.yaml"))
+        return sorted(p for p in found if p not in mine and p.is_file() and _begins(p, HEAD))
+
+
+def compose_again(suites: Iterable[str]) -> str:
+    """The command that composes some suites."""
+    names = list(suites)
+    chosen = names[0] if len(names) == 1 else f"[{','.join(names)}]"
+    return f"{COMPOSE} suite={chosen}" if names else COMPOSE
+
+
+def file_of(kind: str, name: str) -> Path:
+    """Where the settings of a suite, dataset or run stand."""
+    return FOLDER / kind / f"{name}.yaml"
+
+
+def locate_key(key: str) -> tuple[Path, str]:
+    """The file in which the setting at a dotted key stands, and its key there."""
+    kind, _, rest = key.partition(".")
+    name, _, inner = rest.partition(".")
+    return (file_of(kind, name), inner) if kind in KINDS and inner else (PARAMS, key)
+
+
+def by_file(values: Mapping[str, Any]) -> dict[str, Plain]:
+    """Dotted keys with their values, as dvc.lock has them: by file, then by the key in it."""
+    found: dict[str, Plain] = {}
+    for key, value in values.items():
+        path, inner = locate_key(key)
+        found.setdefault(str(path), {})[inner] = value
+    return found
+
+
+def format_key(key: str) -> str:
+    """`file: key`, as messages name a setting; of no key, params.yaml."""
+    kind, _, rest = key.partition(".")
+    name, _, inner = rest.partition(".")
+    if kind in KINDS and NAME.fullmatch(name):
+        return f"{file_of(kind, name)}: {inner}" if inner else str(file_of(kind, name))
+    return f"{PARAMS}: {key}" if key else str(PARAMS)
+
+
+def _wanted(
+    only: str | None, suites: dict[str, list[str]], names: dict[str, dict[str, Plain]]
+) -> tuple[set[str], set[str]]:
+    """The runs and datasets that are read: of a run its dataset, of a dataset its runs."""
+    of = {run: choices.get("dataset") for run, choices in names["runs"].items()}
+    named = {only, *suites.get(only or "", ())}
+    runs = {run for run in of if run in named or (only and of[run] == only)}
+    if not runs:
+        return set(of), set(names["datasets"])
+    return runs, {str(of[run]) for run in runs}
+
+
+def _filtered(suites: Mapping[str, list[str]], runs: Plain) -> dict[str, list[str]]:
+    kept = {name: [run for run in own if run in runs] for name, own in suites.items()}
+    return {name: own for name, own in kept.items() if own}
+
+
+def _runs_of(content: Plain, suite: str, again: str) -> list[str]:
+    runs = content.get("runs")
+    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+        raise ConfigError(
+            f"{file_of('suites', suite)}: runs: must be names; write it anew with: {again}"
+        )
+    return runs
+
+
+def _names(kind: str, index: Plain, path: Path) -> dict[str, Plain]:
+    """The names of a kind; of datasets and runs, with what their code follows from."""
+    given = index.get(kind)
+    kept, shape = (list, "names") if kind == "suites" else (dict, "a mapping of names to choices")
+    if not isinstance(given, kept):
+        raise ConfigError(f"{path}: {kind}: must be {shape}; {AGAIN}")
+    found = given if isinstance(given, dict) else {name: {} for name in given}
+    for name, choices in found.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConfigError(f"{path}: {kind}: {str(name)[:40]!r} is no name; {AGAIN}")
+        if not isinstance(choices, dict):
+            raise ConfigError(f"{path}: {kind}.{name}: must be a mapping; {AGAIN}")
+    return found
+
+
+def _begins(path: Path, text: str) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(text.encode())) == text.encode()
+
+
+def _mapping(path: Path, again: str = COMPOSE) -> Plain:
+    """A file as a mapping; not to be changed, since it is kept.
+
+    Args:
+        again: the command that writes it.
+    """
+    if not path.exists():
+        raise MissingInputError(path, again)
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise ConfigError(f"{path} is {kind}; remove it, then: {again}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        if has_conflict(text):
+            raise conflict_in(path, again)
+        data = _yaml(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text; write it anew with: {again}") from error
+    except yaml12.Error as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML ({reason}); write it anew with: {again}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is not a mapping; write it anew with: {again}")
+    return data
+
+
+@lru_cache(maxsize=1024)
+def _yaml(text: str) -> Any:
+    """Kept, since a process that runs many jobs reads the same texts each time."""
+    return yaml12.load(text)
