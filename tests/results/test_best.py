@@ -9,7 +9,11 @@ import pytest
 from scipy.stats import ttest_ind
 
 from hier.reporting.matrix import matrix
-from hier.results.best import RULE, best_in_words, highest, standings, told_apart
+from hier.results import measures
+from hier.results.best import RULE, best, best_in_words, statuses
+from hier.results.best import told_apart as rule
+from hier.results.means import Mean
+from hier.results.measures import Measure
 from hier.results.table import markdown
 
 from .test_table import NAN, cells_of, rows_of
@@ -27,6 +31,10 @@ def seeded(values, measure="R@1", dataset="demo", **changes):
 
 LUCKY = {"pa": [13.33, 7.5, 11.06], "hier": [13.67, 6.0, 9.76], "ms": [2.0, 2.1, 1.9]}
 """hier has the highest single run, pa the highest mean."""
+
+
+def told_apart(one, other):
+    return rule(Mean.of("one", one), Mean.of("other", other))
 
 
 # --- the rule ------------------------------------------------------------------------------------
@@ -66,7 +74,7 @@ def names(scores):
 
 
 def test_the_highest_mean_comes_first_whatever_the_highest_run_is():
-    (found,) = standings(seeded(LUCKY), "R@1")
+    (found,) = statuses(seeded(LUCKY))
     (first,) = found.first
     values = LUCKY["pa"]
     assert (first.method, first.seeds) == ("pa", 3)
@@ -77,23 +85,23 @@ def test_the_highest_mean_comes_first_whatever_the_highest_run_is():
 
 def test_what_shows_the_same_figure_shares_the_first_place():
     cells = seeded({"pa": [60.001, 60.001], "hier": [60.004, 60.004], "ms": [59.0, 61.0]})
-    (found,) = standings(cells, "R@1")
+    (found,) = statuses(cells)
     assert names(found.first) == ["pa", "hier", "ms"]
     cells.loc[cells["method"] == "ms", "value"] -= 30
-    (found,) = standings(cells, "R@1")
+    (found,) = statuses(cells)
     assert (names(found.first), names(found.lower)) == (["pa", "hier"], ["ms"])
 
 
 def test_missing_cells_are_of_no_seed():
-    (found,) = standings(seeded({"pa": [50.0, NAN], "hier": [NAN, NAN], "ms": [40.0, 41.0]}), "R@1")
+    (found,) = statuses(seeded({"pa": [50.0, NAN], "hier": [NAN, NAN], "ms": [40.0, 41.0]}))
     assert [(s.method, s.seeds) for s in found.first] == [("pa", 1)]
     assert (names(found.unknown), found.alike, found.lower) == (["ms"], [], [])
 
 
 def test_no_rival_no_standing():
-    assert standings(seeded({"pa": [50.0, 51.0]}), "R@1") == []
-    assert standings(seeded({"pa": [50.0], "hier": [NAN]}), "R@1") == []
-    assert standings(seeded({"pa": [50.0], "hier": [40.0]}, measure="R@2"), "R@1") == []
+    assert statuses(seeded({"pa": [50.0, 51.0]})) == []
+    assert statuses(seeded({"pa": [50.0], "hier": [NAN]})) == []
+    assert statuses(seeded({"pa": [50.0], "hier": [40.0]}, measure="R@2")) == []
 
 
 def test_datasets_backbones_and_dimensions_are_apart():
@@ -104,7 +112,7 @@ def test_datasets_backbones_and_dimensions_are_apart():
         seeded({"pa": [30.0, 30.1], "hier": [20.0, 20.1]}, dataset="cub"),
         seeded({"frozen": [99.0]}, dim=1280),
     ]
-    found = standings(pd.concat(cells, ignore_index=True), "R@1")
+    found = statuses(pd.concat(cells, ignore_index=True))
     assert [(s.dataset, s.backbone, s.dim, *names(s.first), *names(s.lower)) for s in found] == [
         ("demo", "net", 64, "pa", "hier"),
         ("demo", "vit", 64, "hier", "pa"),
@@ -121,7 +129,7 @@ def test_each_method_stands_in_one_place_by_its_mean(seed):
         for method in ("pa", "ms", "hyp", "hier")
     }
     had = {m: [v for v in of if v == v] for m, of in values.items() if any(v == v for v in of)}
-    found = standings(seeded(values), "R@1")
+    found = statuses(seeded(values))
     assert len(found) == (len(had) > 1)
     for s in found:
         scores = [*s.first, *s.alike, *s.lower, *s.unknown]
@@ -194,7 +202,14 @@ def test_several_backbones_are_named():
 def test_bold_is_the_highest_of_what_is_shown_where_there_is_a_rival():
     values = pd.Series([60.001, 60.004, 59.0, NAN, 7.0, NAN, 3.0])
     groups = pd.Series(["a", "a", "a", "a", "b", "b", "c"])
-    assert highest(values, [groups]).tolist() == [True, True, False, False, False, False, False]
+    assert best(values, [groups], "R@1").tolist() == [True, True, False, False, False, False, False]
+
+
+def test_bold_is_the_lowest_where_lower_is_better(monkeypatch):
+    error = Measure("error", "error@1", lambda of: None, higher_is_better=False, digits=1)
+    monkeypatch.setattr(measures, "MEASURES", (*measures.MEASURES, error))
+    values, groups = pd.Series([60.0, 20.04, 20.01]), pd.Series(["a", "a", "a"])
+    assert best(values, [groups], "error@1").tolist() == [False, True, True]
 
 
 def test_the_page_marks_the_highest_mean():

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from hier.errors import ConfigError
-from hier.results.compare import compare, in_words, read_cells, table_at
+from hier.results.compare import compare, describe, read_cells, table_at
 
 
 def cells(*rows):
@@ -54,8 +54,8 @@ def test_what_moved_most_comes_first_and_what_is_on_one_side_is_told():
     rows = compare(here, there)
     assert [row["method"] for row in rows[:2]] == ["ms", "pa"]
     assert {row["method"]: row["verdict"] for row in rows[2:]} == {"hier": "here", "hyp": "there"}
-    assert in_words(rows) == (
-        "4 figures: 2 moved; with one seed on each side, the spread is not known, 1 only here, 1 only there."
+    assert describe(rows) == (
+        "4 values: 2 moved; with one seed on each side, the spread is not known, 1 only here, 1 only there."
     )
 
 
@@ -65,18 +65,27 @@ def test_what_was_run_on_neither_side_did_not_move():
     assert (row["moved"], row["verdict"]) == (None, "same")
 
 
-@pytest.mark.parametrize("inside", ["table.csv", "tables/table.csv", "results/table.csv"])
+@pytest.mark.parametrize(
+    "inside", ["table.csv", "tables/table.csv", "cub/table.csv", "results/cub/table.csv"]
+)
 def test_a_table_is_found_in_results_a_report_and_a_project(tmp_path, inside):
     path = tmp_path / inside
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     cells(*seeds("pa", 70.0)).to_csv(path, index=False)
-    assert table_at(tmp_path) == table_at(path) == path
+    assert table_at(tmp_path, "cub") == table_at(path, "cub") == path
     assert len(read_cells(path)) == 1
+
+
+def test_the_table_of_another_suite_is_not_taken(tmp_path):
+    (tmp_path / "results/cars").mkdir(parents=True)
+    (tmp_path / "results/cars/table.csv").touch()
+    with pytest.raises(ConfigError, match="holds no table to compare with"):
+        table_at(tmp_path, "cub")
 
 
 def test_what_is_no_table_is_said_in_one_line(tmp_path):
     with pytest.raises(ConfigError, match="holds no table to compare with"):
-        table_at(tmp_path)
+        table_at(tmp_path, "cub")
     for content in (b"", b"a,b\n1,2\n", b"\xff\xfe\x00"):
         path = tmp_path / "table.csv"
         path.write_bytes(content)

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from hier.config.settings import Settings
 from hier.errors import DamagedInputError
-from hier.results.measures import Figure, figures, figures_of, read_metrics, references
+from hier.results.expected import Value, references, values_of
+from hier.results.measures import values
+from hier.results.metrics import read_metrics
 
 HEAD = "run,measure,expected,tolerance,metrics_sha256,settings_sha256\n"
 ROW = "r-s0,R@1,50.5,5,aa,bb\n"
-PARAMS = {
-    "suite": "tiny",
-    "runs": {"r-s0": {"dataset": "d"}},
-    "datasets": {"d": {"ks": [1]}},
-}
+SETTINGS = Settings({"tiny": ["r-s0"]}, {"d": {"ks": [1]}}, {"r-s0": {"dataset": "d"}})
 METRICS = Path("runs/r-s0/metrics.json")
 
 
@@ -42,9 +41,9 @@ def test_a_reference_is_read():
             "environment": None,
         }
     ]  # fmt: skip
-    first, second = figures_of("r-s0", PARAMS, {"sha256": "aa"})
-    assert first == Figure("r-s0", "R@1", 25.0, 50.5, 5.0, True)
-    assert second == Figure("r-s0", "MAP@R", 12.5)
+    first, second = values_of("r-s0", SETTINGS, {"sha256": "aa"})
+    assert first == Value("r-s0", "R@1", 25.0, 50.5, 5.0, True)
+    assert second == Value("r-s0", "MAP@R", 12.5)
 
 
 def test_there_may_be_no_reference():
@@ -94,16 +93,18 @@ def test_what_editors_do_to_a_table_changes_nothing(content):
 def test_a_malformed_reference_is_one_line(content, reason):
     reference(content)
     with pytest.raises(DamagedInputError) as caught:
-        figures_of("r-s0", PARAMS, {})
+        values_of("r-s0", SETTINGS, {})
     said = str(caught.value)
     assert said.startswith(f"expected/tiny.csv is damaged ({reason}")
-    assert said.endswith("make it anew with: git checkout expected")
+    assert said.endswith("make it anew with: git checkout expected/tiny.csv")
     assert "\n" not in said
 
 
 def test_a_folder_is_no_reference():
     Path("expected/tiny.csv").mkdir()
-    with pytest.raises(DamagedInputError, match=r"expected/tiny\.csv is damaged .*Is a directory"):
+    with pytest.raises(
+        DamagedInputError, match=r"expected/tiny\.csv is damaged \(it is no regular file\)"
+    ):
         references("tiny")
 
 
@@ -115,11 +116,11 @@ def test_what_is_no_share_is_no_figure(share):
         {"recall": {"1": 0.5}, "map_at_r": 0.5, "superclass_recall": {"1": share}},
     ):
         with pytest.raises(ValueError, match="which is no number from 0 to 1"):
-            figures(metrics)
+            values(metrics)
         METRICS.write_text(json.dumps(metrics))
         with pytest.raises(DamagedInputError, match="make it anew with: hier evaluate r-s0"):
             read_metrics(METRICS)
-        assert [figure.value for figure in figures_of("r-s0", PARAMS, {})] == [None, None]
+        assert [value.value for value in values_of("r-s0", SETTINGS, {})] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_what_is_no_share_is_no_figure(share):
 )
 def test_what_holds_no_figures_has_none(text):
     METRICS.write_text(text)
-    assert [figure.value for figure in figures_of("r-s0", PARAMS, {})] == [None, None]
+    assert [value.value for value in values_of("r-s0", SETTINGS, {})] == [None, None]
     with pytest.raises(DamagedInputError) as caught:
         read_metrics(METRICS)
     assert "object" not in str(caught.value)  # what Python calls things helps nobody

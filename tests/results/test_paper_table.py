@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from hier.config.compose import compose
-from hier.pipeline import job
+from hier.config.settings import Settings
+from hier.jobs import job
 from hier.results import paper_table as layout
 from hier.stages import tabulate
 
@@ -238,17 +239,19 @@ def test_tabulate_writes_the_layout_of_a_suite_with_two_seeds(tmp_path, monkeypa
         path = Path("runs", name, "metrics.json")
         path.parent.mkdir(parents=True)
         path.write_text(f'{{"recall": {{"1": {share}, "2": 1.0}}, "map_at_r": 0.25}}')
-    Path("results").mkdir()
-    work = job("tabulate", "", suite.model_dump())
+    Path("results/smoke").mkdir(parents=True)
+    work = job("tabulate", "smoke", Settings.of(suite))
     tabulate.run(work, suite, "")
-    assert sorted(path.as_posix() for path in Path("results").iterdir()) == sorted(work.outputs)
-    with Path("results/paper_layout.csv").open(newline="") as stream:
+    assert sorted(path.as_posix() for path in Path("results/smoke").iterdir()) == sorted(
+        work.outputs
+    )
+    with Path("results/smoke/paper_layout.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(r["measure"], r["paper"], r["ours"], r["sd"], r["seeds"]) for r in rows] == [
         ("R@1", "", "62.5000", "17.6777", "2"), ("R@2", "", "100.0000", "0.0000", "2"),
     ]  # fmt: skip
-    (row,) = markdown_rows(Path("results/paper_layout.md").read_text())[1:]
+    (row,) = markdown_rows(Path("results/smoke/paper_layout.md").read_text())[1:]
     assert row[3] == "–<br>62.50 ± 17.68<br>–<br>no reference"
-    assert r"$62.50 \pm 17.68$" in Path("results/paper_layout.tex").read_text()
-    header = Path("results/table.csv").read_text().splitlines()[0]
+    assert r"$62.50 \pm 17.68$" in Path("results/smoke/paper_layout.tex").read_text()
+    header = Path("results/smoke/table.csv").read_text().splitlines()[0]
     assert ",value,best_on_test,expected," in header

@@ -1,42 +1,22 @@
 """Which method has the highest mean over seeds, and from which others that tells it apart.
 
-Every sentence and every bold figure that names a best comes from here. Only methods of one dataset,
+Every sentence and every bold value that names a best comes from here. Only methods of one dataset,
 backbone and dimension are held against each other.
 """
 
-from collections.abc import Iterable, Sequence
-from math import nan, sqrt
-from statistics import mean, stdev, variance
-from typing import NamedTuple, Self
+from collections.abc import Iterable
+from math import sqrt
+from typing import NamedTuple
 
 import pandas as pd
 
-GROUP = ["dataset", "backbone", "dim"]
+from hier.results.means import GROUP, Mean, mean_of, means
+from hier.results.measures import HEADLINE, measure_of, show
+
 RULE = (
     "Two means are told apart where Welch's 95 % interval of their difference, over the seeds, does not "
     "hold 0."
 )
-
-
-class Score(NamedTuple):
-    """A method's mean of a measure in percent, over `seeds` runs; `sd` is NaN of one."""
-
-    method: str
-    mean: float
-    sd: float
-    seeds: int
-
-    @classmethod
-    def of(cls, method: str, values: Sequence[float]) -> Self:
-        several = len(values) > 1
-        return cls(method, mean(values), stdev(values) if several else nan, len(values))
-
-    def in_words(self) -> str:
-        return f"{self.figure()} ({'one seed' if self.seeds == 1 else f'{self.seeds} seeds'})"
-
-    def figure(self) -> str:
-        """As a table shows it."""
-        return f"{self.mean:.2f}" + (f" ± {self.sd:.2f}" if self.seeds > 1 else "")
 
 
 class Standing(NamedTuple):
@@ -49,43 +29,43 @@ class Standing(NamedTuple):
     dataset: str
     backbone: str
     dim: int
-    first: list[Score]
-    alike: list[Score]
-    lower: list[Score]
-    unknown: list[Score]
+    first: list[Mean]
+    alike: list[Mean]
+    lower: list[Mean]
+    unknown: list[Mean]
 
 
-def standings(cells: pd.DataFrame, measure: str) -> list[Standing]:
-    """Who stands where in a measure, for each group in which two methods or more have a figure."""
-    had = cells[(cells["measure"] == measure) & cells["value"].notna()]
-    found = []
-    for (dataset, backbone, dim), group in had.groupby(GROUP, sort=False):
-        values = {str(m): of.tolist() for m, of in group.groupby("method", sort=False)["value"]}
-        if len(values) > 1:
-            found.append(Standing(str(dataset), str(backbone), int(dim), *_places(values)))
-    return found
+def statuses(cells: pd.DataFrame) -> list[Standing]:
+    """Who stands where by HEADLINE, for each group in which two methods or more have a value."""
+    had = means(cells[(cells["measure"] == HEADLINE) & cells["value"].notna()])
+    return [
+        Standing(str(dataset), str(backbone), int(dim), *_places(group))
+        for (dataset, backbone, dim), group in had.groupby(GROUP, sort=False)
+        if len(group) > 1
+    ]
 
 
-def _places(values: dict[str, list[float]]) -> tuple[list[Score], ...]:
-    scores = sorted((Score.of(*item) for item in values.items()), key=lambda score: -score.mean)
-    shown = round(scores[0].mean, 2)
-    first = [score for score in scores if round(score.mean, 2) == shown]
-    alike, lower, unknown = list[Score](), list[Score](), list[Score]()
-    for score in scores[len(first) :]:
-        verdicts = {told_apart(values[best.method], values[score.method]) for best in first}
-        place = unknown if None in verdicts else alike if False in verdicts else lower
-        place.append(score)
-    return sorted(first, key=lambda score: list(values).index(score.method)), alike, lower, unknown
+def _places(group: pd.DataFrame) -> tuple[list[Mean], ...]:
+    methods = [mean_of(row) for _, row in group.iterrows()]
+    highest = round(max(method.mean for method in methods), 2)
+    first = [method for method in methods if round(method.mean, 2) == highest]
+    alike, lower, unknown = list[Mean](), list[Mean](), list[Mean]()
+    for method in sorted(methods, key=lambda method: -method.mean):
+        if method not in first:
+            verdicts = {told_apart(best, method) for best in first}
+            place = unknown if None in verdicts else alike if False in verdicts else lower
+            place.append(method)
+    return first, alike, lower, unknown
 
 
-def told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
+def told_apart(one: Mean, other: Mean) -> bool | None:
     """Whether Welch's 95 % interval of the difference of two means leaves out 0; None where one side
     has a single value, which has no spread.
     """
-    if min(len(one), len(other)) < 2:
+    if min(one.seeds, other.seeds) < 2:
         return None
-    apart = abs(mean(one) - mean(other))
-    parts = [(variance(values) / len(values), len(values) - 1) for values in (one, other)]
+    apart = abs(one.mean - other.mean)
+    parts = [(of.sd**2 / of.seeds, of.seeds - 1) for of in (one, other)]
     error = sum(part for part, _ in parts)
     if error == 0:
         return apart > 0
@@ -95,58 +75,52 @@ def told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
     return bool(apart > stdtrit(freedom, 0.975) * sqrt(error))
 
 
-def highest(values: pd.Series, groups: Iterable[pd.Series]) -> pd.Series:
-    """Whether each value (percent) shows as the highest of its group, in which there is another."""
-    by = values.round(2).groupby(list(groups), sort=False)
-    marked: pd.Series = (values.round(2) == by.transform("max")) & (by.transform("count") > 1)
+def best(values: pd.Series, groups: Iterable[pd.Series], measure: str) -> pd.Series:
+    """Whether each value shows as the best of its group, in which there is another."""
+    of = measure_of(measure)
+    shown = values.round(of.digits)
+    by = shown.groupby(list(groups), sort=False)
+    top = by.transform("max" if of.higher_is_better else "min")
+    marked: pd.Series = (shown == top) & (by.transform("count") > 1)
     return marked
 
 
 def best_in_words(cells: pd.DataFrame) -> list[str]:
-    """For each group of standings by R@1 a sentence, and where means were compared, the rule."""
-    found = standings(cells, "R@1")
-    datasets = [standing.dataset for standing in found]
+    """For each group of statuses by HEADLINE a sentence, and where means were compared, the rule."""
+    found = statuses(cells)
+    datasets = [status.dataset for status in found]
     sentences = [_sentence(s, several=datasets.count(s.dataset) > 1) for s in found]
     return [*sentences, RULE] if any(s.alike or s.lower for s in found) else sentences
 
 
-def _sentence(standing: Standing, several: bool) -> str:
-    first, rest = standing.first, standing.unknown
-    setting = f" ({standing.backbone}, D {standing.dim})" if several else ""
+def _sentence(status: Standing, several: bool) -> str:
+    first, rest = status.first, status.unknown
+    setting = f" ({status.backbone}, D {status.dim})" if several else ""
     names = " and ".join(score.method for score in first)
     start = (
-        f"R@1 on {standing.dataset}'s unseen classes{setting}: {names} "
+        f"{HEADLINE} on {status.dataset}'s unseen classes{setting}: {names} "
         f"{'has' if len(first) == 1 else 'have'} the highest "
     )
     if any(score.seeds == 1 for score in first):
         following = f"; the next is {rest[0].method} with {_next(rest[0])}" if rest else ""
         return (
-            f"{start}figure, {first[0].mean:.2f} (one seed, no spread known){following}. "
+            f"{start}figure, {show(HEADLINE, first[0].mean)} (one seed, no spread known){following}. "
             "One seed does not tell methods apart."
         )
     parts = {
-        "Not told apart from it": standing.alike,
-        "Lower": standing.lower,
+        "Not told apart from it": status.alike,
+        "Lower": status.lower,
         "Not known, for want of a spread": rest,
     }
     tails = [f" {words}: {_listed(scores)}." for words, scores in parts.items() if scores]
-    return f"{start}mean, {' and '.join(score.in_words() for score in first)}.{''.join(tails)}"
+    return (
+        f"{start}mean, {' and '.join(score.describe(HEADLINE) for score in first)}.{''.join(tails)}"
+    )
 
 
-def _next(score: Score) -> str:
-    return score.figure() if score.seeds == 1 else score.in_words()
+def _next(score: Mean) -> str:
+    return score.show(HEADLINE) if score.seeds == 1 else score.describe(HEADLINE)
 
 
-def _listed(scores: Iterable[Score]) -> str:
-    return ", ".join(f"{score.method} {score.in_words()}" for score in scores)
-
-
-def means(cells: pd.DataFrame) -> list[tuple[tuple[str, str, int, str], dict[str, Score]]]:
-    """By dataset, backbone, dimension and method, the score of each measure that has a figure."""
-    had = cells[cells["value"].notna()]
-    found: dict[tuple[str, str, int, str], dict[str, Score]] = {}
-    for (*setting, measure), group in had.groupby([*GROUP, "method", "measure"], sort=False):
-        dataset, backbone, dim, method = setting
-        key = (str(dataset), str(backbone), int(dim), str(method))
-        found.setdefault(key, {})[str(measure)] = Score.of(key[3], group["value"].tolist())
-    return list(found.items())
+def _listed(scores: Iterable[Mean]) -> str:
+    return ", ".join(f"{score.method} {score.describe(HEADLINE)}" for score in scores)

@@ -1,4 +1,4 @@
-"""Two reports held against each other: which figures moved, and by more than another seed would move them?"""
+"""Two reports held against each other: which values moved, and by more than another seed would move them?"""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,11 @@ import pandas as pd
 
 from hier.errors import ConfigError
 from hier.git import refuse_conflicts
-from hier.results.grades import PAPER_NAMES
+from hier.pipeline import TABLE_CSV
+from hier.results.means import SETTING, means
+from hier.results.paper import name_of
 
-KEYS = ["dataset", "backbone", "dim", "method", "measure"]
-NEEDED = {*KEYS, "run", "seed", "value", "grade"}
+NEEDED = {*SETTING, "run", "seed", "value", "grade"}
 
 VERDICTS = {
     "moved": "by more than the seeds' spread",
@@ -23,13 +24,14 @@ VERDICTS = {
 }
 
 
-def table_at(place: Path) -> Path:
-    """The table.csv that `place` is or holds: a file, a report, a folder of results, a project.
+def table_at(place: Path, suite: str) -> Path:
+    """A suite's table.csv, which `place` is or holds: a file, a report, a folder of results, a project.
 
     Raises:
         ConfigError: there is none.
     """
-    inside = ("table.csv", "tables/table.csv", "results/table.csv")
+    of_suite = TABLE_CSV.format(suite=suite)
+    inside = ("table.csv", "tables/table.csv", f"{suite}/table.csv", of_suite)
     for path in (place, *(place / name for name in inside)):
         if path.is_file():
             return path
@@ -62,61 +64,40 @@ def read_cells(path: Path) -> pd.DataFrame:
 
 def compare(here: pd.DataFrame, there: pd.DataFrame) -> list[dict[str, Any]]:
     """A row per setting and measure of two tables, what moved most first: the keys, `name` of the
-    method in the paper, `here` and `there` (means over seeds, percent, or None), `moved` (here −
-    there), `spread` (the larger sample standard deviation over seeds, or None), the worst `grade` on
-    each side, and `verdict`, a key of VERDICTS.
+    method in the paper, the worst grade on each side (or None) as `grades`, and what :func:`against`
+    says of the means over seeds.
     """
-    sides = _means(here).add_suffix("_here"), _means(there).add_suffix("_there")
-    table = sides[0].join(sides[1], how="outer")
+    table = means(here).merge(means(there), "outer", on=SETTING, suffixes=("_here", "_there"))
     rows = []
-    for keys, cell in zip(table.index, table.to_dict("records"), strict=True):
-        here_, there_ = _known(cell["value_here"]), _known(cell["value_there"])
-        spreads = [s for s in (_known(cell["sd_here"]), _known(cell["sd_there"])) if s is not None]
-        row = dict(zip(KEYS, keys, strict=True)) | {
-            "name": PAPER_NAMES.get(keys[3], keys[3]),
-            "here": here_,
-            "there": there_,
-            "moved": None if here_ is None or there_ is None else here_ - there_,
-            "spread": max(spreads, default=None),
-            "grades": [
-                None if pd.isna(g) else g for g in (cell["grade_here"], cell["grade_there"])
-            ],
-        }
-        rows.append(row | {"verdict": verdict_on(row)})
+    for cell in table.astype(object).where(table.notna(), None).to_dict("records"):
+        found = {key: cell[key] for key in SETTING} | {"name": name_of(cell["method"])}
+        found["grades"] = [cell["grade_here"], cell["grade_there"]]
+        spreads = [cell["sd_here"], cell["sd_there"]]
+        rows.append(found | against(cell["mean_here"], cell["mean_there"], spreads))
     return sorted(rows, key=lambda row: -abs(row["moved"] or 0.0))
 
 
-def in_words(rows: list[dict[str, Any]]) -> str:
-    """How many figures moved, and how."""
+def against(here: float | None, there: float | None, spreads: list[float | None]) -> dict[str, Any]:
+    """Two values, `here` and `there`: `moved` (here − there, or None), `spread` (the larger sample
+    standard deviation over seeds, or None) and `verdict`, a key of VERDICTS.
+    """
+    spread = max((s for s in spreads if s is not None), default=None)
+    found = {"here": here, "there": there, "moved": None, "spread": spread}
+    if here is None or there is None:
+        lacking = "same" if here is there else "there" if here is None else "here"
+        return found | {"verdict": lacking}
+    moved = here - there
+    if abs(moved) < 0.005:  # what two decimals show
+        verdict = "same"
+    elif spread is None:
+        verdict = "unknown"
+    else:
+        verdict = "moved" if abs(moved) > spread else "within"
+    return found | {"moved": moved, "verdict": verdict}
+
+
+def describe(rows: list[dict[str, Any]]) -> str:
+    """How many values moved, and how."""
     counts = {key: sum(row["verdict"] == key for row in rows) for key in VERDICTS}
     told = [f"{count} {VERDICTS[key]}" for key, count in counts.items() if count]
-    return f"{len(rows)} figures: {', '.join(told)}."
-
-
-def _means(cells: pd.DataFrame) -> pd.DataFrame:
-    """By KEYS: mean and sample standard deviation over the seeds, and the grades that there are."""
-    by = cells.groupby(KEYS, sort=False)
-    return pd.DataFrame(
-        {
-            "value": by["value"].mean(),
-            "sd": by["value"].std(ddof=1),
-            "grade": by["grade"].agg(lambda grades: ", ".join(dict.fromkeys(grades))),
-        }
-    )
-
-
-def _known(value: float) -> float | None:
-    return None if pd.isna(value) else float(value)
-
-
-def verdict_on(row: dict[str, Any]) -> str:
-    """Which of VERDICTS a row with `here`, `there`, `moved` and `spread` is."""
-    if row["moved"] is None:
-        return (
-            "here" if row["here"] is not None else "there" if row["there"] is not None else "same"
-        )
-    if abs(row["moved"]) < 0.005:  # what two decimals show
-        return "same"
-    if row["spread"] is None:
-        return "unknown"
-    return "moved" if abs(row["moved"]) > row["spread"] else "within"
+    return f"{len(rows)} values: {', '.join(told)}."

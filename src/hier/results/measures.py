@@ -1,164 +1,235 @@
-"""The figures of a run, under the names that the table gives them. Nothing heavy is imported."""
+"""The one list of measures: what `evaluate` computes, and how all that comes after it shows it.
 
-import csv
-import json
+A measure is added here alone, as an entry whose `compute` is its function or calls it. metrics.json has
+the measures by their keys, in this order; table, pages, expected values and plots take names, digits,
+directions and tolerances from here. `train` and `embed` do not depend on this file. It imports nothing
+heavy: `compute` gets objects of hier.stages.evaluate and hier.evaluation, by their attributes.
+"""
+
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from hier.ledger.artifacts import reading
-from hier.pipeline import EXPECTED, METRICS
-
-# The columns of expected/<suite>.csv; references from before they were kept have not the last two.
-REFERENCE = (
-    "run", "measure", "expected", "tolerance", "metrics_sha256", "settings_sha256", "metrics_md5",
-    "environment",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number of the table, in percent. `value` is None where it was not made.
+class Measure:
+    """A number, or a family of numbers such as Recall@K for each K of the dataset.
 
-    `expected`, `tolerance` and `same_bytes` (as the reference run's metrics) are None where there
-    is no reference, `same_bytes` also where no hash is known.
+    Attributes:
+        key: its name in metrics.json.
+        title: its name in tables and pages; of a family with `{}` in place of K or of the level.
+        compute: gives its value as JSON, or None where it is not defined. A family is a mapping by what
+            stands for `{}`. The argument is an Evaluation, or for TREES an Agreement.
+        percent: whether it is a share, shown times 100.
+        higher_is_better: its direction.
+        digits: how many are shown after the point.
+        tolerance: by how much the same code may differ on another kind of machine, as shown: training
+            amplifies what rounding differs in.
+        tolerance_untrained: the same of an untrained network, which amplifies little.
+        graded: whether it is a column of the table, which is held against expected values.
+        everywhere: whether it is defined for every run.
+        shares: what a query and a right neighbour have in common.
+        without_match: key of the number of queries that no neighbour can be right for.
+        leaves_out: whether it leaves those out whatever `evaluate.unmatched` says.
+        meaning: in words.
     """
 
-    run: str
-    measure: str
-    value: float | None
-    expected: float | None = None
-    tolerance: float | None = None
-    same_bytes: bool | None = None
+    key: str
+    title: str
+    compute: Callable[[Any], Any]
+    percent: bool = True
+    higher_is_better: bool = True
+    digits: int = 2
+    tolerance: float = 5.0
+    tolerance_untrained: float = 0.5
+    graded: bool = True
+    everywhere: bool = True
+    shares: str = "class"
+    without_match: str = "queries_without_match"
+    leaves_out: bool = False
+    meaning: str = ""
+
+    @property
+    def family(self) -> bool:
+        return "{}" in self.title
+
+    def name(self, of: object = "") -> str:
+        """The name of a column: of a family for one K or level."""
+        return self.title.format(of)
+
+    def member(self, name: str) -> str | None:
+        """The K or level that a column's name is of, "" for no family; None for another measure's."""
+        if not self.family:
+            return "" if name == self.title else None
+        before, _, after = self.title.partition("{}")
+        inside = name.removeprefix(before).removesuffix(after)
+        return inside if self.name(inside) == name else None
+
+    def names(self, members: Iterable[object]) -> list[str]:
+        """The names of its columns: of a family for each K or level."""
+        return [self.name(of) for of in members] if self.family else [self.title]
+
+    def values(self, found: Any) -> dict[str, float]:
+        """What metrics.json holds under the key, by column, as it is shown.
+
+        Raises:
+            ValueError: it is no mapping of K to a number, or a number is none that the measure can have.
+        """
+        if self.family and not isinstance(found, dict):
+            raise ValueError(f"{self.key} is no mapping of K to a number")
+        members = found if self.family else {"": found}
+        return {self.name(k): self._shown(self.name(k), value) for k, value in members.items()}
+
+    def _shown(self, name: str, value: Any) -> float:
+        if (
+            type(value) not in (int, float)
+            or not math.isfinite(value)
+            or (self.percent and not 0 <= value <= 1)
+        ):
+            kind = "number from 0 to 1" if self.percent else "finite number"
+            raise ValueError(f"{name} is {str(value)[:40]!r}, which is no {kind}")
+        return float(100 * value if self.percent else value)
+
+    def show(self, value: float | None) -> str:
+        """A value as tables and pages show it."""
+        return "–" if value is None or math.isnan(value) else f"{value:.{self.digits}f}"
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """A run's metrics.json.
+RECALL = Measure("recall", "R@{}", lambda of: of.retrieval.class_recall(of.ks))
+SUPERCLASS_RECALL = Measure(
+    "superclass_recall",
+    "super-class R@{}",
+    lambda of: of.retrieval.superclass_recall(of.ks),
+    everywhere=False,
+    shares="super-class",
+    without_match="superclass_queries_without_match",
+)
+HEADLINE = RECALL.name(1)
+"""The column by which methods are compared and epochs are chosen."""
+
+
+def _other(
+    key: str, compute: Callable[[Any], Any], title: str = "", percent: bool = False
+) -> Measure:
+    """What metrics.json holds beside the columns of the table."""
+    return Measure(key, title or key, compute, percent, graded=False, everywhere=False)
+
+
+def _count(key: str) -> Measure:
+    return _other(key, lambda of: of.retrieval.counts().get(key))
+
+
+# Of a tree of images, with a 95 % interval: `value`, `low`, `high`.
+TREES = (
+    Measure(
+        "dendrogram_purity",
+        "purity by {}",
+        lambda of: {title: of.dendrogram_purity(i) for i, title in enumerate(of.levels.titles)},
+        digits=1,
+        meaning="Dendrogram purity: pick two images of a kind; of the smallest subtree with both, the "
+        "percentage that is of that kind.",
+    ),
+    Measure(
+        "lca_spearman",
+        "LCA Spearman",
+        lambda of: of.spearman() if len(of.levels.titles) > 1 else None,
+        percent=False,
+        meaning="LCA Spearman: correlation (−1 to 1) of distances in the tree with distances in the known "
+        "levels.",
+    ),
+    _other("purity_by_depth", lambda of: of.purity_by_depth()),
+)
+
+MEASURES = (
+    RECALL,
+    SUPERCLASS_RECALL,
+    Measure("map_at_r", "MAP@R", lambda of: of.retrieval.map_at_r(), leaves_out=True),
+    _other("clip_share", lambda of: of.clip_share(), "Embeddings on the clip radius", percent=True),
+    _count("queries"),
+    _count("queries_without_match"),
+    _count("superclass_queries_without_match"),
+    _count("gallery"),
+    _other("best_on_test", lambda of: of.best_on_test),
+    _other(
+        "hierarchy", lambda of: of.trees and of.trees.metrics(lambda tree: computed(TREES, tree))
+    ),
+)
+
+
+def computed(measures: Iterable[Measure], of: Any) -> dict[str, Any]:
+    """The values of measures by their keys, without those that are not defined."""
+    found = ((measure.key, measure.compute(of)) for measure in measures)
+    return {key: value for key, value in found if value is not None}
+
+
+def graded() -> Iterator[Measure]:
+    """The measures of the table, in the order of its columns."""
+    return (measure for measure in MEASURES if measure.graded)
+
+
+def measure_of(name: str) -> Measure:
+    """The measure that a column of the table is of; of an unknown name one with the usual digits."""
+    known = (measure for measure in graded() if measure.member(name) is not None)
+    return next(known, Measure(name, name, lambda _: None))
+
+
+def show(name: str, value: float | None) -> str:
+    """A value of a column as tables and pages show it."""
+    return measure_of(name).show(value)
+
+
+def values(metrics: dict[str, Any]) -> dict[str, float]:
+    """The values of a metrics file as they are shown, by the names of the table's columns.
 
     Raises:
-        DamagedInputError: it cannot be read, or lacks a figure or has one that is none.
+        ValueError: one is lacking, or is none that its measure can have.
     """
-    with reading(path):
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(metrics, dict) or not {"recall", "map_at_r"} <= metrics.keys():
-            raise ValueError("it holds no recall or no map_at_r")
-        figures(metrics)
-        return metrics
+    if lacking := [m.key for m in graded() if m.everywhere and m.key not in metrics]:
+        raise ValueError(f"it holds no {lacking[0]}")
+    had = (measure for measure in graded() if measure.key in metrics)
+    return {name: value for m in had for name, value in m.values(metrics[m.key]).items()}
 
 
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """The figures of a metrics file, in percent, by the names of the table's columns.
-
-    Raises:
-        ValueError: one is no share, which is a number from 0 to 1.
-    """
-    for name in ("recall", "superclass_recall"):
-        if not isinstance(metrics.get(name, {}), dict):
-            raise ValueError(f"{name} is no mapping of K to a share")
-    named = {f"R@{k}": share for k, share in metrics["recall"].items()}
-    named |= {f"super-class R@{k}": v for k, v in metrics.get("superclass_recall", {}).items()}
-    named["MAP@R"] = metrics["map_at_r"]
-    for name, share in named.items():
-        if type(share) not in (int, float) or not 0 <= share <= 1:
-            raise ValueError(f"{name} is {str(share)[:40]!r}, which is no number from 0 to 1")
-    return {name: 100 * share for name, share in named.items()}
+def names_of_every_run(ks: Iterable[int]) -> list[str]:
+    """The columns that every run of a dataset with these K has."""
+    return [name for measure in graded() if measure.everywhere for name in measure.names(ks)]
 
 
-def judged(metrics: dict[str, Any], leaves_out: bool) -> dict[str, dict[str, int]]:
-    """Of how many queries the figures are means, by what stands before the @ of their names.
+def judged(measure: Measure, metrics: dict[str, Any], leaves_out: bool) -> dict[str, int]:
+    """Of how many queries a measure is the mean: `queries`, `unmatched` (how many of these can never be
+    right and count as misses), `left_out` (how many more are not judged, since they cannot be right).
 
-    `queries` are those, `unmatched` how many of them can never be right (they count as misses), and
-    `left_out` how many more were not judged, since they cannot. Empty where the metrics do not say.
+    Empty where the metrics do not say.
 
     Args:
-        leaves_out: whether `evaluate.unmatched` is `leave_out`; MAP@R leaves them out in any case.
+        leaves_out: whether `evaluate.unmatched` is `leave_out`.
     """
     if "queries_without_match" not in metrics:
         return {}
-    without = metrics["queries_without_match"]
-    every = metrics["queries"] + without * leaves_out
-    lone_superclasses = metrics.get("superclass_queries_without_match", 0)
-    kinds = {
-        "R": (without, leaves_out),
-        "super-class R": (lone_superclasses, leaves_out),
-        "MAP": (without, True),
-    }
-    return {
-        kind: {"queries": every - n * out, "unmatched": n * (not out), "left_out": n * out}
-        for kind, (n, out) in kinds.items()
-    }
+    every = metrics["queries"] + metrics["queries_without_match"] * leaves_out
+    without, out = metrics.get(measure.without_match, 0), leaves_out or measure.leaves_out
+    unmatched, left_out = without * (not out), without * out
+    return {"queries": every - left_out, "unmatched": unmatched, "left_out": left_out}
 
 
-def figures_of(run: str, params: dict[str, Any], digest: dict[str, Any]) -> list[Figure]:
-    """Every figure of a run; those that are expected, without a value, where it has no metrics.
+def unmatched_in_words(
+    measure: Measure, without: int, every: int, left_out: bool, runs: str = ""
+) -> str:
+    """How many queries can never be right in a measure, and what becomes of them in it and in those
+    that ask for the same.
 
     Args:
-        digest: of the metrics file, as it is here or else as dvc.lock has it; {} for neither.
+        left_out: whether this measure leaves them out; else they count as misses.
+        runs: of which runs that is said, where not of all.
     """
-    found = read_figures(run)
-    known = {row["measure"]: row for row in references(params["suite"]) if row["run"] == run}
-    ks = params["datasets"][params["runs"][run]["dataset"]]["ks"]
-    names = list(found) or [*(f"R@{k}" for k in ks), "MAP@R"]
-    return [_figure(run, name, found.get(name), known.get(name), digest) for name in names]
-
-
-def read_figures(run: str) -> dict[str, float]:
-    """The figures of a run's metrics file; none where it is missing or damaged."""
-    try:
-        return figures(json.loads(Path(METRICS.format(run=run)).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _figure(
-    run: str, name: str, value: float | None, known: dict[str, Any] | None, digest: dict[str, Any]
-) -> Figure:
-    if not known:
-        return Figure(run, name, value)
-    kinds = [kind for kind in ("sha256", "md5") if kind in digest]  # dvc.lock has MD5 alone
-    same = any(known.get(f"metrics_{kind}") == digest[kind] for kind in kinds) if kinds else None
-    return Figure(run, name, value, known["expected"], known["tolerance"], same)
-
-
-def references(suite: str) -> list[dict[str, Any]]:
-    """The rows of expected/<suite>.csv, what the reference run gave; none where there is no such file.
-
-    `expected` and `tolerance` are numbers, the other columns text, or None where nothing is said.
-
-    Raises:
-        ConflictError: it has the marks of an unfinished merge.
-        DamagedInputError: it is no such table; says where.
-    """
-    path, found = Path(EXPECTED) / f"{suite}.csv", dict[tuple[str, str], dict[str, Any]]()
-    if not path.exists():
-        return []
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream, strict=True)
-        if lacking := [name for name in REFERENCE[:-2] if name not in (table.fieldnames or ())]:
-            raise ValueError(f"it has no column {lacking[0]}")
-        for row in table:
-            cell = _reference(row, f"line {table.line_num}")
-            if (of := (cell["run"], cell["measure"])) in found:
-                raise ValueError(f"line {table.line_num}: {' '.join(of)} occurs twice")
-            found[of] = cell
-    return [*found.values()]
-
-
-def _reference(row: dict[str, Any], where: str) -> dict[str, Any]:
-    if None in row or None in row.values():
-        raise ValueError(f"{where} has not as many fields as the first line")
-    numbers = {name: _number(row[name]) for name in ("expected", "tolerance")}
-    for name, value in numbers.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{where}: {name} is {row[name][:40]!r}, which is no number of 0 or more"
-            )
-    return {name: row.get(name) or None for name in REFERENCE} | numbers
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    out = [measure] if left_out else []
+    out += [m for m in graded() if m.leaves_out and m.shares == measure.shares]
+    fate = [] if left_out else [f"counted as misses in {measure.name('K')}"]
+    if out:
+        fate.append(f"left out of {' and '.join(m.name('K') for m in out)}")
+    return (
+        f"{without} of {every} queries can never be right, having no other image of their "
+        f"{measure.shares} to find; they are {' and '.join(fate)}{runs and f' in {runs}'} "
+        "(evaluate.unmatched)"
+    )

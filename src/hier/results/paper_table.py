@@ -1,7 +1,7 @@
 """The graded table in the layout of the paper's Table 1: groups of backbone and dimension, methods
 as rows, datasets × R@K as columns; as CSV, Markdown and LaTeX.
 
-Each cell shows, from the top, the paper's figure, ours (mean ± sample standard deviation over the
+Each cell shows, from the top, the paper's value, ours (mean ± sample standard deviation over the
 seeds that were run), ours − paper, and the worst grade over the seeds. Methods of the paper that
 the suite has not are left out.
 """
@@ -11,8 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from hier.results.grades import PAPER_NAMES
-from hier.results.table import WORST_FIRST, row_of, unmatched_in_words
+from hier.results.means import means
+from hier.results.measures import RECALL
+from hier.results.paper import name_of
+from hier.results.table import row_of, unmatched
 
 GROUPS = [
     ("resnet50", 512),
@@ -33,47 +35,45 @@ ESCAPES = str.maketrans(
 
 def rows(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per backbone × dim × method × dataset × R@K, in the paper's order: these keys, paper,
-    ours, sd, seeds, difference, grade. Figures are percentages; missing ones are NaN.
+    ours, sd, seeds, difference, grade. Values are percentages; missing ones are NaN.
 
-    Of a dataset that the paper has figures for, only its K are kept.
+    Of a dataset that the paper has values for, only its K are kept.
     """
-    columns = set(columns_of(cells))
-    kept = cells[[pair in columns for pair in _pairs(cells)]]
-    table = pd.DataFrame(
-        [
-            dict(zip(KEYS, keys, strict=True)) | _summary(group)
-            for keys, group in kept.groupby(KEYS, sort=False)
-        ]
+    columns = columns_of(cells)
+    table = means(cells[[pair in columns for pair in _pairs(cells)]]).rename(
+        columns={"mean": "ours"}
     )
-    order = _order(table, list(columns_of(cells)))
-    return table.iloc[sorted(range(len(table)), key=order.__getitem__)].reset_index(drop=True)
+    table["difference"] = table["ours"] - table["paper"]
+    order = _order(table, columns)
+    table = table.iloc[sorted(range(len(table)), key=order.__getitem__)].reset_index(drop=True)
+    return table[[*KEYS, "paper", "ours", "sd", "seeds", "difference", "grade"]]
 
 
 def csv(cells: pd.DataFrame) -> str:
-    """results/paper_layout.csv; missing figures are empty."""
+    """results/SUITE/paper_layout.csv; missing values are empty."""
     text: str = rows(cells).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     return text
 
 
 def markdown(cells: pd.DataFrame) -> str:
-    """results/paper_layout.md: one table, the lines of a cell apart by <br>."""
+    """results/SUITE/paper_layout.md: one table, the lines of a cell apart by <br>."""
     columns = columns_of(cells)
     lines = ["# In the layout of the paper's Table 1", "", CAPTION, ""]
     lines.append(row_of(["backbone", "D", "method", *map(" ".join, columns)]))
     lines.append(row_of(["---", "---:", "---", *["---:"] * len(columns)]))
     for (backbone, dim, method), found in _by_method(rows(cells)):
         shown = ["<br>".join(_lines(found[c])) if c in found else "–" for c in columns]
-        lines.append(row_of([backbone, str(dim), PAPER_NAMES.get(method, method), *shown]))
-    lines += [line for sentence in unmatched_in_words(cells) for line in ("", sentence)]
+        lines.append(row_of([backbone, str(dim), name_of(method), *shown]))
+    lines += [line for sentence in unmatched(cells) for line in ("", sentence)]
     return "\n".join(lines) + "\n"
 
 
 def latex(cells: pd.DataFrame) -> str:
-    """results/paper_layout.tex: a tabular for a document that uses booktabs."""
+    """results/SUITE/paper_layout.tex: a tabular for a document that uses booktabs."""
     columns = columns_of(cells)
     lines = [
         r"% Needs \usepackage{booktabs}. " + CAPTION.replace("±", "+-").replace("−", "-"),
-        *(f"% {sentence}" for sentence in unmatched_in_words(cells)),
+        *(f"% {sentence}" for sentence in unmatched(cells)),
         rf"\begin{{tabular}}{{lrl{'r' * len(columns)}}}",
         r"\toprule",
         *_latex_header(columns),
@@ -83,7 +83,7 @@ def latex(cells: pd.DataFrame) -> str:
         if (backbone, dim) != before:
             lines.append(r"\midrule")
         shown = [_shortstack(_lines(found[c])) if c in found else "--" for c in columns]
-        name = PAPER_NAMES.get(method, method)
+        name = name_of(method)
         names = [backbone, str(dim), name] if (backbone, dim) != before else ["", "", name]
         lines.append(" & ".join([*map(_escaped, names), *shown]) + r" \\")
         before = (backbone, dim)
@@ -92,32 +92,19 @@ def latex(cells: pd.DataFrame) -> str:
 
 def columns_of(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Pairs of dataset and R@K, in the paper's order."""
-    recalls = cells[cells["measure"].str.startswith("R@")]
+    k = cells["measure"].map(RECALL.member)
+    recalls = cells.assign(k=k)[k.notna()]
     found = []
     for dataset in _ranks(DATASETS, recalls["dataset"]):
         here = recalls[recalls["dataset"] == dataset]
         published = here[here["paper"].notna()]
-        measures = set((published if len(published) else here)["measure"])
-        found += [(str(dataset), m) for m in sorted(measures, key=lambda m: int(m[len("R@") :]))]
+        ks = set((published if len(published) else here)["k"])
+        found += [(str(dataset), RECALL.name(k)) for k in sorted(ks, key=int)]
     return found
 
 
 def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(table["dataset"], table["measure"], strict=True))
-
-
-def _summary(group: pd.DataFrame) -> dict[str, Any]:
-    """What the runs of one cell, which differ in the seed alone, come to."""
-    values = group["value"].dropna()
-    ours, paper = values.mean(), group["paper"].iloc[0]
-    return {
-        "paper": paper,
-        "ours": ours,
-        "sd": values.std(ddof=1),  # NaN of one value
-        "seeds": len(values),
-        "difference": ours - paper,
-        "grade": min(group["grade"], key=WORST_FIRST.index),
-    }
 
 
 def _order(table: pd.DataFrame, columns: list[tuple[str, str]]) -> list[tuple[int, int, int]]:
@@ -150,13 +137,13 @@ def _by_method(
 
 def _lines(cell: dict[Hashable, Any]) -> list[str]:
     """The four lines of a cell: paper, ours, difference, grade."""
-    ours = _figure(cell["ours"], ".2f")
+    ours = _value(cell["ours"], f".{RECALL.digits}f")
     if pd.notna(cell["sd"]):
-        ours += f" ± {cell['sd']:.2f}"
-    return [_figure(cell["paper"], ".1f"), ours, _figure(cell["difference"], "+.2f"), cell["grade"]]
+        ours += f" ± {RECALL.show(cell['sd'])}"
+    return [_value(cell["paper"], ".1f"), ours, _value(cell["difference"], "+.2f"), cell["grade"]]
 
 
-def _figure(value: float, form: str) -> str:
+def _value(value: float, form: str) -> str:
     return "–" if pd.isna(value) else format(round(value, 2) + 0.0, form)  # + 0.0: no -0.00
 
 
@@ -174,13 +161,12 @@ def _latex_header(columns: list[tuple[str, str]]) -> list[str]:
 
 def _shortstack(lines: list[str]) -> str:
     paper, ours, difference, grade = lines
-    figures = [_maths(figure) for figure in (paper, ours, difference)]
-    stacked = r" \\ ".join([*figures, _escaped(grade)])
+    stacked = r" \\ ".join([*map(_maths, (paper, ours, difference)), _escaped(grade)])
     return rf"\shortstack[r]{{{stacked}}}"
 
 
-def _maths(figure: str) -> str:
-    return "--" if figure == "–" else "$" + figure.replace("±", r"\pm") + "$"
+def _maths(value: str) -> str:
+    return "--" if value == "–" else "$" + value.replace("±", r"\pm") + "$"
 
 
 def _escaped(text: str) -> str:

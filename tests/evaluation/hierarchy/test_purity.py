@@ -10,10 +10,16 @@ from fakes.trees import below, levels_by, lowest_common, path_up, trees_with_lev
 from hier.config.dataset import Generate
 from hier.data.demo import leaves
 from hier.evaluation.hierarchy import purity as measures
-from hier.evaluation.hierarchy.purity import agreement, purity_by_depth
+from hier.evaluation.hierarchy.purity import Agreement, purity_by_depth
 from hier.evaluation.hierarchy.tree import ROOT, Tree
+from hier.results.measures import TREES, computed
 
 DEMO = Generate(seed=0, branching=[4, 4, 4], images_per_class=3, size=64)
+
+
+def agreement(tree, levels):
+    """The measures of a tree, as metrics.json has them."""
+    return computed(TREES, Agreement(tree, levels))
 
 
 def pairs(images):
@@ -173,7 +179,7 @@ def test_a_draw_weighs_pairs_by_how_often_their_classes_were_drawn(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measures, "_draws", lambda _: draws)
         patch.setattr(measures, "_interval", lambda drawn, _: drawn)
-        found = measures._Pairs(tree, levels).dendrogram_purity(len(levels.titles) - 1)
+        found = measures.Agreement(tree, levels).dendrogram_purity(len(levels.titles) - 1)
     assert found == pytest.approx(expected, nan_ok=True)
 
 

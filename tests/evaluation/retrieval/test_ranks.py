@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from hier.evaluation.retrieval import ranks
+from hier.evaluation.retrieval import tiles as counting
 from hier.evaluation.retrieval.ranks import nearest_own_ranks
 from hier.evaluation.retrieval.recall import recall_at_k
 from hier.geometry.poincare import exp0, lorentz
@@ -16,7 +17,7 @@ from hier.geometry.poincare import exp0, lorentz
 KS = [1, 2, 4, 10, 100]
 
 
-def plain_ranks(query, query_labels, gallery, gallery_labels, hides_own_number=False):
+def plain_ranks(query, query_labels, gallery, gallery_labels, hides_own_number=False, widths=1.0):
     """Ranks from one float64 matrix, with the definition of ties as it stands in `recall`."""
     product = query @ gallery.T
     same = query_labels[:, None] == gallery_labels[None, :]
@@ -26,7 +27,7 @@ def plain_ranks(query, query_labels, gallery, gallery_labels, hides_own_number=F
         others.diagonal().fill_(-math.inf)
     length = torch.linalg.vector_norm(query, dim=1, keepdim=True)
     longest = torch.linalg.vector_norm(gallery, dim=1).max()
-    tolerance = 4 * query.shape[1] * torch.finfo(torch.float64).eps * length * longest
+    tolerance = widths * 4 * query.shape[1] * torch.finfo(torch.float64).eps * length * longest
     nearest = own.amax(1, keepdim=True)
     rank = 1 + (others >= nearest - tolerance).sum(1)
     return torch.where(nearest.squeeze(1) > -math.inf, rank, torch.iinfo(torch.int64).max)
@@ -89,15 +90,20 @@ def test_ranks_are_those_of_a_plain_search(case):
     metric, c, (xq, yq, xg, yg), hides, tiles, part, coarse = case
     query, gallery = products_form(xq, metric, c)[0], products_form(xg, metric, c)[1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ranks.TILE, "cpu", tiles)
-        patch.setattr(ranks, "PART", part)
-        patch.setattr(ranks, "_multiplies_coarse", lambda device: coarse)
+        patch.setitem(counting.TILE, "cpu", tiles)
+        patch.setattr(counting, "PART", part)
+        patch.setattr(counting, "_multiplies_coarse", lambda device: coarse)
         patch.setattr(ranks, "BLOCK_ELEMENTS", 40 * len(gallery))
-        expected = plain_ranks(query, yq, gallery, yg, hides)
-        assert_same_side(nearest_own_ranks(query, yq, gallery, yg, KS, hides), expected)
+        # Products at the border of a tie may round to either side: by a quarter of the width at most.
+        first, last = (plain_ranks(query, yq, gallery, yg, hides, w) for w in (0.75, 1.25))
+        found = nearest_own_ranks(query, yq, gallery, yg, KS, hides)
+        for k in KS:
+            assert ((last <= k) <= (found <= k)).all(), k
+            assert ((found <= k) <= (first <= k)).all(), k
         c_or_none = c if metric == "poincare" else None
         got = recall_at_k(xq, yq, xg, yg, KS, metric, c_or_none, mask_gallery_of_query=hides)
-    assert list(got.values()) == shares(expected)
+    for least, share, most in zip(shares(last), got.values(), shares(first), strict=True):
+        assert least <= share <= most
 
 
 def clusters(n=3000, classes=400, dim=64, seed=0):
@@ -111,8 +117,8 @@ def clusters(n=3000, classes=400, dim=64, seed=0):
 @pytest.mark.parametrize("metric", ["poincare", "cosine"])
 @pytest.mark.parametrize("ks", [[1], [1, 10, 100, 1000], [5000]])
 def test_thousands_over_several_tiles(metric, ks, coarse, monkeypatch):
-    monkeypatch.setitem(ranks.TILE, "cpu", (512, 1024))
-    monkeypatch.setattr(ranks, "_multiplies_coarse", lambda device: coarse)
+    monkeypatch.setitem(counting.TILE, "cpu", (512, 1024))
+    monkeypatch.setattr(counting, "_multiplies_coarse", lambda device: coarse)
     x, y = clusters()
     query, gallery = products_form(x, metric, 0.1)
     expected = plain_ranks(query, y, gallery, y, True)
@@ -136,13 +142,13 @@ def near_ties(gap, dim=128, n=200):
 @pytest.fixture
 def counted(monkeypatch):
     """How many queries were counted in float64."""
-    found, exact = [], ranks._Search.exact_ranks
+    found, exact = [], ranks.Search.exact_ranks
 
     def noted(self, rows):
         found.append(len(rows))
         return exact(self, rows)
 
-    monkeypatch.setattr(ranks._Search, "exact_ranks", noted)
+    monkeypatch.setattr(ranks.Search, "exact_ranks", noted)
     return found
 
 
@@ -159,14 +165,14 @@ def test_near_ties_are_decided_in_float64(gap, counted):
 def test_float32_alone_gets_near_ties_wrong(gap, monkeypatch):
     """So the margin is what finds them: without it the very same ranks come out wrong."""
     sides = near_ties(gap)
-    thresholds = ranks._Thresholds.of
+    thresholds = counting.Thresholds.of
 
     def no_margin(self, longest, dtype):
         nearer, not_farther = thresholds(self, longest, dtype)
         middle = (nearer.double() + not_farther.double()).div(2).float()
         return middle, middle
 
-    monkeypatch.setattr(ranks._Thresholds, "of", no_margin)
+    monkeypatch.setattr(counting.Thresholds, "of", no_margin)
     wrong = nearest_own_ranks(*sides, [1]) > 1
     assert int((wrong != (plain_ranks(*sides) > 1)).sum()) > 20
 
@@ -175,14 +181,14 @@ def test_float32_alone_gets_near_ties_wrong(gap, monkeypatch):
 @pytest.mark.parametrize("dim", [1, 17, 129])
 def test_products_in_bfloat16_reach_what_is_asked_of_them(size, dim, monkeypatch):
     """With each item in turn at the threshold, however far from what the query has on average."""
-    monkeypatch.setattr(ranks, "_multiplies_coarse", lambda device: True)
+    monkeypatch.setattr(counting, "_multiplies_coarse", lambda device: True)
     g = torch.Generator().manual_seed(size + dim)
     query, gallery = (torch.randn(size, dim, generator=g, dtype=torch.float64) for _ in range(2))
-    tiles = ranks._Tiles(query * 10.0 ** torch.randint(-3, 4, (size, 1), generator=g), gallery)
+    tiles = counting.Tiles(query * 10.0 ** torch.randint(-3, 4, (size, 1), generator=g), gallery)
     exact = tiles.query.double() @ tiles.gallery.double().T
-    coarse = torch.mm(tiles.query.to(ranks.COARSE), tiles.coarse.T)
-    bits = ranks._bits(coarse)
-    own = ranks._Own(*(torch.zeros(size, dtype=torch.float64) for _ in range(4)))
+    coarse = torch.mm(tiles.query.to(counting.COARSE), tiles.coarse.T)
+    bits = counting._bits(coarse)
+    own = counting.Own(*(torch.zeros(size, dtype=torch.float64) for _ in range(4)))
     slopes = tiles._thresholds(torch.arange(size), own)
     wrong = 0
     for item in range(size):
@@ -195,26 +201,26 @@ def test_products_in_bfloat16_reach_what_is_asked_of_them(size, dim, monkeypatch
 
 def test_bits_of_positive_numbers_are_in_their_order_and_above_those_of_negative_ones():
     numbers = torch.tensor([0.0, 1e-38, 1e-5, 0.99, 1.0, 1.01, 3e38]).bfloat16()
-    bits = ranks._bits(numbers)
+    bits = counting._bits(numbers)
     assert (bits.diff() > 0).all()
-    assert (ranks._bits(-numbers) < bits[0]).all()
-    at = ranks._Thresholds(
+    assert (counting._bits(-numbers) < bits[0]).all()
+    at = counting.Thresholds(
         *(torch.tensor([[-1.0, 0.0, 1.0, 1.003]]).double() * k for k in (1, 1, 0, 0))
     )
     assert at.coarse(1.0).tolist() == [[-(2**15), -(2**15), 0x3F7E, 0x3F7F]]
 
 
 def test_bfloat16_spares_most_products_in_float32(monkeypatch):
-    monkeypatch.setitem(ranks.TILE, "cpu", (512, 1024))
+    monkeypatch.setitem(counting.TILE, "cpu", (512, 1024))
     x, y = clusters()
     query, gallery = products_form(x, "cosine", None)
     whole = []
-    product = ranks._Tiles._product
+    product = counting.Tiles._product
     monkeypatch.setattr(
-        ranks._Tiles, "_product", lambda self, *of: whole.append(of) or product(self, *of)
+        counting.Tiles, "_product", lambda self, *of: whole.append(of) or product(self, *of)
     )
     for coarse in (False, True):
-        monkeypatch.setattr(ranks, "_multiplies_coarse", lambda device, on=coarse: on)
+        monkeypatch.setattr(counting, "_multiplies_coarse", lambda device, on=coarse: on)
         nearest_own_ranks(query, y, gallery, y, [1, 10], True)
         whole.append(coarse)
     assert whole.index(False) == 6 * 3  # tiles of 512 × 1024 among 3000 × 3000
@@ -224,8 +230,8 @@ def test_bfloat16_spares_most_products_in_float32(monkeypatch):
 def test_the_margin_holds_and_most_queries_need_no_float64(counted):
     x, y = clusters()
     query, gallery = products_form(x, "poincare", 0.1)
-    search = ranks._Search(query, y, gallery, y, True)
-    tiles, own = ranks._Tiles(search.query, search.gallery), search.nearest_own()
+    search = ranks.Search(query, y, gallery, y, True)
+    tiles, own = counting.Tiles(search.query, search.gallery), search.nearest_own()
     lowest, highest = tiles.bounds(own, 10**9)
     expected = plain_ranks(query, y, gallery, y, True)[search.query_number]
     assert (lowest <= expected).all()
@@ -240,7 +246,7 @@ def test_one_far_item_does_not_widen_the_margin_of_all(counted):
     x[:3] *= (1 - 1e-7) / (0.1**0.5 * x[:3].norm(dim=1, keepdim=True))
     query, gallery = products_form(x, "poincare", 0.1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ranks.TILE, "cpu", (512, 256))
+        patch.setitem(counting.TILE, "cpu", (512, 256))
         actual = nearest_own_ranks(query, y, gallery, y, [1], True)
     assert_same_side(actual, plain_ranks(query, y, gallery, y, True), [1])
     assert sum(counted) < len(x) / 3
@@ -249,7 +255,7 @@ def test_one_far_item_does_not_widen_the_margin_of_all(counted):
 @pytest.mark.parametrize("items", [1, 3, 100])
 def test_tiles_hold_all_items_and_none_longer_than_said(items):
     lengths = [0.0, 0.5, 1.0, 1.0, 1.5, 1.9, 2.5, 5.5, 1e7, 1e7]
-    cut = list(ranks._cut(lengths, items))
+    cut = list(counting._cut(lengths, items))
     assert [n for tile, _ in cut for n in range(len(lengths))[tile]] == list(range(len(lengths)))
     assert [max(lengths[tile]) for tile, _ in cut] == [longest for _, longest in cut]
     assert max(len(lengths[tile]) for tile, _ in cut) == min(items, 7)
@@ -269,11 +275,11 @@ def test_float32_that_is_rounded_is_not_relied_on(precision):
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        assert not ranks._float32_is_exact(torch.device("cpu"))
+        assert not counting._float32_is_exact(torch.device("cpu"))
         actual = nearest_own_ranks(*sides, [1, 2])
     finally:
         torch.set_float32_matmul_precision(before)
-    assert ranks._float32_is_exact(torch.device("cpu"))
+    assert counting._float32_is_exact(torch.device("cpu"))
     assert_same_side(actual, plain_ranks(*sides), [1, 2])
 
 

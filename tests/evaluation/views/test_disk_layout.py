@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from sklearn.manifold import trustworthiness
 
-from hier.evaluation.views.disk_layout import SPREAD, _apart, _in_order, _spread, _together, disk
+from hier.evaluation.views.disk_layout import (
+    SPREAD,
+    _divergence,
+    _in_order,
+    _spread,
+    _together,
+    disk,
+)
 
 
 def euclidean(points):
@@ -71,8 +78,8 @@ def test_the_derivative_of_what_is_minimised():
     together, radius = _together(cloud(20), 4), rng.uniform(0.2, 2, 20)
     assert together.sum() == pytest.approx(1)
     wrong = check_grad(
-        lambda angle: _apart(angle, together, radius)[0],
-        lambda angle: _apart(angle, together, radius)[1],
+        lambda angle: _divergence(angle, together, radius)[0],
+        lambda angle: _divergence(angle, together, radius)[1],
         rng.uniform(0, 6, 20),
     )
     assert wrong < 1e-6

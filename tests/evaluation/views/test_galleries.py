@@ -12,8 +12,8 @@ from fakes.trees import index_of
 from hier.config.compose import compose
 from hier.evaluation.hierarchy.levels import levels_of
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
+from hier.evaluation.views import galleries as module
 from hier.evaluation.views.galleries import galleries
-from hier.evaluation.views.views import galleries as module
 
 CONF = Path(__file__).parents[3] / "conf"
 C = 0.1

@@ -1,7 +1,6 @@
 """Neighbour lists against a sort of all items in exact arithmetic, float32 telling them apart or not."""
 
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,16 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hier.evaluation.retrieval.ranks import product_error, tie_width
-from hier.evaluation.views.neighbours import LISTED, nearest
-from hier.evaluation.views.views import neighbours as module
+from hier.evaluation.retrieval.ranks import tie_width
+from hier.evaluation.views.neighbours import nearest
 
 MOST = 8
-
-needs_faiss = pytest.mark.skipif(
-    module._library() is None,
-    reason="faiss is not used here: it is not installed, or this is macOS",
-)
 
 
 def found(query, query_codes, items, item_codes, hidden=None):
@@ -86,51 +79,3 @@ def test_items_that_float32_takes_for_one_are_told_apart(copies):
     (first,) = found(query, [0], items, np.ones(len(items), np.int64))
     wanted = 50 + np.argsort(-steps)
     assert first.item.tolist()[:copies] == wanted[:MOST].tolist()
-
-
-@needs_faiss
-def test_lists_are_faiss_s_where_they_suffice(monkeypatch):
-    """A library that overlooks the nearest item is believed; without one, all items are ranked."""
-    query, codes, items, item_codes = ordinary()
-    whole = found(query, codes, items, item_codes)
-    library = module._library()
-
-    class Overlooks(library.IndexFlatIP):
-        def search(self, asked, count):
-            product, item = super().search(asked, count + 1)
-            return product[:, 1:], item[:, 1:]
-
-    known = SimpleNamespace(IndexFlatIP=Overlooks, omp_set_num_threads=library.omp_set_num_threads)
-    monkeypatch.setattr(module, "_library", lambda: known)
-    lacking = found(query, codes, items, item_codes)
-    assert sum(a.item[0] == b.item[0] for a, b in zip(whole, lacking, strict=True)) < 3
-    monkeypatch.setattr(module, "_library", lambda: None)
-    without = found(query, codes, items, item_codes)
-    for one, other in zip(whole, without, strict=True):
-        assert np.array_equal(one.item, other.item)
-        assert np.array_equal(one.product, other.product)
-
-
-@needs_faiss
-@pytest.mark.parametrize("seed", range(5))
-def test_no_item_beyond_a_list_has_a_larger_product_than_is_said(seed):
-    query, _, items, _ = ordinary(seed, images=2000, dim=128)
-    listed, beyond = module._listed(torch.from_numpy(query), torch.from_numpy(items))
-    assert listed.shape == (20, LISTED + 1)
-    product = query @ items.T
-    last = np.take_along_axis(product, listed, 1).min(1)
-    np.put_along_axis(product, listed, -np.inf, 1)
-    assert (product.max(1) < beyond).all()
-    assert (last < beyond).all()
-    assert (last > beyond - 0.01).all()  # of products of 20 to 30
-
-
-def test_the_error_of_float32_products_is_within_what_is_said():
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(50, 128, generator=generator, dtype=torch.float64) * 1e3
-    items = torch.randn(400, 128, generator=generator, dtype=torch.float64)
-    wrong = (query.float() @ items.float().T).double() - query @ items.T
-    length, longest = query.norm(dim=1), items.norm(dim=1).max()
-    said = product_error(length, longest, 128)
-    assert (wrong.abs().amax(1) <= said).all()
-    assert (wrong.abs().amax(1) > 1e-4 * said).all()

@@ -11,12 +11,14 @@ from fakes.trees import index_of
 from hier.config.compose import compose
 from hier.config.dataset import Generate
 from hier.data.demo import leaves
+from hier.evaluation.hierarchy import trees
 from hier.evaluation.hierarchy.levels import levels_of
+from hier.evaluation.hierarchy.trees import Trees
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
-from hier.evaluation.views.views import Views
-from hier.evaluation.views.views import views as module
+from hier.evaluation.views import views as module
 from hier.geometry.poincare import exp0
-from hier.stages.evaluate import compact
+from hier.results.measures import TREES, computed
+from hier.stages.views import compact
 
 CONF = Path(__file__).parents[3] / "conf"
 C, CLIP = 0.1, 2.3
@@ -51,6 +53,20 @@ def proxies(number=8, dim=16):
     return torch.randn(number, dim, generator=torch.Generator().manual_seed(0)) * 0.5
 
 
+class Views:
+    """What is drawn of a run, and what is measured of its trees."""
+
+    def __init__(self, points, index, rows, levels, run, tangents):
+        self.retrieval, self.rows, self.levels = Retrieval(points, index, run), rows, levels
+        self.trees = Trees(points, rows, levels, run, tangents)
+
+    def views(self):
+        return module.views(self.retrieval, self.rows, self.levels, self.trees)
+
+    def hierarchy(self):
+        return self.trees.metrics(lambda tree: computed(TREES, tree))
+
+
 def views_of(kind, points, classes, superclasses, titles=TITLES):
     run = run_of(kind)
     if run.head.curvature:
@@ -59,7 +75,7 @@ def views_of(kind, points, classes, superclasses, titles=TITLES):
     levels = levels_of(index, titles, "made")
     rows = np.arange(len(index)) + 100
     tangents = None if kind == "pa" else proxies(dim=points.shape[1])
-    return Views(Retrieval(points, index, run), rows, levels, run, tangents)
+    return Views(points, index, rows, levels, run, tangents)
 
 
 @pytest.mark.parametrize("kind", list(SETTINGS))
@@ -118,7 +134,7 @@ def test_the_same_run_gives_the_same_bytes(kind):
 
 
 def test_every_run_of_a_dataset_shows_the_same_rows(monkeypatch):
-    monkeypatch.setattr(module, "MEASURED", 30)
+    monkeypatch.setattr(trees, "MEASURED", 30)
     monkeypatch.setattr(module, "SHOWN", 20)
     points, *named = made()
     one, other = views_of("pa", points, *named), views_of("hier", -2 * points.flip(0), *named)
@@ -130,13 +146,13 @@ def test_every_run_of_a_dataset_shows_the_same_rows(monkeypatch):
         0,
     ]
     assert len(rows) == 20  # of 5 classes, 4 of each
-    assert other.hierarchy()["hierarchy"]["images"] == 30
+    assert other.hierarchy()["images"] == 30
 
 
 def test_what_is_known_only_of_classes_has_no_correlation():
     points, classes, _ = made()
     views = views_of("hier", points, classes, [None] * 48, ["class"])
-    hierarchy = views.hierarchy()["hierarchy"]
+    hierarchy = views.hierarchy()
     for kind in ("proxies", "clustering"):
         assert set(hierarchy[kind]) == {"dendrogram_purity", "purity_by_depth"}
         assert list(hierarchy[kind]["dendrogram_purity"]) == ["class"]
@@ -148,7 +164,7 @@ def test_what_is_known_only_of_classes_has_no_correlation():
 def test_one_class_has_no_hierarchy_and_can_be_seen(kind):
     points, _, _ = made(12)
     views = views_of(kind, points, ["only"] * 12, ["A/A1"] * 12)
-    assert views.hierarchy() == {}
+    assert views.hierarchy() is None
     seen = views.views()
     assert seen["galleries"]["worst"] == seen["galleries"]["confusions"] == []
     assert {share for shares in seen["tree"]["nodes"]["purity"] for share in shares} == {1.0}
@@ -159,7 +175,7 @@ def test_one_class_has_no_hierarchy_and_can_be_seen(kind):
 def test_a_handful_of_images(kind, images):
     points, classes, superclasses = made(images)
     views = views_of(kind, points, classes, superclasses)
-    assert views.hierarchy() == {}  # no two are of one class
+    assert views.hierarchy() is None  # no two are of one class
     seen = views.views()
     assert len(seen["samples"]["row"]) == images
     assert (seen["projection"]["trustworthiness"] is None) == (images < 3)
@@ -170,7 +186,7 @@ def test_a_handful_of_images(kind, images):
 def test_equal_embeddings_are_no_trouble(kind):
     points, classes, superclasses = made()
     views = views_of(kind, points[:1].repeat(48, 1), classes, superclasses)
-    found = views.hierarchy()["hierarchy"]
+    found = views.hierarchy()
     json.loads(compact(views.views()))
     for tree in found.keys() & {"proxies", "clustering"}:
         assert found[tree]["dendrogram_purity"]["class"]["value"] < 60
@@ -204,10 +220,10 @@ def test_proxies_that_are_the_demos_own_tree_are_found_to_be_it():
     run = run_of("hier")
     points = exp0(torch.tensor(images), C, CLIP)
     views = Views(
-        Retrieval(points, index, run), np.arange(256), levels_of(index, TITLES, "demo"), run,
+        points, index, np.arange(256), levels_of(index, TITLES, "demo"), run,
         torch.tensor(np.array([place[path] for path in nodes])),
     )  # fmt: skip
-    found = views.hierarchy()["hierarchy"]
+    found = views.hierarchy()
     perfect = {"value": 100.0, "low": 100.0, "high": 100.0}
     for kind in ("proxies", "clustering"):
         assert list(found[kind]["dendrogram_purity"].values()) == [perfect] * 3

@@ -1,6 +1,6 @@
 """How well a tree of images agrees with the known levels of their classes.
 
-Of every measure there is a 95 % interval by a bootstrap over classes: classes are drawn with
+Every measure has a 95 % interval by a bootstrap over classes: classes are drawn with
 replacement, and a pair of images counts as often as the pair of their classes was drawn. The tree,
 the purity of its subtrees and the ranks of distances stay as they are, so that a draw costs two
 products with a matrix of classes × classes.
@@ -23,21 +23,6 @@ DEEPEST = 12
 """Subtrees are looked at down to this depth."""
 
 
-def agreement(tree: Tree, levels: Levels) -> dict[str, Any]:
-    """Dendrogram purity, Spearman's correlation of distances and purity by depth, as in metrics.json.
-
-    Args:
-        tree: of N images.
-        levels: of the same; two of the images at least are of one class.
-    """
-    pairs = _Pairs(tree, levels)
-    purity = {title: pairs.dendrogram_purity(i) for i, title in enumerate(levels.titles)}
-    found: dict[str, Any] = {"dendrogram_purity": purity}
-    if len(levels.titles) > 1:
-        found["lca_spearman"] = pairs.spearman()
-    return found | {"purity_by_depth": purity_by_depth(tree, levels)}
-
-
 def purity_by_depth(tree: Tree, levels: Levels) -> list[dict[str, Any]]:
     """For each depth the number of nodes with images below, the number of those images, and by level
     the share of them, in percent, that is of the most frequent kind below its node.
@@ -57,8 +42,11 @@ def purity_by_depth(tree: Tree, levels: Levels) -> list[dict[str, Any]]:
     return rows
 
 
-class _Pairs:
-    """All ordered pairs of two of N images, which stand in the order of their C classes."""
+class Agreement:
+    """How a tree of N images agrees with their levels, from all ordered pairs of two of them.
+
+    Two of the images at least are of one class. The images stand in the order of their C classes.
+    """
 
     def __init__(self, tree: Tree, levels: Levels) -> None:
         self.tree, self.levels = tree, levels
@@ -102,6 +90,9 @@ class _Pairs:
         if np.isnan(drawn[0]):
             return {"value": 0.0, "low": 0.0, "high": 0.0}
         return _interval(drawn, lambda value: round(float(value), 4))
+
+    def purity_by_depth(self) -> list[dict[str, Any]]:
+        return purity_by_depth(self.tree, self.levels)
 
     def _by_class(self, values: Values) -> Values:
         """Sums over the pairs of every two classes (C×C) of a value for every pair (N×N)."""

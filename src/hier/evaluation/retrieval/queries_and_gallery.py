@@ -20,7 +20,7 @@ class Sides:
 
     def __init__(self, index: pd.DataFrame) -> None:
         split = index["split"].to_numpy()
-        self.apart = bool((split == "query").any())
+        self.separate = bool((split == "query").any())
         self.query, self.gallery = split != "gallery", split != "query"
 
     def matched(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -28,7 +28,7 @@ class Sides:
 
         An image that only `protocol.masks_gallery_of_query` hides counts as one to find.
         """
-        matched = have_match(labels[self.query], labels[self.gallery], not self.apart)
+        matched = have_match(labels[self.query], labels[self.gallery], not self.separate)
         return matched.numpy().astype(bool)
 
 
@@ -40,7 +40,7 @@ def require_matches(index: pd.DataFrame, run: Run, side: str = "test") -> None:
     """
     sides = Sides(index)
     if not sides.matched(index["label"].to_numpy()).any():
-        what = "a gallery image" if sides.apart else "another image"
+        what = "a gallery image" if sides.separate else "another image"
         raise ConfigError(
             f"{run.dataset}: none of the {sides.query.sum()} {side} queries has {what} of its class "
             "to find, so neither R@K nor MAP@R can be measured; take more images of each class "
@@ -58,14 +58,14 @@ class Retrieval(Sides):
         self.search: dict[str, Any] = {
             "metric": run.evaluate.metric,
             "c": run.head.curvature if run.head and run.evaluate.metric == "poincare" else None,
-            "exclude_self": not self.apart,
+            "exclude_self": not self.separate,
         }
-        self.masks = self.apart and run.protocol.masks_gallery_of_query
+        self.masks = self.separate and run.protocol.masks_gallery_of_query
 
     def recall(self, labels: np.ndarray, ks: list[int]) -> dict[str, float]:
         """Recall@K by the K as text; `labels` are of all N rows."""
         shares = recall_at_k(
-            *self._sides(labels), ks, **self.search,
+            *self.sides(labels), ks, **self.search,
             mask_gallery_of_query=self.masks, leave_out_unmatched=self.leaves_out,
         )  # fmt: skip
         return {str(k): shares[k] for k in ks}
@@ -99,12 +99,13 @@ class Retrieval(Sides):
         return self.matched(labels) | (not self.leaves_out)
 
     def map_at_r(self) -> float:
-        return map_at_r(*self._sides(self.index["label"].to_numpy()), **self.search)
+        return map_at_r(*self.sides(self.index["label"].to_numpy()), **self.search)
 
     def _superclasses(self) -> NDArray[np.int64] | None:
         superclass = self.index["superclass"]
         return pd.factorize(superclass)[0] if superclass.notna().all() else None
 
-    def _sides(self, labels: np.ndarray) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
+    def sides(self, labels: np.ndarray) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
+        """Embeddings and labels of the queries, then of the gallery; `labels` are of all N rows."""
         query, gallery = self.query, self.gallery
         return self.embeddings[query], labels[query], self.embeddings[gallery], labels[gallery]

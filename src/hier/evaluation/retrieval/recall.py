@@ -72,7 +72,7 @@ def recall_at_k(
     """
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
-    pairs = _Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    pairs = Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
     rank = nearest_own_ranks(
         pairs.query, pairs.query_labels, pairs.gallery, pairs.gallery_labels,
         ks, exclude_self or mask_gallery_of_query,
@@ -122,7 +122,7 @@ def map_at_r(
         ValueError: as in :func:`recall_at_k`.
     """
     averages: list[float] = []
-    pairs = _Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    pairs = Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
     for own, others, tolerance in pairs.chunks():
         r = (own > -math.inf).sum(1, keepdim=True)
         depth = int(r.max())
@@ -137,7 +137,7 @@ def map_at_r(
     return math.fsum(averages) / len(averages) if averages else math.nan
 
 
-class _Pairs:
+class Pairs:
     """Inner products of all queries and gallery items, checked and cut into chunks."""
 
     def __init__(

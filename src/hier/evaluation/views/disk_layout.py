@@ -41,7 +41,7 @@ def disk(distances: Array, radius: Array) -> Disk:
         # On a rim this long, `near` images that are evenly spread take up a length of 1.
         rim = len(angle) / (2.0 * np.pi * near)
         moved = minimize(
-            _apart, angle, (together, radius * rim), "L-BFGS-B", jac=True,
+            _divergence, angle, (together, radius * rim), "L-BFGS-B", jac=True,
             options={"maxiter": STEPS},
         )  # fmt: skip
         angle = moved.x
@@ -76,7 +76,7 @@ def _together(distances: Array, near: int) -> Array:
     return (listed + listed.T) / (2.0 * near * len(distances))
 
 
-def _apart(angle: Array, together: Array, radius: Array) -> tuple[float, Array]:
+def _divergence(angle: Array, together: Array, radius: Array) -> tuple[float, Array]:
     """Divergence of the drawn neighbourhoods from `together`, and its derivative by the angles.
 
     As in t-SNE (van der Maaten and Hinton, 2008): nearness falls with the drawn distance as a

@@ -11,21 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from hier.evaluation.hierarchy.balanced_sample import balanced
 from hier.evaluation.hierarchy.levels import Levels
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.evaluation.retrieval.ranks import tie_width
+from hier.evaluation.retrieval.recall import Pairs
 from hier.evaluation.views.neighbours import Neighbours, nearest
-from hier.geometry.poincare import lorentz
 
 SHARED = 24
 WORST = 12
 SHOWN = 8
 CONFUSIONS = 20
 MOST_QUERIES = 10_000
-"""Of more queries, so many are looked at for errors."""
+"""The most queries that are searched for errors."""
 CHUNK_ELEMENTS = 2**23
 
 Integers = NDArray[np.int64]
@@ -95,11 +94,8 @@ class Search:
         self.gallery = np.flatnonzero(retrieval.gallery)
         self.rows, self.codes = rows, codes
         self.curvature: float | None = retrieval.search["c"]
-        points = retrieval.embeddings.double()
-        lifted = lorentz(points, self.curvature) if self.curvature else normalize(points, dim=1)
-        self.query, self.items = lifted[self.queries], lifted[self.gallery]
-        if self.curvature:
-            self.query[:, 0] *= -1.0  # ⟨query, item⟩ = −cosh(√c d)
+        pairs = Pairs(*retrieval.sides(codes), **retrieval.search)
+        self.query, self.items = pairs.query, pairs.gallery
         self.width = tie_width(self.query, self.items)
         self.hides_own_number = retrieval.search["exclude_self"] or retrieval.masks
 

@@ -1,0 +1,108 @@
+"""Every cell of a suite, graded against what the reference run gave. A cell is one value of one run."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hier.config.run import Run
+from hier.config.settings import Settings
+from hier.config.suite import Suite
+from hier.errors import DamagedInputError
+from hier.files.hashing import hash_file
+from hier.jobs import no_data
+from hier.ledger.artifacts import reading
+from hier.pipeline import METRICS
+from hier.results.expected import Reference, references, settings_hash
+from hier.results.grades import Grade
+from hier.results.measures import RECALL, judged, measure_of, names_of_every_run, values
+from hier.results.metrics import read_metrics, runs_done
+from hier.results.paper import published
+
+COUNTS = ["queries", "unmatched", "left_out"]
+NUMBERS = ["value", "best_on_test", "expected", "tolerance"]
+COLUMNS = [
+    "run", "dataset", "method", "backbone", "dim", "seed", "measure", *NUMBERS, "paper", *COUNTS,
+    "grade",
+]  # fmt: skip
+
+
+def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
+    """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, best_on_test,
+    expected, tolerance, paper, queries, unmatched, left_out, grade. Values are as they are shown;
+    missing ones are NaN.
+
+    `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only.
+    `queries`, `unmatched` and `left_out` are integers, see :func:`hier.results.measures.judged`;
+    NA where there are no metrics.
+
+    Args:
+        damaged_too: let a metrics file that cannot be read pass as not run.
+
+    Raises:
+        DamagedInputError: a metrics file cannot be read.
+    """
+    known = {(row["run"], row["measure"]): row for row in references(suite.suite)}
+    done = runs_done(Settings.of(suite))
+    rows = []
+    for run in suite.runs.values():
+        found = _measured(run, damaged_too) if run.name in done else {}
+        names = list(found) or names_of_every_run(suite.dataset(run.dataset).ks)
+        path, settings = Path(METRICS.format(run=run.name)), settings_hash(suite, run)
+        digest = hash_file(path).sha256 if found else None
+        missing = Grade.NOT_RUN
+        if not path.exists() and no_data(run.dataset).exists():
+            missing = Grade.NO_DATA
+        for name in names:
+            reference, cell = known.get((run.name, name), {}), found.get(name, {})
+            grade = missing if not cell else _grade(cell["value"], digest, settings, reference)
+            rows.append(
+                {
+                    "run": run.name, "dataset": run.dataset, "method": run.method,
+                    "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
+                    "measure": name, **cell, "grade": grade.value,
+                    **{key: reference.get(key) for key in ("expected", "tolerance")},
+                }
+            )  # fmt: skip
+    cells = pd.DataFrame(rows, columns=COLUMNS)
+    cells[NUMBERS] = cells[NUMBERS].astype(float)
+    cells[COUNTS] = cells[COUNTS].astype("Int64")
+    return cells.assign(paper=published(cells.drop(columns="paper")))
+
+
+def _measured(run: Run, damaged_too: bool) -> dict[str, dict[str, Any]]:
+    """By column, what a run's metrics say: value, best_on_test and the counts of queries."""
+    path = Path(METRICS.format(run=run.name))
+    try:
+        with reading(path):
+            metrics = read_metrics(path)
+            best = metrics.get("best_on_test", {}).get(RECALL.key, {})
+            on_test = RECALL.values(best)
+            leaves_out = run.evaluate.unmatched == "leave_out"
+            return {
+                name: {"value": value, "best_on_test": on_test.get(name)}
+                | judged(measure_of(name), metrics, leaves_out)
+                for name, value in values(metrics).items()
+            }
+    except DamagedInputError:
+        if not damaged_too:
+            raise
+        return {}
+
+
+def _grade(value: float, digest: str | None, settings: str, reference: Reference) -> Grade:
+    """The grade of a value in metrics of a digest (SHA-256) under some settings (their hash)."""
+    if reference.get("settings_sha256") != settings:
+        return Grade.NO_REFERENCE
+    if reference["metrics_sha256"] == digest:
+        return Grade.IDENTICAL
+    near = abs(value - reference["expected"]) <= reference["tolerance"]
+    return Grade.WITHIN if near else Grade.OUT
+
+
+def rows_without_nan(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The cells as rows with None where there is no number, since JSON has no NaN."""
+    return [
+        {name: None if pd.isna(value) else value for name, value in cell.items()}
+        for cell in cells.to_dict("records")
+    ]

@@ -1,0 +1,179 @@
+"""What the reference run of a suite gave (expected/<suite>.csv). Nothing heavy is imported."""
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hier.config.settings import Settings
+from hier.errors import MissingInputError
+from hier.files.atomic import atomic_file
+from hier.files.hashing import hash_file
+from hier.jobs import job
+from hier.ledger.artifacts import reading
+from hier.ledger.record import Record, read_record
+from hier.pipeline import EXPECTED, METRICS
+from hier.results.measures import measure_of, names_of_every_run, values
+from hier.results.metrics import read_metrics, read_values, runs_done
+
+if TYPE_CHECKING:
+    from hier.config.run import Run
+    from hier.config.suite import Suite
+
+COLUMNS = (
+    "run", "measure", "expected", "tolerance", "metrics_sha256", "metrics_md5", "settings_sha256",
+    "environment",
+)  # fmt: skip
+LATER = ("metrics_md5", "environment")  # which older references lack
+Reference = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of the table, as it is shown. `value` is None where it was not made.
+
+    `expected`, `tolerance` and `same_bytes` (as the reference run's metrics) are None where there
+    is no reference, `same_bytes` also where no hash is known.
+    """
+
+    run: str
+    measure: str
+    value: float | None
+    expected: float | None = None
+    tolerance: float | None = None
+    same_bytes: bool | None = None
+
+
+def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Value]:
+    """Every value of a run; those that each run has, without a number, where it has no metrics.
+
+    Args:
+        digest: of the metrics file, as it is here or else as dvc.lock has it; {} for neither.
+    """
+    found = read_values(run)
+    known = {row["measure"]: row for row in references(settings.suite_of(run)) if row["run"] == run}
+    ks = settings.datasets[settings.runs[run]["dataset"]]["ks"]
+    kinds = [kind for kind in ("sha256", "md5") if kind in digest]  # dvc.lock has MD5 alone
+    rows = []
+    for name in found or names_of_every_run(ks):
+        row = known.get(name, {})
+        same = any(row.get(f"metrics_{kind}") == digest[kind] for kind in kinds)
+        same_bytes = same if row and kinds else None
+        rows.append(
+            Value(run, name, found.get(name), row.get("expected"), row.get("tolerance"), same_bytes)
+        )
+    return rows
+
+
+def expected_path(suite: str) -> Path:
+    """The committed table of what the reference run gave."""
+    return Path(EXPECTED) / f"{suite}.csv"
+
+
+def references(suite: str) -> list[Reference]:
+    """The rows of expected/<suite>.csv; none where there is no such file.
+
+    `expected` and `tolerance` are numbers, the other columns text, or None where nothing is said.
+
+    Raises:
+        ConflictError: it has the marks of an unfinished merge.
+        DamagedInputError: it is no such table; says where.
+    """
+    path, found = expected_path(suite), dict[tuple[str, str], Reference]()
+    if not path.exists():
+        return []
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictReader(stream, strict=True)
+        names = table.fieldnames or ()
+        if lacking := [name for name in COLUMNS if name not in {*names, *LATER}]:
+            raise ValueError(f"it has no column {lacking[0]}")
+        for row in table:
+            cell = _reference(row, f"line {table.line_num}")
+            if (of := (cell["run"], cell["measure"])) in found:
+                raise ValueError(f"line {table.line_num}: {' '.join(of)} occurs twice")
+            found[of] = cell
+    return [*found.values()]
+
+
+def _reference(row: dict[str, Any], where: str) -> Reference:
+    if None in row or None in row.values():
+        raise ValueError(f"{where} has not as many fields as the first line")
+    numbers = {name: _number(row[name]) for name in ("expected", "tolerance")}
+    for name, value in numbers.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(
+                f"{where}: {name} is {row[name][:40]!r}, which is no number of 0 or more"
+            )
+    return {name: row.get(name) or None for name in COLUMNS} | numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def record_expected(suite: "Suite") -> Path:
+    """Write the present results as expected/<suite>.csv; runs without metrics are left out.
+
+    Raises:
+        MissingInputError: no run has metrics; what was recorded before stays.
+    """
+    settings = Settings.of(suite)
+    done = runs_done(settings)
+    if not done:
+        raise MissingInputError(METRICS.format(run="*"), "snakemake --cores all")
+    path = expected_path(suite.suite)
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for run in suite.runs.values():
+            if run.name in done:
+                table.writerows(_rows(run, settings_hash(suite, run), settings))
+    return path
+
+
+def _rows(run: "Run", of_run: str, settings: Settings) -> list[tuple[Any, ...]]:
+    """A run's rows, in the order of COLUMNS."""
+    path = Path(METRICS.format(run=run.name))
+    digest, record = hash_file(path), read_record(job("train", run.name, settings))
+    environment = environment_of(record, run) if record else ""
+    rows = []
+    for name, value in values(read_metrics(path)).items():
+        measure = measure_of(name)
+        tolerance = measure.tolerance if run.schedule.epochs else measure.tolerance_untrained
+        rows.append(
+            (run.name, name, round(value, 4), tolerance, digest.sha256, digest.md5, of_run,
+             environment)
+        )  # fmt: skip
+    return rows
+
+
+def settings_hash(suite: "Suite", run: "Run") -> str:
+    """A hash of all settings that a run's values follow from; where its files come from is none,
+    nor is the size that its images must have.
+
+    What stands at its default is left out, so that a new setting does not disown old results.
+    """
+    nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
+    dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
+    own = run.model_dump(exclude_defaults=True)
+    own["runtime"]["workers"] = 0  # how many load the images changes no value
+    return sha256(json.dumps([own, dataset], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def environment_of(record: Record, run: "Run") -> str:
+    """Processor or GPU, Python, packages and threads of a training's record, in words."""
+    environment, packages = record.get("environment") or {}, record["packages"]
+    torch = environment.get("torch") or {}
+    device = torch.get("gpu") or environment.get("processor", "unknown")
+    build = torch.get("build") or packages.get("torch", "unknown")
+    python, timm = environment.get("python", "unknown"), packages.get("timm", "unknown")
+    return f"{device}; Python {python}; torch {build}; timm {timm}; {run.runtime.threads} thread(s)"

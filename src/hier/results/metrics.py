@@ -1,0 +1,74 @@
+"""A run's metrics.json: whether it is of the run as it is set, and what it holds.
+
+Nothing heavy is imported.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hier.config.settings import Settings
+from hier.errors import TamperedError
+from hier.jobs import Job, jobs_of
+from hier.ledger.artifacts import reading
+from hier.ledger.dvc_lock import Ledger, other_setting
+from hier.ledger.record import of_other_settings
+from hier.pipeline import METRICS
+from hier.results.measures import values
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's metrics.json.
+
+    Raises:
+        DamagedInputError: it cannot be read, lacks a measure, or has a value that is none.
+    """
+    with reading(path):
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(metrics, dict):
+            raise ValueError("it holds no measures")
+        values(metrics)
+        return metrics
+
+
+def read_values(run: str) -> dict[str, float]:
+    """The values of a run by the names of columns; none where metrics.json is missing or damaged."""
+    path = Path(METRICS.format(run=run))
+    try:
+        return values(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def runs_done(settings: Settings) -> set[str]:
+    """The runs that have metrics of the present settings, as records say, or without one dvc.lock.
+
+    The views count for nothing here: no number follows from them.
+    """
+    ledger = cache(_ledger)
+    return {
+        run
+        for run in settings.runs
+        if Path(METRICS.format(run=run)).exists()
+        and not any(
+            _other(step, ledger) for step in jobs_of(run, settings) if step.stage.name != "views"
+        )
+    }
+
+
+def _other(step: Job, ledger: Callable[[], Ledger]) -> bool:
+    """Whether a step was made with other settings."""
+    if step.record.exists():
+        return of_other_settings(step)
+    entry = ledger().entry(step)
+    return bool(entry and other_setting(entry, step.params))
+
+
+def _ledger() -> Ledger:
+    """dvc.lock; an empty one where it cannot be read."""
+    try:
+        return Ledger()
+    except TamperedError:
+        return Ledger(Path("/nonexistent"))
