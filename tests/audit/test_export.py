@@ -15,9 +15,9 @@ from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, re
 from fakes.validator import Validator, find_validator
 from hier.audit.export import METADATA, export
 from hier.audit.ro_crate import PROFILES
-from hier.config.params import raw
+from hier.config.settings import Settings
 from hier.errors import StaleError
-from hier.pipeline import jobs
+from hier.jobs import jobs
 
 pytestmark = pytest.mark.engines
 
@@ -77,7 +77,7 @@ def refs(value):
 
 def records(project):
     """Every record of the project by the name of its job."""
-    found = [*project.folder.glob("*/*/*.record.json"), *project.folder.glob("*/*.record.json")]
+    found = project.folder.glob("*/*/*.record.json")
     return {r["stage"]: r for r in (json.loads(path.read_text()) for path in found)}
 
 
@@ -177,7 +177,7 @@ def test_what_was_left_out_is_named_by_its_hash(project, crate):
 def test_each_job_says_what_its_record_says(project, crate):
     entities = graph(crate)
     found = records(project)
-    assert len(found) == 2 + 4 * 3 + 2
+    assert len(found) == 2 + 4 * 4 + 2
     for name, record in found.items():
         action = entities[f"#action/{name}"]
         stage = name.partition("@")[0]
@@ -232,9 +232,9 @@ def test_it_says_which_profiles_it_follows(crate):
 def test_steps_are_the_stages_in_their_order(crate):
     entities = graph(crate)
     steps = [entities[i] for i in refs(entities["Snakefile"]["step"])]
-    names = ["download", "prepare", "train", "embed", "evaluate", "tabulate", "report"]
+    names = ["download", "prepare", "train", "embed", "evaluate", "views", "tabulate", "report"]
     assert [step["name"] for step in steps] == names
-    assert [step["position"] for step in steps] == [str(i) for i in range(7)]
+    assert [step["position"] for step in steps] == [str(i) for i in range(8)]
 
 
 def test_opening_it_needs_nothing_of_this_project(crate):
@@ -255,8 +255,8 @@ def test_opening_it_needs_nothing_of_this_project(crate):
 
 def test_addresses_and_weights_stand_there(tmp_path, monkeypatch, validator):
     made_up(tmp_path / "project", monkeypatch)
-    path, number = export(raw())
-    assert (path, number) == (Path("results/crate"), 7)
+    path, number = export(Settings.read())
+    assert (path, number) == (Path("results/crate"), 8)
     entities = graph(path)
     archive = entities["#data/smoke/archive/images.tgz"]
     assert archive["url"] == ["https://a.test/i.tgz", "https://b.test/i"]
@@ -288,7 +288,7 @@ def test_some_runs_come_without_the_others_and_without_tables(project, tmp_path)
     assert [p.name for p in (tmp_path / "crate/runs").iterdir()] == [HIER]
     assert not (tmp_path / "crate/results").exists()
     named = [i for i in graph(tmp_path / "crate") if i.startswith("#action/")]
-    assert len(named) == 5 + 1
+    assert len(named) == 6 + 1
     assert not any(PA in i or HIER1 in i for i in graph(tmp_path / "crate"))
 
 
@@ -355,7 +355,7 @@ def test_a_failure_leaves_nothing_behind(spoiled, monkeypatch):
     before = sorted(Path("results").iterdir())
     for out in (Path("results/crate"), Path("results/crate.zip")):
         with pytest.raises(OSError, match="no"):
-            export(raw(), out=out)
+            export(Settings.read(), out=out)
     assert sorted(Path("results").iterdir()) == before
 
 
@@ -383,5 +383,5 @@ def test_an_unknown_run_is_one_line(spoiled):
 def test_the_library_refuses_as_the_command_does(spoiled):
     spoiled.path(f"runs/{HIER}/train.record.json").unlink()
     with pytest.raises(StaleError, match=f"train@{HIER}"):
-        export(raw())
-    assert len(list(jobs(raw()))) == 16
+        export(Settings.read())
+    assert len(list(jobs(Settings.read()))) == 20

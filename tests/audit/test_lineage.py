@@ -13,10 +13,11 @@ import yaml
 from safetensors.numpy import save_file
 
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
-from hier.audit.lineage import metadata_of, trace
-from hier.config.params import raw
+from hier.audit.lineage import trace
+from hier.audit.origins import metadata_of
+from hier.config.settings import Settings
+from hier.jobs import job
 from hier.ledger.record import recorded, sealed
-from hier.pipeline import job
 from hier.reporting.terminal.lineage import _quoted, dot
 
 pytestmark = [
@@ -69,11 +70,11 @@ def test_a_cell_leads_back_through_every_step_and_file(project):
         ("R@1", 100 * metrics["recall"]["1"])
     ]
     assert sorted(s["job"] for s in data["steps"]) == sorted(CHAIN)
-    assert {s["standing"] for s in data["steps"]} == {"current"}
+    assert {s["status"] for s in data["steps"]} == {"current"}
     files = [f for s in data["steps"] for f in (*s["inputs"], *s["outputs"])]
     assert {f["state"] for f in files} == {"as recorded"}
     plain = [f for f in files if project.path(f["path"]).is_file()]
-    assert len({f["path"] for f in plain}) == 8
+    assert len({f["path"] for f in plain}) == 7
     for file in plain:
         assert file["digest"]["sha256"] == digest(project.path(file["path"])), file["path"]
 
@@ -127,7 +128,7 @@ def test_changed_bytes_are_shown_where_they_lie_and_at_the_step(spoiled):
     data = as_json(spoiled, f"{HIER}:R@1")
     assert states(data, path) == {"other bytes"}
     assert states(data, f"runs/{HIER}/metrics.json") == {"as recorded"}
-    assert step(data, f"embed@{HIER}")["standing"] == "tampered"
+    assert step(data, f"embed@{HIER}")["status"] == "tampered"
     text = traced(spoiled, f"{HIER}:R@1")
     assert any("✗" in line and path in line and "other bytes" in line for line in text.splitlines())
 
@@ -138,10 +139,10 @@ def test_what_was_trained_with_other_settings_is_stale(spoiled):
     run["optimizer"]["lr"] *= 2
     own.write_text(yaml.safe_dump(run, sort_keys=False))
     worst = step(as_json(spoiled, PA), f"train@{PA}")
-    assert (worst["standing"], f"runs.{PA}.optimizer" in worst["reason"]) == ("stale", True)
+    assert (worst["status"], f"runs.{PA}.optimizer" in worst["reason"]) == ("stale", True)
     made_with = worst["params"][f"runs.{PA}.optimizer"]["lr"]
     assert made_with == run["optimizer"]["lr"] / 2
-    assert step(as_json(spoiled, HIER), f"train@{HIER}")["standing"] == "current"
+    assert step(as_json(spoiled, HIER), f"train@{HIER}")["status"] == "current"
 
 
 def test_a_missing_record_names_the_command_that_makes_it(spoiled):
@@ -159,7 +160,7 @@ def test_missing_files_are_not_here(spoiled):
     spoiled.path(path).unlink()
     data = as_json(spoiled, HIER)
     assert states(data, path) == {"not here"}
-    assert step(data, f"train@{HIER}")["standing"] == "not run"
+    assert step(data, f"train@{HIER}")["status"] == "not run"
 
 
 def test_what_was_not_run_is_said_to_be_so(spoiled):
@@ -173,7 +174,7 @@ def test_what_was_not_run_is_said_to_be_so(spoiled):
 def test_a_table_gives_one_line_for_each_run_and_more_when_asked(spoiled):
     path = spoiled.path(f"runs/{PA}/metrics.json")
     path.write_text(path.read_text() + " ")
-    text = traced(spoiled, "results/table.csv")
+    text = traced(spoiled, "results/smoke/table.csv")
     value = 100 * json.loads(spoiled.path(f"runs/{HIER}/metrics.json").read_text())["recall"]["1"]
     assert f"✓ {HIER}: R@1 {value:.2f} (no reference run); current" in text
     assert sum(f"{run}: R@1" in text for run in (HIER, HIER1, PA)) == 3
@@ -181,7 +182,7 @@ def test_a_table_gives_one_line_for_each_run_and_more_when_asked(spoiled):
     assert "✗" in bad
     assert f"tampered (evaluate@{PA}" in bad
     assert "train@" not in text
-    assert f"✓ train@{HIER} current" in traced(spoiled, "results/table.csv", "--full")
+    assert f"✓ train@{HIER} current" in traced(spoiled, "results/smoke/table.csv", "--full")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_a_table_gives_one_line_for_each_run_and_more_when_asked(spoiled):
         ("./data/smoke/images.npy", "prepare@smoke"),
         (f"runs/{HIER}/train.record.json", f"train@{HIER}"),
         (f"runs/{HIER}/metrics.json", f"evaluate@{HIER}"),
-        ("results/report/index.html", "report"),
+        ("results/smoke/report/index.html", "report@smoke"),
     ],
 )
 def test_whatever_is_made_can_be_traced(project, asked, start):
@@ -241,7 +242,7 @@ def test_the_graph_has_every_file_and_step(project):
 
 def test_the_graph_of_a_table_is_small_unless_asked(project):
     small, whole = (
-        pydot.graph_from_dot_data(traced(project, "results/table.csv", "--dot", *options))[0]
+        pydot.graph_from_dot_data(traced(project, "results/smoke/table.csv", "--dot", *options))[0]
         for options in ([], ["--full"])
     )
     assert len(small.get_nodes()) < len(whole.get_nodes()) / 3
@@ -275,7 +276,7 @@ def fetched(tmp_path, monkeypatch):
 
 def origin(stage):
     """The one origin of a stage, straight from the trace."""
-    steps = trace(HIER, raw()).steps
+    steps = trace(HIER, Settings.read()).steps
     [found] = steps[stage].origins
     return found
 
@@ -299,10 +300,10 @@ def test_a_broken_promise_is_told(fetched):
 
 
 def test_weights_are_told_with_the_hash_in_the_models_header(fetched):
-    params = raw()
+    params = Settings.read()
     assert origin(f"train@{HIER}").sha256 is None  # a made-up model has no header
     work = job("train", HIER, params)
-    with recorded(work, params):
+    with recorded(work):
         save_file({"w": np.zeros(3)}, work.outputs[0], {"weights_sha256": WEIGHTS})
     found = origin(f"train@{HIER}")
     assert (found.name, found.sha256, found.kept) == ("w.safetensors", WEIGHTS, True)
@@ -326,7 +327,7 @@ def test_a_reference_is_told_beside_the_figure(fetched):
         "run,measure,expected,tolerance,metrics_sha256,metrics_md5,settings_sha256,environment\n"
     )
     Path("expected/smoke.csv").write_text(header + row)
-    [figure] = trace(f"{HIER}:R@1", raw()).figures
+    [figure] = trace(f"{HIER}:R@1", Settings.read()).figures
     assert (figure.value, figure.expected, figure.tolerance) == (50.0, 48.5, 5.0)
     assert figure.same_bytes is True
     text = traced(fetched, f"{HIER}:R@1")
@@ -349,5 +350,5 @@ def test_a_broken_params_yaml_is_one_line(fetched):
 
 
 def test_the_graph_names_addresses(fetched):
-    [graph] = pydot.graph_from_dot_data(dot(trace(HIER, raw())))
+    [graph] = pydot.graph_from_dot_data(dot(trace(HIER, Settings.read())))
     assert any("https://a.test/i.tgz" in str(n.get_label()) for n in graph.get_nodes())

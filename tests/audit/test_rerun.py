@@ -14,12 +14,12 @@ import pytest
 
 from fakes.project import Project
 from hier.audit.rerun import proved_by_rerun, rerun_runs
-from hier.config.params import raw
-from hier.config.suite import load, parse
+from hier.config.settings import Settings
+from hier.config.suite import parse
 from hier.errors import ReproductionError
 from hier.files.hashing import hash_file
+from hier.jobs import job
 from hier.ledger.record import content_key, read_record, sealed
-from hier.pipeline import job
 
 pytestmark = pytest.mark.engines
 
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     """A project with two runs and their results: some 15 s."""
     project = Project(tmp_path_factory.mktemp("rerun"))
     project.run("hier", "compose", "suite=smoke", "methods=[untrained,pa]")
-    project.run("hier", "run", "--jobs", "2")
+    project.make_all()
     return project
 
 
@@ -55,7 +55,7 @@ def project(made, proved, tmp_path, monkeypatch):
 def test_a_rebuilt_run_is_marked(proved, project):
     said = proved.stdout.splitlines()
     assert said[0] == f"rerun with seed 0: {PA} (1 of 2 current runs)"
-    for stage in ("prepare", "train", "embed", "evaluate"):
+    for stage in ("prepare", "train", "embed", "evaluate", "views"):
         assert f"rebuilding {PA}: {stage} …" in said
     (marked,) = (line for line in said if "proved by rerun" in line)
     assert re.fullmatch(rf"{PA}: proved by rerun on \d{{4}}-\d\d-\d\d", marked)
@@ -67,15 +67,18 @@ def test_the_proof_is_sealed_and_names_the_machine(project):
     proof = json.loads(Path(f"runs/{PA}/rerun.json").read_text())
     assert proof["run"] == PA
     assert proof["machine"]["torch"]["deterministic"] is True
-    evaluated = proof["records"][f"runs/{PA}/evaluate.record.json"]
-    paths = [f"runs/{PA}/metrics.json", f"runs/{PA}/views.json"]
-    assert evaluated["outputs"] == {path: hash_file(Path(path)).sha256 for path in paths}
+    for stage, path in (
+        ("evaluate", f"runs/{PA}/metrics.json"),
+        ("views", f"runs/{PA}/views.json"),
+    ):
+        made = proof["records"][f"runs/{PA}/{stage}.record.json"]
+        assert made["outputs"] == {path: hash_file(Path(path)).sha256}
 
 
 @pytest.mark.parametrize("change", ["key", "outputs"])
 def test_the_proof_holds_no_longer_than_the_records(project, change):
     assert proved_by_rerun(PA)
-    work = job("embed", PA, raw())
+    work = job("embed", PA, Settings.read())
     record = read_record(work)
     if change == "key":
         record["key"] = "0" * 64
@@ -114,7 +117,7 @@ def test_an_edited_model_is_not_marked_as_proved(project):
 
 def forge():
     """Put the untrained model in place of the trained one, and write records that vouch for it."""
-    params = raw()
+    params = Settings.read()
     train, embed = job("train", PA, params), job("embed", PA, params)
     model = Path(train.outputs[0])
     shutil.copy(f"runs/{UNTRAINED}/model.safetensors", model)
@@ -122,7 +125,7 @@ def forge():
     record = read_record(train)
     record["outputs"][str(model)] = digest
     train.record.write_text(sealed(record))
-    for reader in (embed, job("report", "", params)):
+    for reader in (embed, job("report", "smoke", params)):
         record = read_record(reader)
         record["inputs"][str(model)] = record["inputs_after"][str(model)] = digest
         record["key"] = content_key(record)
@@ -153,7 +156,7 @@ def test_a_forged_chain_of_records_is_unmasked(project):
     assert refused.returncode == 1
     assert f"a rerun gave other bytes for {PA}" in refused.stderr
     project.run("hier", "train", PA, "--force")
-    project.run("hier", "run")
+    project.make_all()
     assert project.run("hier", "verify").returncode == 0
 
 
@@ -170,7 +173,7 @@ def test_the_seed_says_which_runs_are_picked(project, monkeypatch):
     monkeypatch.setattr("hier.audit.rerun.Elsewhere.prove", lambda *_: None)
 
     def picked(number, seed):
-        return tuple(rerun_runs(load(), number, seed))
+        return tuple(rerun_runs(Settings.read().suite(), number, seed))
 
     assert {picked(1, seed) for seed in range(9)} == {(UNTRAINED,), (PA,)}
     assert all(picked(1, seed) == picked(1, seed) for seed in range(9))
@@ -180,7 +183,7 @@ def test_the_seed_says_which_runs_are_picked(project, monkeypatch):
 def test_runs_that_are_not_current_are_left_out(project, monkeypatch):
     monkeypatch.setattr("hier.audit.rerun.Elsewhere.__init__", lambda *_: None)
     monkeypatch.setattr("hier.audit.rerun.Elsewhere.prove", lambda *_: None)
-    settings = load().model_dump()
+    settings = Settings.read().suite().model_dump()
     settings["runs"][PA]["optimizer"]["lr"] = 1.0
     lines = []
     assert rerun_runs(parse(settings, "here"), 2, 0, lines.append) == [UNTRAINED]

@@ -63,9 +63,9 @@ def test_inputs_are_told_with_their_hashes_and_the_stage_that_made_them(project)
     through = {d["name"]: (d["stages"], d["through"]) for d in inputs}
     assert through == {
         "runs/{run}/model.safetensors": (["embed"], "train"),
-        "runs/{run}/embeddings.safetensors": (["evaluate"], "embed"),
+        "runs/{run}/embeddings.safetensors": (["evaluate", "views"], "embed"),
         "runs/{run}/history.csv": (["evaluate"], "train"),
-        "runs/{run}/proxies.safetensors": (["evaluate"], "train"),
+        "runs/{run}/proxies.safetensors": (["evaluate", "views"], "train"),
     }
     for difference in inputs:
         for side, run in (("one", HIER), ("other", HIER1)):

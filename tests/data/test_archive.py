@@ -314,11 +314,16 @@ def test_damage_names_the_member(tmp_path):
         unpack(path, tmp_path / "out")
 
 
-def test_a_file_that_is_no_archive_is_clear(tmp_path):
-    (tmp_path / "page.tgz").write_text("<html>not found</html>")
-    with pytest.raises(
-        ArchiveError, match=r"page\.tgz: damaged or cut short before its first member"
-    ):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("not found", "damaged or cut short before its first member"),
+        ("<html>not found</html>", "it is a web page, not an archive"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_clear(tmp_path, content, says):
+    (tmp_path / "page.tgz").write_text(content)
+    with pytest.raises(ArchiveError, match=rf"page\.tgz: {says}"):
         unpack(tmp_path / "page.tgz", tmp_path / "out")
 
 

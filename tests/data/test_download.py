@@ -248,7 +248,7 @@ class TestAddresses:
 
     def test_a_bad_copy_names_the_address(self, server, out):
         served, url, _ = server
-        folder_with(served, data_tgz=b"<html>moved</html>")
+        folder_with(served, data_tgz=b"moved")
         with pytest.raises(ChecksumError, match=rf"data\.tgz from {url}/data\.tgz: expected"):
             download(fetched([a_file(url=f"{url}/data.tgz")]), out)
         assert nothing_left(out)

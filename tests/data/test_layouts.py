@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import LAYOUTS, layout
 from hier.errors import LayoutError, UnknownNameError
 from hier.evaluation.hierarchy.levels import levels_of
+from hier.registry import LAYOUTS
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["image", "label", "class_name", "superclass", "split"]
@@ -57,7 +57,7 @@ class TestCub:
     def test_rows(self, tmp_path):
         write(tmp_path, CUB)
         images = "CUB_200_2011/images"
-        assert rows(layout("cub")(tmp_path, dataset("demo"))) == [
+        assert rows(LAYOUTS.module("cub").read(tmp_path, dataset("demo"))) == [
             (f"{images}/001.Auk/a.jpg", 0, "Auk", None, "train"),
             (f"{images}/001.Auk/b.jpg", 0, "Auk", None, "train"),
             (f"{images}/002.Bee.eater/c.jpg", 1, "Bee.eater", None, "train"),
@@ -67,7 +67,7 @@ class TestCub:
 
     def test_superclasses_where_the_file_is_there(self, tmp_path):
         write(tmp_path, CUB | {"CUB_200_2011/superclasses.txt": "1 A/A1\n3 A/A1\n4 B/B 2\n"})
-        table = layout("cub")(tmp_path / "CUB_200_2011", dataset("demo"))
+        table = LAYOUTS.module("cub").read(tmp_path / "CUB_200_2011", dataset("demo"))
         assert table["superclass"].tolist() == ["A/A1", "A/A1", None, "A/A1", "B/B 2"]
         assert table["image"][0] == "images/001.Auk/a.jpg"
 
@@ -75,7 +75,7 @@ class TestCub:
     def test_missing_metadata(self, tmp_path, file):
         write(tmp_path, {k: v for k, v in CUB.items() if not k.endswith(f"/{file}")})
         with pytest.raises(LayoutError, match=f"{file} is missing: expected at {tmp_path}"):
-            layout("cub")(tmp_path, dataset("demo"))
+            LAYOUTS.module("cub").read(tmp_path, dataset("demo"))
 
     @pytest.mark.parametrize(
         ("file", "content", "message"),
@@ -90,13 +90,13 @@ class TestCub:
     def test_bad_metadata(self, tmp_path, file, content, message):
         write(tmp_path, CUB | {f"CUB_200_2011/{file}": content})
         with pytest.raises(LayoutError, match=message):
-            layout("cub")(tmp_path, dataset("demo"))
+            LAYOUTS.module("cub").read(tmp_path, dataset("demo"))
 
     def test_metadata_that_is_not_text(self, tmp_path):
         write(tmp_path, CUB)
         (tmp_path / "CUB_200_2011/images.txt").write_bytes(b"1 \xff\xfe.jpg\n")
         with pytest.raises(LayoutError, match=r"images\.txt is not UTF-8"):
-            layout("cub")(tmp_path, dataset("demo"))
+            LAYOUTS.module("cub").read(tmp_path, dataset("demo"))
 
 
 HEADER = "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),Icon,Text\n"
@@ -114,7 +114,7 @@ class TestGrocery:
     def test_rows(self, tmp_path):
         write(tmp_path, GROCERY)
         top = "top/dataset"
-        assert rows(layout("grocery")(tmp_path, dataset("grocery"))) == [
+        assert rows(LAYOUTS.module("grocery").read(tmp_path, dataset("grocery"))) == [
             (f"{top}/train/Fruit/Apple/Gala/1.jpg", 0, "Gala", "Fruit/Apple", "train"),
             (f"{top}/train/Fruit/Apple/Fuji/1.jpg", 1, "Fuji", "Fruit/Apple", "gallery"),
             (f"{top}/val/Fruit/Apple/Fuji/2.jpg", 1, "Fuji", "Fruit/Apple", "gallery"),
@@ -122,7 +122,7 @@ class TestGrocery:
             (f"{top}/test/Fruit/Apple/Gala/3.jpg", 0, "Gala", "Fruit/Apple", "train"),
             (f"{top}/test/Fruit/Apple/Fuji/3.jpg", 1, "Fuji", "Fruit/Apple", "query"),
         ]
-        inner = layout("grocery")(tmp_path / "top", dataset("grocery"))
+        inner = LAYOUTS.module("grocery").read(tmp_path / "top", dataset("grocery"))
         assert inner["image"][0] == "dataset/train/Fruit/Apple/Gala/1.jpg"
 
     @pytest.mark.parametrize(
@@ -150,19 +150,19 @@ class TestGrocery:
     def test_bad_metadata(self, tmp_path, file, content, message):
         write(tmp_path, GROCERY | {f"top/dataset/{file}": content})
         with pytest.raises(LayoutError, match=message):
-            layout("grocery")(tmp_path, dataset("grocery"))
+            LAYOUTS.module("grocery").read(tmp_path, dataset("grocery"))
 
     def test_missing_list(self, tmp_path):
         write(tmp_path, {k: v for k, v in GROCERY.items() if "test.txt" not in k})
         with pytest.raises(LayoutError, match=r"test\.txt is missing"):
-            layout("grocery")(tmp_path, dataset("grocery"))
+            LAYOUTS.module("grocery").read(tmp_path, dataset("grocery"))
 
     def test_the_real_lists(self, tmp_path, real_data):
         with tarfile.open(real_data / "GroceryStoreDataset-fc80ba90.tar") as tar:
             for member in tar:
                 if member.name.endswith(("/train.txt", "/val.txt", "/test.txt", "/classes.csv")):
                     tar.extract(member, tmp_path, filter="data")
-        table = layout("grocery")(tmp_path, dataset("grocery"))
+        table = LAYOUTS.module("grocery").read(tmp_path, dataset("grocery"))
         assert table["split"].value_counts().to_dict() == {
             "train": 2781,
             "gallery": 1443,
@@ -200,7 +200,7 @@ class TestOmniglot:
     def test_rows(self, tmp_path, top):
         write(tmp_path, {f"{top}{name}": "" for name in OMNIGLOT})
         back, evaluation = f"{top}images_background", f"{top}images_evaluation"
-        assert rows(layout("omniglot")(tmp_path, dataset("omniglot"))) == [
+        assert rows(LAYOUTS.module("omniglot").read(tmp_path, dataset("omniglot"))) == [
             (f"{back}/Greek/character01/0003_01.png", 0, "Greek/character01", "Greek", "train"),
             (f"{back}/Latin/character01/0001_01.png", 1, "Latin/character01", "Latin", "train"),
             (f"{back}/Latin/character01/0001_02.png", 1, "Latin/character01", "Latin", "train"),
@@ -211,13 +211,13 @@ class TestOmniglot:
     def test_a_side_that_is_missing(self, tmp_path):
         write(tmp_path, {name: "" for name in OMNIGLOT if "background" in name})
         with pytest.raises(LayoutError, match="images_evaluation: no such folder"):
-            layout("omniglot")(tmp_path, dataset("omniglot"))
+            LAYOUTS.module("omniglot").read(tmp_path, dataset("omniglot"))
 
     def test_a_side_that_is_empty(self, tmp_path):
         write(tmp_path, {name: "" for name in OMNIGLOT if "background" in name})
         (tmp_path / "images_evaluation").mkdir()
         with pytest.raises(LayoutError, match="images_evaluation: no folders <alphabet>"):
-            layout("omniglot")(tmp_path, dataset("omniglot"))
+            LAYOUTS.module("omniglot").read(tmp_path, dataset("omniglot"))
 
     def test_the_real_archive(self, tmp_path, real_data):
         with tarfile.open(real_data / "omniglot-png-8aae456.tar.gz") as tar:
@@ -227,7 +227,7 @@ class TestOmniglot:
                     path.mkdir()
                 elif member.name.endswith("_01.png"):
                     path.touch()
-        table = layout("omniglot")(tmp_path, dataset("omniglot"))
+        table = LAYOUTS.module("omniglot").read(tmp_path, dataset("omniglot"))
         assert table["split"].value_counts().to_dict() == {"train": 964, "test": 659}
         assert table["label"].tolist() == list(range(964 + 659))
         assert table.groupby("split")["superclass"].nunique().to_dict() == {"test": 20, "train": 30}
@@ -236,11 +236,11 @@ class TestOmniglot:
 
 def test_every_layout_is_registered_and_others_are_named():
     modules = {path.stem for path in (ROOT / "src/hier/data/layouts").glob("*.py")} - {"__init__"}
-    assert set(LAYOUTS) == modules
+    assert set(LAYOUTS.names()) == modules
     with pytest.raises(
         UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cub, grocery"
     ):
-        layout("cubs")
+        LAYOUTS.module("cubs")
 
 
 OUT = [
@@ -275,7 +275,7 @@ def test_an_image_outside_of_the_archive_is_refused_with_list_and_line(tmp_path,
             given = "a/b/../../../../c.jpg"
         write(folder, files | {file: content.replace("FILE", given)})
         with pytest.raises(LayoutError, match=r"is absolute|leads out of the folder") as caught:
-            layout(name)(folder, dataset("demo"))
+            LAYOUTS.module(name).read(folder, dataset("demo"))
         assert f"{where}: image '" in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -283,7 +283,7 @@ def test_an_image_outside_of_the_archive_is_refused_with_list_and_line(tmp_path,
 def test_an_image_that_no_file_system_can_name_is_refused_with_list_and_line(tmp_path):
     write(tmp_path, CUB | {"CUB_200_2011/images.txt": "1 001.Auk/a.jpg\n2 001.Auk/b\0.jpg\n"})
     with pytest.raises(LayoutError, match=r"images\.txt, line 2: image '.*' has a NUL in it"):
-        layout("cub")(tmp_path, dataset("demo"))
+        LAYOUTS.module("cub").read(tmp_path, dataset("demo"))
 
 
 SOP_HEAD = "image_id class_id super_class_id path"
@@ -314,7 +314,7 @@ SOP = {f"Ebay_{side}.txt": f"{SOP_HEAD}\n1 1 1 fan_final/1_0.JPG\n" for side in 
 def test_a_number_that_no_id_can_be(tmp_path, name, files, file, content):
     write(tmp_path, files | {file: content})
     with pytest.raises(LayoutError) as caught:
-        layout(name)(tmp_path, dataset("demo"))
+        LAYOUTS.module(name).read(tmp_path, dataset("demo"))
     text = str(caught.value)
     assert file.rpartition("/")[2] in text
     assert len(text) < 800

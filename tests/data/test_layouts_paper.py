@@ -4,27 +4,25 @@ import io
 import shutil
 import tarfile
 import zipfile
-from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from scipy.io import loadmat, savemat
 
 from fakes.archives import make_cars, make_cars_halves, make_cub, make_inshop, make_sop
 from fakes.server import serve
-from hier.config.dataset import Counts, Dataset, Subset
+from fakes.settings import dataset
+from hier.config.dataset import Subset
 from hier.data.archive import unpack
 from hier.data.index import read_index
-from hier.data.layouts import layout
 from hier.data.prepare import prepare
 from hier.data.store import ImageStore
 from hier.errors import ClassOverlapError, ConfigError, CountError, ImageError, LayoutError
 from hier.evaluation.hierarchy.levels import levels_of
+from hier.registry import LAYOUTS
 
-CONF = Path(__file__).parents[2] / "conf/dataset"
 MAKE = {
     "cub": make_cub,
     "cars": make_cars,
@@ -32,14 +30,6 @@ MAKE = {
     "sop": make_sop,
     "inshop": make_inshop,
 }
-
-
-def dataset(name, **changes):
-    text = (CONF / f"{name.split()[0]}.yaml").read_text(encoding="utf-8")
-    configured = Dataset.model_validate(yaml.safe_load(text))
-    if "counts" in changes:
-        changes["counts"] = Counts.model_validate(changes["counts"])
-    return configured.model_copy(update=changes)
 
 
 def unpacked(archives, folder):
@@ -66,7 +56,7 @@ def made(tmp_path):
 
 
 def read(root, name):
-    table = layout(name)(root, dataset(name))
+    table = LAYOUTS.module(name).read(root, dataset(name))
     assert list(table.columns) == ["image", "label", "class_name", "superclass", "split"]
     assert table["label"].dtype == "int64"
     rows = [tuple(row) for row in table.itertuples(index=False)]
@@ -174,7 +164,7 @@ class TestRows:
         path = root / "Stanford_Online_Products/Ebay_train.txt"
         lines = ["image_id class_id super_class_id path", "1 1 1 fan_final/7_0.JPG"]
         path.write_text("\n".join([*lines, "2 1 1 fan_final/8_0.JPG"]), encoding="utf-8")
-        table = layout("sop")(root, dataset("sop"))
+        table = LAYOUTS.module("sop").read(root, dataset("sop"))
         assert table["class_name"].tolist()[:2] == ["7", "7"]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from fakes.archives import (
     make_cars,
@@ -19,7 +18,8 @@ from fakes.archives import (
     mark,
     repack,
 )
-from hier.config.dataset import Counts, Dataset, File, Source
+from fakes.settings import dataset
+from hier.config.dataset import File, Source
 from hier.data.archive import check, members, unpack
 from hier.data.download import download
 from hier.data.index import read_index
@@ -27,7 +27,6 @@ from hier.data.prepare import prepare
 from hier.data.store import ImageStore
 from hier.errors import ArchiveError, LayoutError
 
-CONF = Path(__file__).parents[2] / "conf/dataset"
 MAKE = {
     "cub": (make_cub, "CUB_200_2011.tgz"),
     "cars": (make_cars, "car_ims.tgz"),
@@ -139,12 +138,20 @@ def test_hier_download_knows_a_rar_by_what_is_in_it(from_here_alone, out, beginn
     assert str(caught.value) == f"img.zip from downloads/inshop/img.zip: {says}"
 
 
-def dataset(name, **changes):
-    text = (CONF / f"{name.split()[0]}.yaml").read_text(encoding="utf-8")
-    configured = Dataset.model_validate(yaml.safe_load(text))
-    if "counts" in changes:
-        changes["counts"] = Counts.model_validate(changes["counts"])
-    return configured.model_copy(update=changes)
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html><html>", b"\xef\xbb\xbf\r\n<HTML>\n", b"<?xml version='1.0'?>\n"]
+)
+@pytest.mark.parametrize("proof", [{"unproved": "none is published"}, {"sha256": "0" * 64}])
+def test_a_web_page_in_the_place_of_an_archive_is_called_one(from_here_alone, out, page, proof):
+    hand = Path("downloads/cub")
+    hand.mkdir(parents=True)
+    (hand / "birds.zip").write_bytes(page + b"<title>Google Drive - Virus scan warning</title>")
+    source = Source(files=[File(name="birds.zip", **proof)])
+    with pytest.raises(ArchiveError) as caught:
+        download(dataset("cub", sources=[source], mirrors=[]), out)
+    begins = "birds.zip from downloads/cub/birds.zip: it is a web page, not an archive"
+    assert str(caught.value).startswith(begins)
+    assert not out.exists()
 
 
 @pytest.fixture

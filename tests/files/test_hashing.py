@@ -303,12 +303,25 @@ def test_a_file_that_was_just_written_is_read_when_a_later_write_must_have_anoth
     hasher = Hasher()
     hasher(Path("file"))
     assert started[0] - written > 10_000_000
-    start = time.perf_counter()
+
+
+def test_files_that_were_just_written_settle_in_one_wait(monkeypatch):
+    """By a clock of the test's: the first wait is long enough for all of them."""
+    clock, waits = [], []
     for number in range(20):
         Path(f"file{number}").write_bytes(b"1")
-    for number in range(20):
+        clock = [Path(f"file{number}").stat().st_ctime_ns]
+
+    def sleep(seconds):
+        waits.append(seconds)
+        clock[0] += round(seconds * 1e9)
+
+    monkeypatch.setattr(time, "time_ns", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    hasher = Hasher()
+    for number in reversed(range(20)):
         hasher(Path(f"file{number}"))
-    assert time.perf_counter() - start < 0.2  # one wait for all of them
+    assert len(waits) == 1
 
 
 def test_a_file_from_the_future_is_not_waited_for(monkeypatch):
@@ -324,7 +337,7 @@ def test_after_its_times_or_links_changed_the_same_bytes_are_not_read_again(read
     first = hasher(Path("folder"))
     for path in Path("folder").rglob("*"):
         os.utime(path, (1, 1))
-    hasher.same_bytes(Path("folder"))
+    hasher.carry_over_digest(Path("folder"))
     hasher.save()
     del read[:]
     assert Hasher()(Path("folder")) == first
@@ -338,7 +351,7 @@ def test_bytes_known_under_another_name_are_not_read_again(read):
     for name in FOLDER:
         Path("links", name).parent.mkdir(parents=True, exist_ok=True)
         os.link(Path("folder", name), Path("links", name))
-    hasher.same_bytes(Path("links"), as_=Path("folder"))
+    hasher.carry_over_digest(Path("links"), as_=Path("folder"))
     del read[:]
     assert hasher(Path("links")) == hasher(Path("folder"))
     assert read == []
@@ -347,7 +360,7 @@ def test_bytes_known_under_another_name_are_not_read_again(read):
 def test_what_was_never_hashed_is_not_called_the_same(read):
     Path("file").write_bytes(b"1")
     hasher = Hasher()
-    hasher.same_bytes(Path("file"))
+    hasher.carry_over_digest(Path("file"))
     assert hasher(Path("file")).md5 == hashlib.md5(b"1").hexdigest()
 
 

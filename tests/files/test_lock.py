@@ -19,7 +19,7 @@ from hier.files import lock
 from hier.files.lock import locked
 from hier.files.lock_note import look, remove
 from hier.files.lock_owner import here, myself
-from hier.ledger.locks import FOLDER, held, holders, orphaned, stop
+from hier.ledger.locks import FOLDER, holders, locked_job, orphaned, stop
 from hier.ledger.recover import recover
 
 PLACE = FOLDER / "cook@soup"
@@ -37,19 +37,19 @@ HOLD = """
 import time
 from types import SimpleNamespace
 from hier.files import lock
-from hier.ledger.locks import held
+from hier.ledger.locks import locked_job
 lock.BEAT = 0.1
-with held(SimpleNamespace(name="cook@soup")):
-    print("held", flush=True)
+with locked_job(SimpleNamespace(name="cook@soup")):
+    print("locked_job", flush=True)
     time.sleep(120)
 """
 
 
 @pytest.fixture
-def job(kitchen, monkeypatch):
+def job(toy, monkeypatch):
     monkeypatch.setattr(lock, "WATCH", 0.5)
     monkeypatch.setattr(lock, "PAUSE", 0.05)
-    return kitchen.job("cook@soup")
+    return toy.job("cook@soup")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def holder(before="", wrap=(), **options):
         [*wrap, sys.executable, "-c", before + HOLD], stdout=subprocess.PIPE, text=True, **options
     )
     try:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "locked_job\n"
         yield process
     finally:
         process.kill()
@@ -91,7 +91,7 @@ def seconds_ago(seconds):
 
 
 def is_busy(job):
-    with pytest.raises(BusyError) as caught, held(job):
+    with pytest.raises(BusyError) as caught, locked_job(job):
         raise AssertionError("it must not start")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 4
@@ -99,7 +99,7 @@ def is_busy(job):
 
 
 def is_free(job):
-    with held(job):
+    with locked_job(job):
         return holders()["cook@soup"]["process"]["pid"] == os.getpid()
 
 
@@ -149,7 +149,7 @@ def test_another_error_of_the_disk_names_the_path(job, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    with pytest.raises(OSError, match="Input/output error") as caught, held(job):
+    with pytest.raises(OSError, match="Input/output error") as caught, locked_job(job):
         raise AssertionError("it must not start")
     assert caught.value.filename == str(LOCK)
 
@@ -159,7 +159,7 @@ import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from hier.errors import BusyError
-from hier.ledger.locks import held
+from hier.ledger.locks import locked_job
 def met(turn, what):
     Path(f"{what}-{turn}-{os.getpid()}").touch()
 def number(turn, what):
@@ -169,7 +169,7 @@ for turn in range(40):
     while number(turn, "there") < 3:
         pass
     try:
-        with held(SimpleNamespace(name=f"cook@soup-{turn}")):
+        with locked_job(SimpleNamespace(name=f"cook@soup-{turn}")):
             met(turn, "won")
             while number(turn, "won") + number(turn, "lost") < 3:
                 time.sleep(0.002)
@@ -201,7 +201,7 @@ def test_who_saw_an_old_note_does_not_remove_the_next_one(job, no_flock):
     left_by(**ELSEWHERE)
     old = look(PLACE)
     assert remove(PLACE, old)
-    with held(job):
+    with locked_job(job):
         assert not remove(PLACE, old)
         assert NOTE.exists()
     assert not list(FOLDER.glob(".*"))
@@ -212,7 +212,7 @@ def test_a_disk_without_links_does(job, no_flock, monkeypatch):
         raise OSError(errno.EPERM, "no links")
 
     monkeypatch.setattr(os, "link", refuse)
-    with held(job):
+    with locked_job(job):
         assert str(os.getpid()) in is_busy(job)
     assert is_free(job)
 
@@ -228,7 +228,7 @@ def elsewhere(*command):
     return wrap
 
 
-def test_a_holder_under_another_hosts_name_is_never_broken_while_it_works(job, kitchen):
+def test_a_holder_under_another_hosts_name_is_never_broken_while_it_works(job, toy):
     with holder(wrap=elsewhere()) as other:
         words = f"process {other.pid} on node7 since 2"
         assert is_busy(job).startswith(f"cook@soup is being worked on by {words}")
@@ -241,7 +241,7 @@ def test_a_holder_under_another_hosts_name_is_never_broken_while_it_works(job, k
         assert is_free(job)  # the disk's own lock went with it
 
 
-def test_there_and_without_flock_its_renewals_tell(job, kitchen, no_flock, monkeypatch):
+def test_there_and_without_flock_its_renewals_tell(job, toy, no_flock, monkeypatch):
     monkeypatch.setattr(lock, "LEASE", -1.0)  # all seems old: one has to look
     with holder(NO_FLOCK.format(name="ENOLCK"), elsewhere()) as other:
         assert f"process {other.pid} on node7" in is_busy(job)
@@ -252,7 +252,7 @@ def test_there_and_without_flock_its_renewals_tell(job, kitchen, no_flock, monke
         assert is_free(job)
 
 
-def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, kitchen, no_flock):
+def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, toy, no_flock):
     left_by(**ELSEWHERE)
     assert is_busy(job).endswith(FORCE)
     said = []
@@ -269,7 +269,7 @@ def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, kitchen, n
     assert is_free(job)
 
 
-def test_the_users_word_breaks_no_lock_of_this_machine(job, kitchen, no_flock):
+def test_the_users_word_breaks_no_lock_of_this_machine(job, toy, no_flock):
     with holder(NO_FLOCK.format(name="ENOSYS")) as other:
         with pytest.raises(BusyError, match="still at work here: cook@soup; wait for it or end it"):
             recover(break_locks=True)
@@ -278,7 +278,7 @@ def test_the_users_word_breaks_no_lock_of_this_machine(job, kitchen, no_flock):
 
 
 @pytest.mark.parametrize("by", ["a stage", "recover"])
-def test_a_lease_that_ran_out_frees(job, kitchen, no_flock, capsys, by):
+def test_a_lease_that_ran_out_frees(job, toy, no_flock, capsys, by):
     left_by(**ELSEWHERE)
     seconds_ago(lock.LEASE + 60)
     assert holders() == {}
@@ -342,7 +342,7 @@ def test_a_container_that_was_killed_frees_where_the_disk_has_locks(job):
 
 
 @pytest.mark.parametrize("name", [None, "ENOSYS"], ids=["with flock", "without"])
-def test_a_copy_of_a_project_is_not_worked_on(job, kitchen, tmp_path, monkeypatch, name, request):
+def test_a_copy_of_a_project_is_not_worked_on(job, toy, tmp_path, monkeypatch, name, request):
     if name:
         request.getfixturevalue("no_flock")
     with holder(NO_FLOCK.format(name=name) if name else "") as other:
@@ -364,7 +364,7 @@ def test_a_lock_copied_along_from_another_machine_frees(job, no_flock):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"process": {"pid": 1}}', "\udcff"])
-def test_a_damaged_note_holds_as_long_as_it_may_be_somebodys(job, kitchen, no_flock, text):
+def test_a_damaged_note_holds_as_long_as_it_may_be_somebodys(job, toy, no_flock, text):
     FOLDER.mkdir(parents=True)
     NOTE.write_bytes(text.encode(errors="surrogateescape"))
     assert is_busy(job) == f"cook@soup is being worked on by another process{FORCE}"
@@ -379,7 +379,7 @@ def test_a_damaged_note_holds_as_long_as_it_may_be_somebodys(job, kitchen, no_fl
 
 def test_a_note_that_cannot_be_read_is_named(job):
     NOTE.mkdir(parents=True)
-    with pytest.raises(OSError, match="Is a directory") as caught, held(job):
+    with pytest.raises(OSError, match="Is a directory") as caught, locked_job(job):
         raise AssertionError("it must not start")
     assert caught.value.filename == str(NOTE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hier.config.compose import compose
-from hier.config.suite import only
+from hier.config.suite import filter_runs
 from hier.errors import ConfigError, UnknownNameError
 from hier.planning import rates
 from hier.planning.plan import Hours, images_of, show, sizes, state
@@ -173,11 +173,11 @@ def test_a_run_that_is_not_trained_needs_no_rate_of_training(suite, capsys, monk
         raise AssertionError("a training step was timed")
 
     monkeypatch.setattr("hier.planning.throughput.Step.__call__", never)
-    show(only(suite, method=("untrained",)), measured=True)
+    show(filter_runs(suite, method=("untrained",)), measured=True)
     assert re.search(
         r" hours on this machine, as measured on \S+ on the CPU run them", said(capsys)
     )
-    show(only(suite, method=("untrained",)))
+    show(filter_runs(suite, method=("untrained",)))
     assert " hours on this machine, as measured on " in said(capsys)
     assert "hours unknown" not in said(capsys)
     with pytest.raises(AssertionError, match="a training step was timed"):
@@ -265,7 +265,7 @@ def test_a_broken_file_is_ignored_and_written_anew(suite, capsys, text):
     show(suite)
     assert "hours unknown" in said(capsys)
     if text == "{":
-        show(only(suite, method=("pa",)), measured=True)
+        show(filter_runs(suite, method=("pa",)), measured=True)
         assert len(json.loads(kept_file().read_text())) == 1
 
 
@@ -277,7 +277,7 @@ def test_rates_that_cannot_be_are_ignored(suite, capsys):
 
 def test_a_cache_folder_that_cannot_be_written_stops_nothing(suite, capsys, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    show(only(suite, method=("pa",)), measured=True)
+    show(filter_runs(suite, method=("pa",)), measured=True)
     assert "as measured" in said(capsys)
 
 
@@ -335,13 +335,13 @@ def test_what_is_timed_has_a_card_to_itself(suite, monkeypatch):
     took = []
 
     @contextmanager
-    def own_card(runtime, name):
+    def acquire_gpu(runtime, name):
         took.append((runtime, name))
         yield
         took.append("gave back")
 
     run = suite.run("smoke-pa-test_resnet-16-s0")
-    monkeypatch.setattr(throughput, "own_card", own_card)
+    monkeypatch.setattr(throughput, "acquire_gpu", acquire_gpu)
     monkeypatch.setattr(throughput, "_measure", lambda *_: took.append("measured"))
     throughput.measure(run, 2, whole=False)
     assert took == [
@@ -375,15 +375,15 @@ def test_sizes_of_a_download():
 
 
 def test_some_of_a_suites_runs(suite):
-    kept = only(suite, method=("pa", "hier"), backbone=("test_resnet",), dataset=())
+    kept = filter_runs(suite, method=("pa", "hier"), backbone=("test_resnet",), dataset=())
     assert [run.method for run in kept.runs.values()] == ["pa", "hier"]
-    assert only(suite) == suite
+    assert filter_runs(suite) == suite
     with pytest.raises(
         UnknownNameError,
         match="unknown method of suite smoke: 'ms'; choose from: untrained, pa, hier",
     ):
-        only(suite, method=("ms",))
+        filter_runs(suite, method=("ms",))
     table1 = compose(["suite=table1", "methods=[pretrained]"], CONF)
-    assert list(only(table1, dataset=("sop",)).datasets) == ["sop"]
+    assert list(filter_runs(table1, dataset=("sop",)).datasets) == ["sop"]
     with pytest.raises(ConfigError, match="no run of that"):
-        only(suite.model_copy(update={"runs": {}}))
+        filter_runs(suite.model_copy(update={"runs": {}}))

@@ -60,7 +60,7 @@ def test_the_coarsest_level_that_tells_images_apart_gives_the_colours(tmp_path, 
 def test_an_image_with_a_shorter_path_is_at_its_last_name_on_the_levels_above(tmp_path):
     scene = scene_of(tmp_path)
     scene.images[3]["names"] = ["x", "A"]
-    assert scene.names(3) == ["x", "A", "A"]
+    assert scene.names[3] == ["x", "A", "A"]
 
 
 # --- places --------------------------------------------------------------------------------------
@@ -162,13 +162,13 @@ def test_the_words_count_neighbours_of_the_same_name(tmp_path):
         neighbour = scene.rows[int(apart.argmin())]
         same.append(scene.images[scene.rows[i]]["names"][2] == scene.images[neighbour]["names"][2])
     assert 0 < scene.beside(2) == np.mean(same) < 1
-    assert f"{100 * np.mean(same):.0f} % by family" in scene.in_words()
-    assert "rim" not in scene.in_words()
+    assert f"{100 * np.mean(same):.0f} % by family" in scene.describe()
+    assert "rim" not in scene.describe()
 
 
 def test_the_words_say_when_all_images_are_at_one_distance(tmp_path):
     scene = scene_of(tmp_path, rim=True)
-    assert "only their directions on the rim tell them apart" in scene.in_words()
+    assert "only their directions on the rim tell them apart" in scene.describe()
 
 
 @pytest.mark.parametrize("images", [0, 1])

@@ -14,6 +14,7 @@ from hier.reporting.curves import svg, training_curves
 from hier.reporting.history import learning_rates, panels, read_history, recalls, terms
 from hier.training.objective import Objective
 from hier.training.optimisation import build_optimizer, start_epoch
+from hier.training.schedule import schedule_in_force
 
 CONF = Path(__file__).parents[2] / "conf"
 METHODS = ["pa", "ms", "hyp", "hier", "pnca", "softtriple", "nsoftmax", "xbm"]
@@ -40,7 +41,7 @@ def test_learning_rates_are_those_of_the_optimizer(runs, method):
     optimizer = build_optimizer(network, Objective(run, 4), run.optimizer)
     rows, rates = [], []
     for epoch in range(run.schedule.epochs):
-        rate = start_epoch(optimizer, run.schedule_in_force, epoch)
+        rate = start_epoch(optimizer, schedule_in_force(run), epoch)
         rates.append(rate)
         row = {group["name"].replace("_", " "): group["lr"] for group in optimizer.param_groups}
         if not next(network.backbone.parameters()).requires_grad:
@@ -52,7 +53,7 @@ def test_learning_rates_are_those_of_the_optimizer(runs, method):
     torch.testing.assert_close(
         torch.tensor(found.to_numpy()), torch.tensor(pd.DataFrame(rows)[list(found)].to_numpy())
     )
-    assert (found["backbone"] == 0).sum() == run.schedule_in_force.warmup_epochs
+    assert (found["backbone"] == 0).sum() == schedule_in_force(run).warmup_epochs
 
 
 def test_a_loss_of_one_term_is_one_line():

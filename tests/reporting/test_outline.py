@@ -8,7 +8,7 @@ from fakes.views import views_of, wide
 from hier.reporting.outline import DEEPEST, outline
 from hier.reporting.site import write_report
 
-from .test_disk import scene_of
+from .test_disk_scene import scene_of
 
 
 def nested(entries):

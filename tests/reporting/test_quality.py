@@ -51,14 +51,24 @@ def test_there_is_a_row_for_each_tree_with_what_was_measured(content):
         ("clustering of the embeddings of HIER", HIER),
         ("clustering of the embeddings of PA", PA),
     ]
-    assert [row["purity"]["species"]["value"] for row in found["rows"]] == [40.0, 70.0, 71.0]
-    assert [row["spearman"]["value"] for row in found["rows"]] == [0.6, 0.5, 0.605]
-    assert [row["recall"] and row["recall"]["value"] for row in found["rows"]] == [None, 75.0, 50.0]
+    assert [row["values"]["purity by species"]["value"] for row in found["rows"]] == [
+        40.0,
+        70.0,
+        71.0,
+    ]
+    assert [row["values"]["LCA Spearman"]["value"] for row in found["rows"]] == [0.6, 0.5, 0.605]
+    assert [row["values"].get("coarse R@1", {}).get("value") for row in found["rows"]] == [
+        None,
+        75.0,
+        50.0,
+    ]
 
 
 def test_the_interval_of_coarse_recall_is_wilsons(content):
     """Against statistics' textbook case: 1031 queries, half of them right."""
-    low, high = (quality(content)[0]["rows"][2]["recall"][side] for side in ("low", "high"))
+    low, high = (
+        quality(content)[0]["rows"][2]["values"]["coarse R@1"][side] for side in ("low", "high")
+    )
     assert (low, high) == pytest.approx((46.953, 53.047), abs=2e-3)
 
 
@@ -91,8 +101,8 @@ def test_sentences_say_what_is_better_worse_and_not_told_apart(content):
 )
 def test_the_verdict_is_of_intervals_not_of_values(one, other, verdict):
     def row(name, values):
-        purity = dict(zip(("species", "genus"), map(interval, values), strict=True))
-        return {"tree": name, "purity": purity, "spearman": None, "recall": None}
+        names = ("purity by species", "purity by genus")
+        return {"tree": name, "values": dict(zip(names, map(interval, values), strict=True))}
 
     said = held_against(row("one", one), row("other", other))
     assert said.endswith(f"The former is {verdict}.")

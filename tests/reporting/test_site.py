@@ -11,13 +11,10 @@ from fakes.content import TABLES, cells_of, content_of, images_of, metrics_of, t
 from fakes.reader import read, rows_of
 from fakes.views import views_of
 from hier.config.compose import compose
-from hier.config.suite import parse
+from hier.config.settings import Settings
 from hier.files.hashing import Hasher
-from hier.reporting import site as folder
-from hier.reporting.disk_figure import disk_png
-from hier.reporting.disk_scene import Scene
 from hier.reporting.site import write_report
-from hier.reporting.thumbs import worth_showing
+from hier.reporting.thumbs import select_thumbnails
 
 from .conftest import CONF
 
@@ -316,10 +313,10 @@ def test_a_run_without_views_has_neither_hierarchy_nor_galleries(suite, tmp_path
 
 def test_names_from_archives_and_settings_are_escaped_everywhere(suite, tmp_path):
     evil = "<script>alert(1)</script>&\"'</script>"
-    data = suite.model_dump()
-    for run in data["runs"].values():
+    settings = Settings.of(suite)
+    for run in settings.runs.values():
         run["backbone"]["timm"] = evil
-    hurt = parse(data, "test")
+    hurt = settings.suite("smoke")
     views = {name: views_of(seed, 6, 5) for seed, name in enumerate(hurt.runs)}
     for each in views.values():
         each["tree"]["nodes"]["name"] = [evil] * 5
@@ -341,10 +338,8 @@ def test_names_from_archives_and_settings_are_escaped_everywhere(suite, tmp_path
 # --- size ----------------------------------------------------------------------------------------
 
 
-def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path, monkeypatch):
-    """Trees of 512 proxies, 3,000 images in each dataset, 100 epochs; few figures are drawn."""
-    drawn: list[bytes] = []
-    monkeypatch.setattr(folder, "disk_png", lambda scene: drawn[0])
+def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path):
+    """Trees of 512 proxies, 3,000 images in each dataset, 100 epochs; one run's curves are drawn."""
     suite = compose(["suite=table1"], CONF)
     assert len(suite.runs) == 124
     trained = next(name for name, run in suite.runs.items() if run.schedule.epochs)
@@ -362,10 +357,8 @@ def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path, monkeypatc
     images = {name: images_of(name, tmp_path, classes, each) for name in suite.datasets}
     for dataset, of in images.items():
         own = [views[name] for name, run in suite.runs.items() if run.dataset == dataset]
-        of.rows = sorted(worth_showing(own, len(images)))
+        of.rows = sorted(select_thumbnails(own, len(images)))
         assert len(of.rows) == 1500
-    scene = Scene(views["cub-hier-resnet50-512-s0"], images["cub"].shown(range(3000), ""))
-    drawn.append(disk_png(scene))
     report = written(suite, tmp_path, histories=short, views=views, images=images)
     sizes = {path: path.stat().st_size for path in report.rglob("*") if path.is_file()}
     one = {

@@ -9,7 +9,7 @@ import pytest
 
 from fakes.reader import read, rows_of
 from fakes.traced import HIER, HIER1, PA, results
-from hier.config.suite import load
+from hier.config.settings import Settings
 from hier.files.hashing import Hasher
 from hier.reporting.times import times
 
@@ -31,9 +31,9 @@ def values(project, run):
 
 
 def test_against_itself_nothing_moved_and_the_report_stays(project, tmp_path):
-    before = Hasher(deep=True)(project.path("results/report"))
+    before = Hasher(deep=True)(project.path("results/smoke/report"))
     said = project.run(
-        "hier", "report", "--against", "results/report", "--out", f"{tmp_path}/out"
+        "hier", "report", "--against", "results/smoke/report", "--out", f"{tmp_path}/out"
     ).stdout
     assert said.splitlines()[-1] == f"wrote {tmp_path}/out/comparison.html"
     (table,) = read(tmp_path / "out" / "comparison.html").all("table")
@@ -41,11 +41,11 @@ def test_against_itself_nothing_moved_and_the_report_stays(project, tmp_path):
     assert len(rows) == 2 * 5  # methods × measures
     assert {row[-2] for row in rows} == {"the same"}
     assert {row[7] for row in rows} == {"+0.00"}
-    assert Hasher(deep=True)(project.path("results/report")) == before
+    assert Hasher(deep=True)(project.path("results/smoke/report")) == before
 
 
 def test_a_move_of_more_than_the_spread_is_told(project, tmp_path):
-    table = pd.read_csv(project.path("results/table.csv"))
+    table = pd.read_csv(project.path("results/smoke/table.csv"))
     of_pa = (table["method"] == "pa") & (table["measure"] == "R@1")
     spread = table.loc[of_pa, "value"].std()
     table.loc[of_pa, "value"] -= 60.0
@@ -84,9 +84,10 @@ def test_times_are_those_of_the_records(project, tmp_path, monkeypatch):
     shown = {row[0]: row for row in words(page.one("table"))}
     monkeypatch.chdir(project.folder)
     record = json.loads(Path(f"runs/{PA}/train.record.json").read_text())
-    run = load().run(PA)
+    suite = Settings.read().suite()
+    run = suite.run(PA)
     images = 32 // run.sampler.batch_size * run.sampler.batch_size * run.schedule.epochs
-    (found,) = (row for row in times(load()) if row["run"] == PA)
+    (found,) = (row for row in times(suite) if row["run"] == PA)
     assert found["rate"] == pytest.approx(images / record["seconds"])
     assert found["memory"] == record["peak_memory"]["process_bytes"]
     assert shown[PA][2] == f"{record['seconds']:.2f}"

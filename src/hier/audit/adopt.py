@@ -6,16 +6,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hier.audit.audit import Audit
-from hier.config.params import raw
-from hier.config.suite import load
-from hier.dvc_view import DVC_YAML
-from hier.errors import HierError, StaleError, TamperedError
+from hier.audit.audit import LedgerAudit
+from hier.config.settings import Settings
+from hier.dvc_view import DVC_YAML, why_unusable
+from hier.errors import ConfigError, HierError, StaleError, TamperedError
 from hier.files.hashing import hashing
 from hier.git import refuse_conflicts
+from hier.jobs import Job
 from hier.ledger.dvc_lock import AWAY, LOCK, Ledger
 from hier.ledger.engines import call
-from hier.pipeline import Job
 from hier.project import LINKABLE
 
 
@@ -25,29 +24,44 @@ def adopt(say: Callable[[str], None] = print) -> str:
     Raises:
         StaleError: a job's outputs are not proved current; names the job and the first reason.
         TamperedError: a job's outputs, its record or dvc.lock are not as they were written.
+        ConfigError: dvc.yaml is not what `hier compose` writes; names the first such line.
         ConflictError: dvc.yaml, dvc.lock or an output has the marks of an unfinished merge.
         HierError: DVC failed, or left out what it was to enter.
     """
-    load()
     refuse_conflicts([DVC_YAML])
-    findings = list(Audit(raw()).findings())
+    settings = Settings.read()
+    findings = list(LedgerAudit(settings).findings())
     for finding in findings:
-        if finding.standing in ("current", AWAY):
+        if finding.status in ("current", AWAY):
             continue
-        kind = TamperedError if finding.standing == "tampered" else StaleError
-        raise kind(f"{finding.in_words()}; nothing was adopted. Mend it with: {finding.mend}")
+        kind = TamperedError if finding.status == "tampered" else StaleError
+        raise kind(f"{finding.describe()}; nothing was adopted. Mend it with: {finding.mend}")
     for finding in findings:
         if finding.notice:
             say(f"note: {finding.job.name}: {finding.notice}")
-    away = sum(finding.standing == AWAY for finding in findings)
+    away = sum(finding.status == AWAY for finding in findings)
     if away == len(findings):
         return f"nothing to adopt: all {away} stages are {AWAY}"
-    if new := [finding.job.name for finding in findings if not finding.adopted]:
+    new = [finding.job for finding in findings if not finding.adopted]
+    if new:
+        if reason := why_unusable(settings):
+            again = f"git checkout {DVC_YAML} (or {settings.compose_again})"
+            raise ConfigError(f"{reason}; nothing was adopted. Bring it back with: {again}")
         say("entering what is new into dvc.lock and DVC's cache")
-        _commit(new if away else [])
-        _see_that_they_are_entered([f.job for f in findings if f.job.name in new])
-    here = f"adopted {len(findings) - away} stages"
-    return f"{here}; {away} more are {AWAY}" if away else f"{here}; `dvc status` agrees"
+        _commit([job.dvc_name for job in new] if away else [])
+        _see_that_they_are_entered(new)
+    return _done(len(new), len(findings) - away, away)
+
+
+def _done(new: int, here: int, away: int) -> str:
+    """What was done, and what there was of it already."""
+    done = f"adopted {_stages(new)}" if new else f"nothing to adopt: {LOCK} has all {here} stages"
+    had = f", {here - new} had been before" if 0 < new < here else ""
+    return f"{done}{had}; {f'{away} more are {AWAY}' if away else '`dvc status` agrees'}"
+
+
+def _stages(number: int) -> str:
+    return f"{number} stage" if number == 1 else f"{number} stages"
 
 
 def _commit(names: list[str]) -> None:
@@ -67,7 +81,7 @@ def _commit(names: list[str]) -> None:
         if links:
             raise HierError(
                 f"{error}; DVC takes nothing from behind a link ({', '.join(links)}), so its ledger wants "
-                "folders there. Snakemake, hier run and hier verify need no ledger"
+                "folders there. Snakemake and hier verify need no ledger"
             ) from error
         raise
 

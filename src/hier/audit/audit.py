@@ -1,6 +1,6 @@
 """Is each job's result what its record says, and does it still follow from what is there now?
 
-A job's standing:
+A job's status:
 
     current              its bytes are those of its record, made from the present inputs, settings
                          and code
@@ -17,28 +17,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hier.config.params import select
+from hier.config.settings import Settings
 from hier.errors import HierError, TamperedError
 from hier.files.hashing import Hasher
 from hier.git import git, refuse_conflicts
+from hier.jobs import Job, jobs
 from hier.ledger.arrival import TAKE_OVER, changed_source, is_its_source
-from hier.ledger.dvc_lock import AWAY, LOCK, Entry, Ledger, cached, other_setting
+from hier.ledger.dvc_lock import AWAY, COMMITTED, LOCK, Entry, Ledger, cached, other_setting
 from hier.ledger.environment import versions
 from hier.ledger.output_cache import FOLDER, kept_files, kept_record
 from hier.ledger.record import (
-    GoingIn,
+    Fingerprint,
     Record,
     changed_output,
-    moved_on,
+    fingerprint,
+    first_change,
     parse_record,
     read_record,
-    what_goes_in,
-    why_stale,
+    stale_reason,
 )
-from hier.pipeline import Job, jobs
 
 OTHER_RESULT = "is of another result: git moved the one, and nobody the other"
-STANDINGS = ("current", AWAY, "not run", "stale", "tampered")  # from best to worst
+WHOLE = "--no-overlay"
+"""With it `git checkout` also removes what the commit does not have."""
+STATUSES = ("current", AWAY, "not run", "stale", "tampered")  # from best to worst
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class Finding:
     """
 
     job: Job
-    standing: str
+    status: str
     reason: str = ""
     adopted: bool = False
     notice: str = ""
 
-    def in_words(self) -> str:
-        return f"{self.job.name} is {self.standing}: {self.reason}"
+    def describe(self) -> str:
+        return f"{self.job.name} is {self.status}: {self.reason}"
 
     @property
     def mend(self) -> str:
@@ -66,9 +68,13 @@ class Finding:
         if self.reason.startswith(str(LOCK)):
             if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
                 return f"git checkout {LOCK}"
-            # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
-            return f"git checkout COMMIT -- {LOCK} runs results && dvc checkout"
-        if self.standing in (AWAY, "not run"):
+            # A merge may have mixed two sides, also of the settings. `dvc repro` would take a forged
+            # record over as well.
+            merged = git("rev-parse", "--verify", "--quiet", "HEAD^2") is not None
+            had = git("ls-tree", "--name-only", "HEAD", "--", *COMMITTED.split()) or str(LOCK)
+            paths, side = " ".join(had.split()), "HEAD^1" if merged else "COMMIT"
+            return f"git checkout {WHOLE} {side} -- {paths} && dvc checkout"
+        if self.status in (AWAY, "not run"):
             return "snakemake --cores all"
         if self.reason.endswith(OTHER_RESULT):
             return "dvc checkout (or make it anew: snakemake --cores all)"
@@ -80,35 +86,35 @@ class Finding:
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
 
-class ByRecords:
+class RecordAudit:
     """Looks at every job of a suite, each file once: does its record prove its result?
 
     Args:
-        params: the content of params.yaml.
+        settings: of the suites.
         deep: read every byte instead of trusting sizes, times and inodes.
     """
 
-    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
-        self.params = params
-        self.jobs = list(jobs(params))
+    def __init__(self, settings: Settings, deep: bool = False) -> None:
+        self.settings = settings
+        self.jobs = list(jobs(settings))
         self.hasher = Hasher(deep)
         self.maker = {path: job for job in self.jobs for path in job.outputs}
 
     def finding(self, job: Job) -> Finding:
         """What is to be said of one job, whatever is to be said of the jobs before it."""
         try:
-            reason = why_stale(job, self.params, self.hasher)
+            reason = stale_reason(job, self.hasher)
         except HierError as error:  # something that it reads is not here
             reason = str(error)
         return Finding(job, "stale" if reason else "current", reason or "")
 
-    def what_goes_in(self, job: Job) -> GoingIn:
+    def fingerprint(self, job: Job) -> Fingerprint:
         """What a job would use now.
 
         Raises:
             MissingInputError: something of it is not here.
         """
-        return what_goes_in(job, self.params, self.hasher)
+        return fingerprint(job, self.hasher)
 
     def known_of(self, path: str) -> dict[str, Any]:
         """What the record of its job says that an output holds; {} for nothing."""
@@ -119,11 +125,11 @@ class ByRecords:
         return dict(record["outputs"].get(path, {})) if record else {}
 
 
-class Audit(ByRecords):
+class LedgerAudit(RecordAudit):
     """And do dvc.lock, DVC's cache and the kept copies agree? Each file is looked at once."""
 
-    def __init__(self, params: dict[str, Any], deep: bool = False) -> None:
-        super().__init__(params, deep)
+    def __init__(self, settings: Settings, deep: bool = False) -> None:
+        super().__init__(settings, deep)
         self.unreadable: str | None = None
         try:
             self.ledger = Ledger()
@@ -149,7 +155,7 @@ class Audit(ByRecords):
             ConflictError: dvc.lock, or an output that git keeps, has the marks of an unfinished merge.
         """
         finding = self._finding(job)
-        if finding.standing in ("stale", "tampered"):
+        if finding.status in ("stale", "tampered"):
             refuse_conflicts(job.in_git)
         return finding
 
@@ -182,13 +188,13 @@ class Audit(ByRecords):
         if damaged := self._damaged_copy(job, record):
             return Finding(job, "tampered", damaged, adopted)
         other, alike = self.ledger.other_bytes(job, record) or ("", False)
-        if alike and not is_its_source(job, self.params, self.hasher):
+        if alike and not is_its_source(job, self.hasher):
             reason = f"{other}, made by the same packages on the same kind of machine"
             return Finding(job, "tampered", reason, adopted)
         if changed := changed_output(moved_by_git, record, self.hasher):
             reason = f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
             return Finding(job, "stale", reason, adopted, other)
-        if moved := moved_on(record, self.what_goes_in(job)):
+        if moved := first_change(record, self.fingerprint(job)):
             return Finding(job, "stale", moved, adopted, other)
         if missing and adopted:
             return Finding(job, AWAY, f"{missing[0]} is not here", adopted, other)
@@ -196,7 +202,7 @@ class Audit(ByRecords):
             return Finding(
                 job, "not run", f"{missing[0]} is neither here nor in {LOCK}", adopted, other
             )
-        if changed := changed_source(job, self.params, self.hasher):
+        if changed := changed_source(job, self.hasher):
             return Finding(job, "stale", changed, adopted, other)
         return Finding(job, "current", "", adopted, other)
 
@@ -224,18 +230,18 @@ class Audit(ByRecords):
 
     def _moved_on(self, job: Job, entry: Entry) -> str | None:
         """The first of what a job would use now that an entry of dvc.lock has otherwise."""
-        now = self.what_goes_in(job)
+        now = self.fingerprint(job)
         said = {dep["path"]: dep for dep in entry.get("deps", [])}
         for path, digest in (now["inputs"] | now["versioned"]).items():
             if path not in said or said[path].get("md5") != digest.get("md5"):
                 return path
         return other_setting(entry, now["params"])
 
-    def what_goes_in(self, job: Job) -> GoingIn:
+    def fingerprint(self, job: Job) -> Fingerprint:
         """What a job would use now; inputs that are not here as their own records or dvc.lock say."""
-        versioned = {path: self._here(path) for path in job.stage.versioned()}
+        versioned = {path: self._here(path) for path in job.code_paths}
         return {
-            "params": {key: select(self.params, key) for key in job.params},
+            "params": job.params,
             "inputs": {path: self._here(path) or self.known_of(path) for path in job.inputs},
             "versioned": {path: digest or {} for path, digest in versioned.items()},
             "packages": dict(versions(job.stage.packages)),

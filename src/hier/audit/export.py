@@ -10,23 +10,23 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from hier.audit.audit import Audit
+from hier.audit.audit import LedgerAudit
 from hier.audit.rerun import refuted_by_rerun
 from hier.audit.ro_crate import MODELS, NEVER, Crate, outputs_of
+from hier.config.settings import Settings
 from hier.errors import ConfigError, StaleError, UnknownNameError
 from hier.files.atomic import atomic_file, atomic_folder
+from hier.jobs import Job
 from hier.ledger.dvc_lock import AWAY
 from hier.ledger.record import Record, read_record
-from hier.pipeline import Job
 
 OUT = Path("results/crate")
 METADATA = "ro-crate-metadata.json"
 
 
 def export(
-    params: dict[str, Any], runs: Iterable[str] = (), out: Path = OUT, with_models: bool = False
+    settings: Settings, runs: Iterable[str] = (), out: Path = OUT, with_models: bool = False
 ) -> tuple[Path, int]:
     """Write a crate of some runs (none named: of all, and the tables); the path, and how many jobs.
 
@@ -35,13 +35,13 @@ def export(
         StaleError: a job is not current; names what is to be mended.
         ConfigError: `out` is something else than an earlier crate.
     """
-    audit = Audit(params)
+    audit = LedgerAudit(settings)
     chosen = _chosen(list(runs), audit)
     work = _jobs(chosen, audit)
     _refuse_to_replace(out)
     away = NEVER if with_models else NEVER | MODELS
     records = _records(work, audit, away)
-    writer = Crate(params, audit, work, records, away)
+    writer = Crate(settings, audit, work, records, away)
     audit.hasher.save()
     if _is_zip(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def export(
     return out, len(work)
 
 
-def _chosen(runs: list[str], audit: Audit) -> list[str]:
+def _chosen(runs: list[str], audit: LedgerAudit) -> list[str]:
     known = [job.key for job in audit.jobs if job.stage.name == "evaluate"]
     for run in runs:
         if run not in known:
@@ -63,23 +63,23 @@ def _chosen(runs: list[str], audit: Audit) -> list[str]:
     return [run for run in known if run in runs] or known
 
 
-def _jobs(runs: list[str], audit: Audit) -> list[Job]:
+def _jobs(runs: list[str], audit: LedgerAudit) -> list[Job]:
     """The jobs that lead to the figures of some runs; those of the suite where it is all of them."""
-    every = [job.key for job in audit.jobs if job.stage.name == "evaluate"]
-    datasets = {audit.params["runs"][run]["dataset"] for run in runs}
-    keys = {"run": set(runs), "dataset": datasets, "suite": {""} if runs == every else set()}
-    return [job for job in audit.jobs if job.key in keys[job.stage.each]]
+    datasets = {audit.settings.runs[run]["dataset"] for run in runs}
+    whole = {suite for suite, own in audit.settings.suites.items() if set(own) <= set(runs)}
+    keys = {"run": set(runs), "dataset": datasets, "suite": whole}
+    return [job for job in audit.jobs if job.key in keys[job.stage.scope]]
 
 
-def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]:
+def _records(work: list[Job], audit: LedgerAudit, away: set[str]) -> dict[str, Record]:
     """The record of each job.
 
     Raises:
         StaleError: some job is not current, or a file of it that belongs into a crate is not here.
     """
     findings = [audit.finding(job) for job in work]
-    wrong = [f for f in findings if f.standing not in ("current", AWAY, "not run")]
-    gone = (f for f in findings if f.standing in (AWAY, "not run"))
+    wrong = [f for f in findings if f.status not in ("current", AWAY, "not run")]
+    gone = (f for f in findings if f.status in (AWAY, "not run"))
     wrong += [f for f in gone if not _enough(f.job, away)]
     refuted = [
         job.key for job in work if job.stage.name == "evaluate" and refuted_by_rerun(job.key)
@@ -91,7 +91,7 @@ def _records(work: list[Job], audit: Audit, away: set[str]) -> dict[str, Record]
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise StaleError(
-            f"nothing was exported: {'; '.join(f.in_words() for f in wrong[:5])}{more}. "
+            f"nothing was exported: {'; '.join(f.describe() for f in wrong[:5])}{more}. "
             "Run `snakemake --cores all` (or `dvc pull`), or name runs that are current"
         )
     found = {job.name: read_record(job) for job in work}

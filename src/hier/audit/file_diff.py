@@ -1,13 +1,14 @@
 """Where two files that should be the same bytes differ first, and by how much, in words."""
 
 import json
-from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from hier.audit.lineage import leaves
 
 BLOCK = 1 << 24  # numbers compared at a time
 
@@ -37,11 +38,10 @@ def _tensors(recorded: Path, rebuilt: Path) -> str | None:
         found = []
         for name in ours.keys():  # noqa: SIM118
             one, other = ours.get_tensor(name), theirs.get_tensor(name)
-            if one.shape != other.shape or one.dtype != other.dtype:
-                return f"tensor {name} is {_shape(one)} recorded, {_shape(other)} rebuilt"
-            largest, unequal = _distance(one.double().numpy(), other.double().numpy())
-            if unequal:
-                found.append((largest, unequal, one.numel(), name))
+            if shapes := _shapes(one, other):
+                return f"tensor {name} is {shapes}"
+            if (distance := _distance(one.double().numpy(), other.double().numpy()))[1]:
+                found.append((*distance, one.numel(), name))
     if not found:
         return None
     largest, unequal, size, name = max(found)
@@ -51,34 +51,34 @@ def _tensors(recorded: Path, rebuilt: Path) -> str | None:
 
 def _arrays(recorded: Path, rebuilt: Path) -> str | None:
     one, other = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (recorded, rebuilt))
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return f"it is {_shape(one)} recorded, {_shape(other)} rebuilt"
-    one, other, largest, unequal = one.reshape(-1), other.reshape(-1), 0.0, 0
-    for start in range(0, one.size, BLOCK):
-        here = slice(start, start + BLOCK)
-        most, count = _distance(one[here].astype(float), other[here].astype(float))
-        largest, unequal = max(largest, most), unequal + count
+    if shapes := _shapes(one, other):
+        return f"it is {shapes}"
+    parts = [
+        _distance(
+            *(array.reshape(-1)[start : start + BLOCK].astype(float) for array in (one, other))
+        )
+        for start in range(0, one.size, BLOCK)
+    ]
+    unequal = sum(count for _, count in parts)
     if not unequal:
         return None
+    largest = max(most for most, _ in parts)
     return f"it differs by up to {largest:.3g} in {unequal} of {one.size} numbers"
 
 
 def _distance(one: Any, other: Any) -> tuple[float, int]:
     """The largest absolute difference of two arrays, and in how many numbers they differ."""
     unequal = ~((one == other) | (np.isnan(one) & np.isnan(other)))
-    if not unequal.any():
-        return 0.0, 0
-    apart = np.abs(one[unequal] - other[unequal])
-    return float(np.nan_to_num(apart, nan=np.inf).max()), int(unequal.sum())
+    largest = np.abs(one[unequal] - other[unequal]).max(initial=0.0)
+    return float(np.nan_to_num(largest, nan=np.inf)), int(unequal.sum())
 
 
 def _csv(recorded: Path, rebuilt: Path) -> str | None:
-    one, other = (pd.read_csv(path, dtype=str) for path in (recorded, rebuilt))
-    return _frames(one, other)
+    return _frames(*(pd.read_csv(path, dtype=str) for path in (recorded, rebuilt)))
 
 
 def _parquet(recorded: Path, rebuilt: Path) -> str | None:
-    return _frames(pd.read_parquet(recorded), pd.read_parquet(rebuilt))
+    return _frames(*(pd.read_parquet(path) for path in (recorded, rebuilt)))
 
 
 def _frames(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
@@ -88,34 +88,24 @@ def _frames(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     if len(one) != len(other):
         return f"it has {len(one)} rows recorded, {len(other)} rebuilt"
     ours, theirs = one.astype(str).to_numpy(), other.astype(str).to_numpy()
-    rows, columns = np.nonzero(ours != theirs)
-    if not len(rows):
-        return None
-    row, column = rows[0], columns[0]
-    values = f"{ours[row, column]} recorded, {theirs[row, column]} rebuilt"
-    return f"row {row + 1}, {one.columns[column]}: {values}"
+    for row, column in np.argwhere(ours != theirs)[:1]:
+        values = f"{ours[row, column]} recorded, {theirs[row, column]} rebuilt"
+        return f"row {row + 1}, {one.columns[column]}: {values}"
+    return None
 
 
 def _json(recorded: Path, rebuilt: Path) -> str | None:
     """The first value that differs, with its dotted key."""
     one, other = (
-        dict(_leaves(json.loads(path.read_text(encoding="utf-8")))) for path in (recorded, rebuilt)
+        leaves(json.loads(path.read_text(encoding="utf-8")), nested=(dict, list))
+        for path in (recorded, rebuilt)
     )
-    for key in [*one, *(key for key in other if key not in one)]:
+    for key in dict.fromkeys([*one, *other]):
         if key not in one or key not in other:
             return f"{key} is {_only(key in one)}"
         if one[key] != other[key]:
             return f"{key}: {one[key]} recorded, {other[key]} rebuilt"
     return None
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings and lists by their dotted keys; lists are counted from 0."""
-    if not node or not isinstance(node, dict | list):
-        yield key, node
-        return
-    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-        yield from _leaves(value, f"{key}.{name}" if key else str(name))
 
 
 def _bytes(recorded: Path, rebuilt: Path) -> str:
@@ -130,8 +120,12 @@ def _bytes(recorded: Path, rebuilt: Path) -> str:
     return f"byte {first} is another ({sizes})"
 
 
-def _shape(array: Any) -> str:
-    return f"{array.dtype} {tuple(array.shape)}".removeprefix("torch.")
+def _shapes(one: Any, other: Any) -> str | None:
+    """Both kinds of numbers and shapes, where they are not the same."""
+    if one.shape == other.shape and one.dtype == other.dtype:
+        return None
+    ours, theirs = (f"{of.dtype} {tuple(of.shape)}".removeprefix("torch.") for of in (one, other))
+    return f"{ours} recorded, {theirs} rebuilt"
 
 
 def _only(in_recorded: bool) -> str:

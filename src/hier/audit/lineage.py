@@ -1,25 +1,26 @@
 """The way back from a number of the table to the archive that it came from, as plain data.
 
 A trace is a chain of steps (jobs with their records) and the files between them. Each file says
-whether its bytes are now those of the record that speaks of it, each step how it stands.
+whether its bytes are now those of the record that speaks of it. Each step says its status.
 """
 
 import difflib
-import json
 import os
-import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hier.audit.audit import STANDINGS, Audit, ByRecords
+from hier.audit.audit import STATUSES, LedgerAudit, RecordAudit
+from hier.audit.origins import Origin, origins_of, without_names
+from hier.config.settings import Settings
 from hier.errors import TamperedError, UnknownNameError
 from hier.files.hashing import Hasher
+from hier.jobs import Job
 from hier.ledger.dvc_lock import AWAY as NOT_HERE
 from hier.ledger.record import Record, read_record, same
-from hier.pipeline import ARCHIVE, METRICS, MODEL, Job
-from hier.results.measures import Figure, figures_of
+from hier.pipeline import METRICS
+from hier.results.expected import Value, values_of
 
 AS_RECORDED, OTHER, AWAY, UNKNOWN = "as recorded", "other bytes", "not here", "no record"
 
@@ -34,35 +35,11 @@ class File:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A file of an archive or of pretrained weights, and where it comes from.
-
-    Attributes:
-        seed: from which it was drawn, if it was.
-        addresses: where it can be had, the canonical one first.
-        package: the installed package that it lies in, if any.
-        promised: the proof of its content that the configuration gives, by its kind.
-        kept: whether the bytes are what was promised; None where that cannot be seen here.
-        since: the day on which they were taken, as the record says, if there is one.
-    """
-
-    name: str
-    sha256: str | None
-    size: int | None = None
-    seed: int | None = None
-    addresses: list[str] = field(default_factory=list)
-    package: str | None = None
-    promised: dict[str, str] = field(default_factory=dict)
-    kept: bool | None = None
-    since: str | None = None
-
-
-@dataclass(frozen=True)
 class Step:
-    """A job, its record (None: there is none that can be believed) and how it stands."""
+    """A job, its record (None: there is none that can be believed) and its status."""
 
     job: Job
-    standing: str
+    status: str
     reason: str
     record: Record | None
     inputs: list[File]
@@ -73,6 +50,16 @@ class Step:
     def settings(self) -> dict[str, Any]:
         """The parameters by their names within the run or dataset, down to single values."""
         return {} if self.record is None else leaves(without_names(self.record["params"]))
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a step read: who made it, and how, unless another input tells that already."""
+
+    file: File
+    maker: str | None
+    step: Step | None = None
+    inputs: "tuple[Input, ...]" = ()
 
 
 @dataclass
@@ -91,14 +78,46 @@ class Trace:
     asked: str
     start: str
     wanted: tuple[str, ...]
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[Value] = field(default_factory=list)
     steps: dict[str, Step] = field(default_factory=dict)
     makers: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, list[Figure]] = field(default_factory=dict)
+    runs: dict[str, list[Value]] = field(default_factory=dict)
 
     def worst(self, name: str) -> Step:
-        """The worst standing on the way to a job's result; of equals the earliest, the cause."""
-        return max(self._upstream(name), key=lambda step: STANDINGS.index(step.standing))
+        """The worst status on the way to a job's result; of equals the earliest, the cause."""
+        return max(self._upstream(name), key=lambda step: STATUSES.index(step.status))
+
+    def shown(self, full: bool = True) -> list[Step]:
+        """The steps; of a table of all runs those of the suite alone, unless `full`."""
+        short = self.runs and not full
+        return [s for s in self.steps.values() if s.job.stage.scope == "suite" or not short]
+
+    def made(self) -> list[File]:
+        """The files that were asked for."""
+        return [file for file in self.steps[self.start].outputs if file.path in self.wanted]
+
+    def inputs(self, full: bool = True) -> tuple[Input, ...]:
+        """What the first step read, and on: every step is told once, where it is met first.
+
+        Args:
+            full: of a table of all runs, with the steps of each run.
+        """
+        told = {self.start}
+
+        def read_by(step: Step) -> Iterator[Input]:
+            # The run's own files first, so that the dataset is told of at the training.
+            for file in sorted(step.inputs, key=lambda file: not file.path.startswith("runs/")):
+                maker = self.makers.get(file.path)
+                before = self.steps[maker] if maker else None
+                if before and not full and self.runs and before.job.stage.scope == "run":
+                    continue
+                if before is None or maker is None or maker in told:
+                    yield Input(file, maker)
+                else:
+                    told.add(maker)
+                    yield Input(file, maker, before, tuple(read_by(before)))
+
+        return tuple(read_by(self.steps[self.start]))
 
     def _upstream(self, name: str) -> Iterator[Step]:
         for file in self.steps[name].inputs:
@@ -107,24 +126,27 @@ class Trace:
         yield self.steps[name]
 
 
-def trace(asked: str, params: dict[str, Any], audit: ByRecords | None = None) -> Trace:
+def trace(asked: str, settings: Settings, audit: RecordAudit | None = None) -> Trace:
     """The way back from `asked`: a run, `<run>:<measure>`, an output, a record or an archive's file.
 
     Args:
         params: the content of params.yaml.
-        audit: says how each job stands; by default, records and dvc.lock together.
+        audit: gives each job's status; by default, records and dvc.lock together.
 
     Raises:
         UnknownNameError: there is nothing of that name; the nearest names are listed.
     """
-    audit = audit or Audit(params)
+    audit = audit or LedgerAudit(settings)
     job, wanted, measure = _find(asked, audit)
     makers = {path: job.name for path, job in audit.maker.items()}
     found = Trace(asked, job.name, wanted, makers=makers)
     _walk(job, audit, found)
     if wanted == (METRICS.format(run=job.key),):
-        found.figures = _chosen(_figures(job.key, audit, found), measure)
-    if job.stage.each == "suite":
+        every = _figures(job.key, audit, found)
+        found.figures = [figure for figure in every if measure in ("", figure.measure)]
+        if not found.figures:
+            raise UnknownNameError("measure", measure, [figure.measure for figure in every])
+    if job.stage.scope == "suite":
         found.runs = {run: _figures(run, audit, found) for run in _runs(audit)}
     audit.hasher.save()
     return found
@@ -141,39 +163,24 @@ def as_data(found: Trace) -> dict[str, Any]:
     }
 
 
-def leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """A nested mapping as dotted keys and single values (lists stay whole)."""
-    if not isinstance(value, dict) or not value:
+def leaves(value: Any, name: str = "", nested: tuple[type[Any], ...] = (dict,)) -> dict[str, Any]:
+    """The single values of a nested mapping by their dotted keys.
+
+    Args:
+        nested: what is looked into; with `list` among them, places in it (from 0) are keys too.
+    """
+    if not value or not isinstance(value, nested):
         return {name: value}
     found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= leaves(item, f"{name}.{key}" if name else str(key))
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        found |= leaves(item, f"{name}.{key}" if name else str(key), nested)
     return found
 
 
-def without_names(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of a record without `runs.<run>.` and `datasets.<dataset>.` before them."""
-    return {
-        key.split(".", 2)[2] if key.startswith(("runs.", "datasets.")) else key: value
-        for key, value in params.items()
-    }
-
-
-def metadata_of(path: Path) -> dict[str, str]:
-    """What stands in a safetensors file's header beside its tensors."""
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(min(length, path.stat().st_size)))
-        return dict(header.get("__metadata__", {}))
-    except (OSError, ValueError, TypeError, struct.error, AttributeError, RecursionError):
-        return {}
-
-
-def _find(asked: str, audit: ByRecords) -> tuple[Job, tuple[str, ...], str]:
+def _find(asked: str, audit: RecordAudit) -> tuple[Job, tuple[str, ...], str]:
     """The job that made what is asked for, which of its outputs is meant, and the measure."""
     run, _, measure = asked.partition(":")
-    if run in audit.params["runs"]:
+    if run in audit.settings.runs:
         path = METRICS.format(run=run)
         if path not in audit.maker:
             raise UnknownNameError("run with data", run, _near(run, _runs(audit)))
@@ -189,7 +196,7 @@ def _find(asked: str, audit: ByRecords) -> tuple[Job, tuple[str, ...], str]:
     raise UnknownNameError("cell or file", asked, _near(asked, [*_runs(audit), *known]))
 
 
-def _runs(audit: ByRecords) -> list[str]:
+def _runs(audit: RecordAudit) -> list[str]:
     return [job.key for job in audit.jobs if job.stage.name == "evaluate"]
 
 
@@ -199,23 +206,16 @@ def _near(name: str, names: list[str]) -> list[str]:
     return near or [*names[:5], *(["…"] if len(names) > 5 else [])]
 
 
-def _chosen(figures: list[Figure], measure: str) -> list[Figure]:
-    chosen = [f for f in figures if measure in ("", f.measure)]
-    if not chosen:
-        raise UnknownNameError("measure", measure, [f.measure for f in figures])
-    return chosen
-
-
-def _figures(run: str, audit: ByRecords, found: Trace) -> list[Figure]:
+def _figures(run: str, audit: RecordAudit, found: Trace) -> list[Value]:
     path, digest = METRICS.format(run=run), dict[str, Any]()
     if Path(path).exists():
         digest = audit.hasher(Path(path)).as_dict()
-    elif found.worst(audit.maker[path].name).standing == NOT_HERE:
+    elif found.worst(audit.maker[path].name).status == NOT_HERE:
         digest = audit.known_of(path)
-    return figures_of(run, audit.params, digest)
+    return values_of(run, audit.settings, digest)
 
 
-def _walk(job: Job, audit: ByRecords, found: Trace) -> None:
+def _walk(job: Job, audit: RecordAudit, found: Trace) -> None:
     """Enter a job and all that it follows from."""
     if job.name in found.steps:
         return
@@ -225,23 +225,18 @@ def _walk(job: Job, audit: ByRecords, found: Trace) -> None:
             _walk(audit.maker[path], audit, found)
 
 
-def _step(job: Job, audit: ByRecords) -> Step:
+def _step(job: Job, audit: RecordAudit) -> Step:
     finding = audit.finding(job)
     try:
         record = read_record(job)
     except TamperedError:
         record = None
-    said_in = record["inputs"] if record else {}
-    said_out = record["outputs"] if record else {}
-    return Step(
-        job,
-        finding.standing,
-        finding.reason,
-        record,
-        [_file(path, said_in.get(path), audit.hasher) for path in job.inputs],
-        [_file(path, said_out.get(path), audit.hasher) for path in job.outputs],
-        origins_of(job, record, audit),
+    inputs, outputs = (
+        [_file(path, (record or {}).get(side, {}).get(path), audit.hasher) for path in paths]
+        for side, paths in (("inputs", job.inputs), ("outputs", job.outputs))
     )
+    origins = origins_of(job, record, audit)
+    return Step(job, finding.status, finding.reason, record, inputs, outputs, origins)
 
 
 def _file(path: str, said: dict[str, Any] | None, hasher: Hasher) -> File:
@@ -253,71 +248,6 @@ def _file(path: str, said: dict[str, Any] | None, hasher: Hasher) -> File:
     return File(path, said, AS_RECORDED if same(there, said) else OTHER)
 
 
-def origins_of(job: Job, record: Record | None, audit: ByRecords) -> list[Origin]:
-    """Where the files of an archive, or the weights that a training starts from, come from."""
-    if job.stage.name == "download":
-        settings = record["params"] if record else _present(job, audit)
-        since = (record or {}).get("ended", "")[:10] or None
-        found = _archive(job, without_names(settings), audit.hasher)
-        return [replace(origin, since=since) for origin in found]
-    if job.stage.name == "train":
-        settings = record["params"] if record else _present(job, audit)
-        weights = without_names(settings)["backbone"]["weights"]
-        return [_weights(weights, job.key)] if weights else []
-    return []
-
-
-def _present(job: Job, audit: ByRecords) -> dict[str, Any]:
-    return dict(audit.what_goes_in(job)["params"])
-
-
-def _archive(job: Job, settings: dict[str, Any], hasher: Hasher) -> Iterator[Origin]:
-    """Each file of the archive with its promise; files of the first source where none is here."""
-    folder = Path(ARCHIVE.format(dataset=job.key))
-    there = {p.name: p for p in sorted(folder.glob("*")) if p.is_file() and p.name[0] != "."}
-    if settings["generate"]:
-        seed = settings["generate"]["seed"]
-        for name, path in there.items() or {f"{job.key}.tgz": None}.items():
-            digest = hasher.file(path) if path else None
-            size = digest.size if digest else None
-            yield Origin(name, digest.sha256 if digest else None, size, seed=seed)
-        return
-    for promise in _source(settings["sources"], set(there)):
-        path = there.get(promise["name"])
-        digest = hasher.file(path) if path else None
-        yield _fetched(promise, digest.as_dict() if digest else {})
-
-
-def _source(sources: list[dict[str, Any]], there: set[str]) -> list[dict[str, Any]]:
-    """The files of the source that the archive came from; of the first where there is no archive."""
-    lists: list[list[dict[str, Any]]] = [source["files"] for source in sources]
-    complete = (files for files in lists if {file["name"] for file in files} <= there)
-    return next(complete, lists[0])
-
-
-def _fetched(promise: dict[str, Any], digest: dict[str, Any]) -> Origin:
-    kinds = ("sha256", "md5", "contents", "unproved")
-    promised = {kind: promise[kind] for kind in kinds if promise.get(kind)}
-    tested = [digest[kind] == value for kind, value in promised.items() if kind in digest]
-    addresses = [a for a in (promise.get("url"), *promise.get("alternates", [])) if a]
-    return Origin(
-        promise["name"], digest.get("sha256"), digest.get("size"),
-        addresses=addresses, promised=promised, kept=tested[0] if tested else None,
-    )  # fmt: skip
-
-
-def _weights(weights: dict[str, Any], run: str) -> Origin:
-    """Pretrained weights; which bytes a training started from, it wrote into the model's header."""
-    started_from = metadata_of(Path(MODEL.format(run=run))).get("weights_sha256")
-    promised = weights.get("sha256")
-    addresses = [a for a in (weights.get("url"), *weights.get("alternates", [])) if a]
-    return Origin(
-        weights["file"], started_from, addresses=addresses, package=weights.get("package"),
-        promised={"sha256": promised} if promised else {},
-        kept=started_from.startswith(promised) if started_from and promised else None,
-    )  # fmt: skip
-
-
 def _step_as_data(step: Step, found: Trace) -> dict[str, Any]:
     record = step.record or {}
     told = ("key", "started", "ended", "seconds", "params", "versioned", "packages")
@@ -325,7 +255,7 @@ def _step_as_data(step: Step, found: Trace) -> dict[str, Any]:
         "job": step.job.name,
         "command": step.job.command,
         "record": str(step.job.record),
-        "standing": step.standing,
+        "status": step.status,
         "reason": step.reason,
         **{name: record.get(name) for name in (*told, "environment", "peak_memory", "seal")},
         "inputs": [asdict(f) | {"made_by": found.makers.get(f.path)} for f in step.inputs],

@@ -12,20 +12,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hier.audit.audit import Audit
+from hier.audit.audit import LedgerAudit
 from hier.audit.file_diff import difference
-from hier.config.params import texts
+from hier.config.settings import Settings
 from hier.config.suite import Suite
 from hier.errors import HierError, ReproductionError, RerunError, TamperedError
 from hier.files.atomic import full_disk_is_clear, write_text, write_texts
 from hier.files.hashing import IGNORED, Hasher, hash_file
+from hier.jobs import Job, job, jobs_of
 from hier.ledger.record import FORMAT, Record, parse_record, read_record, sealed
-from hier.pipeline import EXPECTED, STAGES, Job, job
+from hier.pipeline import EXPECTED, STAGES
 
 PROOF = "runs/{run}/rerun.json"
 COPIED = ("src", "conf", EXPECTED, "requirements.lock")
@@ -46,26 +48,26 @@ def refuted_by_rerun(run: str) -> str | None:
     return f"on {note['date']}: {note['differs']}" if note and note.get("differs") else None
 
 
+def tampered_proof(run: str) -> str | None:
+    """What is wrong with the note of a run's rerun as a file; None where nothing is."""
+    try:
+        _read(Path(PROOF.format(run=run)))
+    except TamperedError as error:
+        return str(error)
+    return None
+
+
 def _note_that_holds(run: str) -> Record | None:
     """The note of a run's last rerun, where the records are still those of then."""
     try:
         note = _read(Path(PROOF.format(run=run)))
-        own = {stage.record.format(run=run) for stage in STAGES.values() if stage.each == "run"}
+        own = {stage.record.format(run=run) for stage in STAGES.values() if stage.scope == "run"}
         if note is None or note["run"] != run or not own <= note["records"].keys():
             return None
         present = {path: _vouched(_read(Path(path))) for path in note["records"]}
     except (TamperedError, KeyError):
         return None
     return note if present == note["records"] else None
-
-
-def tampered_proof(run: str) -> str | None:
-    """What is wrong with the proof of a run as a file; None where it is as it was written, or not there."""
-    try:
-        _read(Path(PROOF.format(run=run)))
-    except TamperedError as error:
-        return str(error)
-    return None
 
 
 def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> list[str]:
@@ -84,7 +86,7 @@ def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> 
         TamperedError: an archive is not the bytes of its record.
         DiskFullError: no space for a copy.
     """
-    say = say or _to_stderr
+    say = say or partial(print, file=sys.stderr, flush=True)
     picked = _pick(suite, number, seed, say)
     failures = []
     with TemporaryDirectory(prefix="hier-rerun-", ignore_cleanup_errors=True) as folder:
@@ -104,7 +106,7 @@ def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> 
 
 
 class Elsewhere:
-    """A folder apart in which runs are made anew: versioned files and archives, no results.
+    """A separate folder in which runs are made anew: versioned files and archives, no results.
 
     Args:
         folder: empty.
@@ -113,12 +115,12 @@ class Elsewhere:
 
     def __init__(self, folder: Path, suite: Suite, runs: list[str], say: Say) -> None:
         self.folder, self.say = folder, say
-        self.params = _only(suite.model_dump(), runs)
+        self.settings = Settings.of(suite).of_runs(runs)
         with full_disk_is_clear(folder / "src"):
             _copy_versioned(folder)
-            write_texts({folder / path: text for path, text in texts(self.params).items()})
-            for dataset in self.params["datasets"]:
-                self._take_archive(job("download", dataset, self.params))
+            write_texts({folder / path: text for path, text in self.settings.texts().items()})
+            for dataset in self.settings.datasets:
+                self._take_archive(job("download", dataset, self.settings))
 
     def prove(self, run: str) -> None:
         """Rebuild a run, and note that it is proved or refuted.
@@ -127,7 +129,7 @@ class Elsewhere:
             RerunError: an artifact is not the same bytes.
             HierError: a stage failed.
         """
-        chain = _chain(run, self.params)[1:]
+        chain = jobs_of(run, self.settings)[1:]
         records = {str(work.record): _recorded(work) for work in chain}
         for work in chain:
             record = records[str(work.record)]
@@ -136,7 +138,11 @@ class Elsewhere:
                 self._make(work)
             for path in work.outputs:
                 if hash_file(self.folder / path).sha256 != record["outputs"][path]["sha256"]:
-                    differs = f"{path} differs: {self._how(path)}"
+                    here = Path(path)
+                    how = "it is no longer here"
+                    if here.exists():
+                        how = difference(here, self.folder / path)
+                    differs = f"{path} differs: {how}"
                     self._note(run, records, differs)
                     raise RerunError(differs)
         self._note(run, records, None)
@@ -169,57 +175,41 @@ class Elsewhere:
         Raises:
             HierError: it failed; the message is the last line that it printed.
         """
-        command = [sys.executable, "-m", "hier", *work.command.split()[1:]]
-        before = os.environ.get("PYTHONPATH")
-        source = os.pathsep.join([str(self.folder / "src"), *([before] if before else [])])
+        paths = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "hier", *work.command.split()[1:]],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": source, "PYTHONIOENCODING": "utf-8"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
         )
-        try:
-            last = self._follow(process)
-        except BaseException:  # Ctrl-C, too: what it makes is thrown away
-            process.kill()
-            process.wait()
-            raise
+        last = ""
+        with process:
+            try:
+                for line in filter(None, map(str.strip, process.stdout or ())):
+                    last = line
+                    self.say(f"  {last}")
+            except BaseException:  # Ctrl-C, too: what it makes is thrown away
+                process.kill()
+                raise
         if process.returncode:
             said = last.removeprefix("error: ") or f"exit code {process.returncode}"
             raise HierError(f"{work.stage.name} failed: {said}")
 
-    def _follow(self, process: subprocess.Popen[str]) -> str:
-        """Pass on what a process prints until it ends; the last line."""
-        assert process.stdout is not None
-        last = ""
-        with process.stdout:
-            for line in process.stdout:
-                if line.strip():
-                    last = line.strip()
-                    self.say(f"  {last}")
-        process.wait()
-        return last
-
-    def _how(self, path: str) -> str:
-        if not Path(path).exists():
-            return "it is no longer here"
-        return difference(Path(path), self.folder / path)
-
 
 def _pick(suite: Suite, number: int, seed: int, say: Say) -> list[str]:
     """Some of the runs whose every stage is current; the others are named."""
-    params = suite.model_dump()
-    found = {finding.job.name: finding for finding in Audit(params).findings()}
+    settings = Settings.of(suite)
+    found = {finding.job.name: finding for finding in LedgerAudit(settings).findings()}
     current = []
     for run in suite.runs:
-        names = [work.name for work in _chain(run, params)]
+        names = [work.name for work in jobs_of(run, settings)]
         if not all(name in found for name in names):
             say(f"left out: {run}, since its data could not be had")
-        elif wrong := next((n for n in names if found[n].standing != "current"), None):
-            say(f"left out: {run}, since {found[wrong].in_words()}")
+        elif wrong := next((n for n in names if found[n].status != "current"), None):
+            say(f"left out: {run}, since {found[wrong].describe()}")
         else:
             current.append(run)
     if not current:
@@ -229,20 +219,6 @@ def _pick(suite: Suite, number: int, seed: int, say: Say) -> list[str]:
         f"rerun with seed {seed}: {', '.join(picked)} ({len(picked)} of {len(current)} current runs)"
     )
     return picked
-
-
-def _chain(run: str, params: dict[str, Any]) -> list[Job]:
-    """The jobs that lead to a run's figures, in order."""
-    keys = {"dataset": params["runs"][run]["dataset"], "run": run}
-    return [job(s.name, keys[s.each], params) for s in STAGES.values() if s.each in keys]
-
-
-def _only(params: dict[str, Any], runs: list[str]) -> dict[str, Any]:
-    """Of params.yaml, some runs and the datasets that they need."""
-    chosen = {run: params["runs"][run] for run in runs}
-    needed = {settings["dataset"] for settings in chosen.values()}
-    datasets = {name: params["datasets"][name] for name in params["datasets"] if name in needed}
-    return params | {"datasets": datasets, "runs": chosen}
 
 
 def _copy_versioned(folder: Path) -> None:
@@ -265,14 +241,13 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _recorded(work: Job) -> Record:
-    record = read_record(work)
-    if record is None:
-        raise ReproductionError(f"{work.record} is gone")
-    return record
+    if record := read_record(work):
+        return record
+    raise ReproductionError(f"{work.record} is gone")
 
 
 def _vouched(record: Record | None) -> dict[str, Any] | None:
-    """Of a record, what a proof is about: its key and the hashes of its outputs."""
+    """What a rerun is held against: a record's key and the hashes of its outputs."""
     if record is None:
         return None
     outputs = {path: digest["sha256"] for path, digest in record["outputs"].items()}
@@ -280,12 +255,8 @@ def _vouched(record: Record | None) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> Record | None:
-    """A sealed file, or None where there is none."""
+    """A file with a checksum of its own, or None where there is none."""
     try:
         return parse_record(path.read_bytes(), path)
     except FileNotFoundError:
         return None
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

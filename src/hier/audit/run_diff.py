@@ -4,21 +4,53 @@ Names are compared without the run's and the dataset's own, so that the seed of 
 the seed of the other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from hier.audit.audit import Audit
-from hier.audit.lineage import leaves, without_names
-from hier.config.params import select
+from hier.audit.audit import LedgerAudit
+from hier.audit.lineage import leaves
+from hier.audit.origins import without_names
+from hier.config.settings import Settings
 from hier.errors import TamperedError, UnknownNameError
+from hier.jobs import Job, job
 from hier.ledger.record import Record, read_record, same
-from hier.pipeline import STAGES, Job, job
-from hier.results.measures import read_figures
+from hier.pipeline import STAGES
+from hier.results.metrics import read_values
 
-STEPS = tuple(name for name, stage in STAGES.items() if stage.each != "suite")
-Side = dict[str, Any]
-What = Callable[[dict[str, Any]], dict[str, Any]]
+STEPS = tuple(name for name, stage in STAGES.items() if stage.scope != "suite")
+MADE_BY = {path: name for name in STEPS for path in STAGES[name].outputs}
+
+
+class Side(NamedTuple):
+    """One stage of a run: its record (None: there is none that can be believed), its parameters."""
+
+    run: str
+    dataset: str
+    record: Record | None
+    params: dict[str, Any]
+
+    def anonymous(self, kind: str) -> dict[str, Any]:
+        """Files of the record by the paths of hier.pipeline, such as `runs/{run}/metrics.json`."""
+        run, dataset = f"runs/{self.run}/", f"data/{self.dataset}/"
+        return {
+            path.replace(run, "runs/{run}/", 1).replace(dataset, "data/{dataset}/", 1): digest
+            for path, digest in self.of(kind).items()
+        }
+
+    def of(self, kind: str) -> dict[str, Any]:
+        return dict((self.record or {}).get(kind, {}))
+
+
+# What is held against each other, in the order in which a difference is told.
+KINDS: dict[str, Callable[[Side], dict[str, Any]]] = {
+    "inputs": lambda side: side.anonymous("inputs"),
+    "parameters": lambda side: leaves(without_names(side.params)),
+    "code": lambda side: side.of("versioned"),
+    "packages": lambda side: side.of("packages"),
+    "environment": lambda side: leaves(side.of("environment")),
+    "outputs": lambda side: side.anonymous("outputs"),
+}
 
 
 @dataclass
@@ -39,146 +71,89 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """Two runs, and how they differ, in the order in which a difference is told."""
+    """Two runs, and how they differ: by kind, in the order in which a difference is told."""
 
     one: str
     other: str
     notes: list[str]
-    inputs: list[Difference]
-    parameters: list[Difference]
-    code: list[Difference]
-    packages: list[Difference]
-    environment: list[Difference]
-    outputs: list[Difference]
-    figures: list[Difference]
-
-    def kinds(self) -> Iterator[tuple[str, list[Difference]]]:
-        for kind in KINDS:
-            yield kind, getattr(self, kind)
+    differences: dict[str, list[Difference]]
 
 
-KINDS = ("inputs", "parameters", "code", "packages", "environment", "outputs", "figures")
-
-
-def compare(one: str, other: str, params: dict[str, Any]) -> Comparison:
+def compare(one: str, other: str, settings: Settings) -> Comparison:
     """Hold the records of two runs of params.yaml against each other, stage by stage.
 
     Raises:
         UnknownNameError: no such run.
     """
-    audit = Audit(params)
+    audit = LedgerAudit(settings)
     for name in (one, other):
-        if name not in params["runs"]:
-            raise UnknownNameError("run", name, list(params["runs"]))
-    notes: list[str] = []
-    mine, theirs = (_side(name, audit, notes) for name in (one, other))
+        if name not in settings.runs:
+            raise UnknownNameError("run", name, list(settings.runs))
+    notes: dict[str, None] = {}
+    mine, theirs = (_sides(name, audit, notes) for name in (one, other))
     audit.hasher.save()
-
-    def found(what: What) -> list[Difference]:
-        return _found(mine, theirs, what)
-
-    return Comparison(
-        one, other, notes,
-        inputs=_inputs(mine, theirs),
-        parameters=found(_parameters),
-        code=found(lambda step: dict(step["record"]["versioned"])),
-        packages=found(lambda step: dict(step["record"]["packages"])),
-        environment=found(lambda step: leaves(step["record"].get("environment", {}))),
-        outputs=found(lambda step: _anonymous(step["record"]["outputs"], step)),
-        figures=_figures(one, other),
-    )  # fmt: skip
+    found = {kind: _differences(kind, mine, theirs) for kind in KINDS}
+    return Comparison(one, other, list(notes), found | {"figures": _figures(one, other)})
 
 
 def as_data(found: Comparison) -> dict[str, Any]:
     """A comparison for machines."""
-    return asdict(found) | {"identical": not any(differences for _, differences in found.kinds())}
+    data = asdict(found)
+    kinds = data.pop("differences")
+    return data | kinds | {"identical": not any(kinds.values())}
 
 
-def _side(run: str, audit: Audit, notes: list[str]) -> Side:
-    """What is known of each stage of a run: its record ({} where there is none), its parameters."""
-    side: Side = {}
+def _sides(run: str, audit: LedgerAudit, notes: dict[str, None]) -> dict[str, Side]:
+    """What is known of each stage of a run; notes are made of what keeps it from being all."""
+    dataset, sides = audit.settings.runs[run]["dataset"], {}
     for name in STEPS:
-        stage = STAGES[name]
-        key = run if stage.each == "run" else audit.params["runs"][run]["dataset"]
-        work = job(name, key, audit.params)
-        record = _record(work, audit, notes)
-        present = {k: select(audit.params, k) for k in work.params}
-        side[name] = {
-            "record": record or {},
-            "params": record["params"] if record else present,
-            "run": run,
-            "dataset": audit.params["runs"][run]["dataset"],
-        }
-    return side
+        work = job(name, run if STAGES[name].scope == "run" else dataset, audit.settings)
+        record, note = _record(work, audit)
+        if note:
+            notes[note] = None
+        sides[name] = Side(run, dataset, record, record["params"] if record else work.params)
+    return sides
 
 
-def _record(work: Job, audit: Audit, notes: list[str]) -> Record | None:
-    """A job's record; a note is made of whatever keeps it from being the whole truth."""
+def _record(work: Job, audit: LedgerAudit) -> tuple[Record | None, str]:
+    """A job's record, and what keeps it from being the whole truth."""
     finding = audit.finding(work) if work.name in {j.name for j in audit.jobs} else None
     try:
         record = read_record(work)
     except TamperedError:
         record = None
-    if record is None:
-        because = f" ({finding.reason})" if finding and finding.standing == "tampered" else ""
-        note = (
-            f"{work.name} has no record that can be believed{because}; its parameters are those of "
-            f"params.yaml, the rest is not known. Make it with: {work.command}"
-        )
-    elif finding and finding.reason:
-        note = finding.in_words()
-    else:
-        return record
-    if note not in notes:
-        notes.append(note)
-    return record
+    if record:
+        return record, finding.describe() if finding and finding.reason else ""
+    because = f" ({finding.reason})" if finding and finding.status == "tampered" else ""
+    return None, (
+        f"{work.name} has no record that can be believed{because}; its parameters are those of "
+        f"params.yaml, the rest is not known. Make it with: {work.command}"
+    )
 
 
-def _found(one: Side, other: Side, what: What) -> list[Difference]:
+def _differences(kind: str, one: dict[str, Side], other: dict[str, Side]) -> list[Difference]:
     """What differs in some kind of thing, over all stages; the same difference is told once.
 
     Of a stage of which one run has no record, only the parameters are known.
     """
     found: dict[str, Difference] = {}
-    for name in STEPS:
-        if what is not _parameters and not (one[name]["record"] and other[name]["record"]):
+    for stage in STEPS:
+        if kind != "parameters" and not (one[stage].record and other[stage].record):
             continue
-        mine, theirs = what(one[name]), what(other[name])
-        for key in [*mine, *(key for key in theirs if key not in mine)]:
-            values = mine.get(key), theirs.get(key)
-            if same(*values):
-                continue
-            seen = found.setdefault(f"{key} {values}", Difference(key, *values))
-            seen.stages.append(name)
+        mine, theirs = KINDS[kind](one[stage]), KINDS[kind](other[stage])
+        for name in dict.fromkeys([*mine, *theirs]):
+            values = mine.get(name), theirs.get(name)
+            if not same(*values):
+                through = MADE_BY.get(name) if kind == "inputs" else None
+                told = Difference(name, *values, through=through)
+                found.setdefault(f"{name} {values}", told).stages.append(stage)
     return list(found.values())
 
 
-def _inputs(one: Side, other: Side) -> list[Difference]:
-    """Inputs that are not the same bytes, with the stage that each came from."""
-    found = _found(one, other, lambda s: _anonymous(s["record"]["inputs"], s))
-    makers = {path: name for name in STEPS for path in STAGES[name].outputs}
-    for difference in found:
-        difference.through = makers.get(difference.name)
-    return found
-
-
-def _parameters(step: dict[str, Any]) -> dict[str, Any]:
-    return leaves(without_names(step["params"]))
-
-
-def _anonymous(files: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
-    """Files by the paths of hier.pipeline, such as `runs/{run}/model.safetensors`."""
-    run, dataset = f"runs/{step['run']}/", f"data/{step['dataset']}/"
-    return {
-        path.replace(run, "runs/{run}/", 1).replace(dataset, "data/{dataset}/", 1): digest
-        for path, digest in files.items()
-    }
-
-
 def _figures(one: str, other: str) -> list[Difference]:
-    mine, theirs = read_figures(one), read_figures(other)
+    mine, theirs = read_values(one), read_values(other)
     return [
         Difference(name, mine.get(name), theirs.get(name), ["evaluate"])
-        for name in [*mine, *(name for name in theirs if name not in mine)]
+        for name in dict.fromkeys([*mine, *theirs])
         if mine.get(name) != theirs.get(name)
     ]

@@ -1,29 +1,34 @@
 """`hier verify`: each cell's grade against the reference, and whether the ledger vouches for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hier.audit.audit import STANDINGS, Audit, Finding
+from hier.audit.audit import STATUSES, Finding, LedgerAudit
 from hier.audit.rerun import proved_by_rerun, refuted_by_rerun, tampered_proof
 from hier.config.run import Run
+from hier.config.settings import Settings
 from hier.config.suite import Suite
+from hier.dvc_view import why_unusable
 from hier.errors import StaleError, TamperedError
 from hier.files.checkpoint_names import FOLDER as CHECKPOINTS
 from hier.files.checkpoint_names import damaged_checkpoints
+from hier.jobs import job, jobs_of
 from hier.ledger.dvc_lock import AWAY
 from hier.ledger.record import read_record
-from hier.pipeline import METRICS, job
-from hier.results.grades import (
+from hier.pipeline import METRICS
+from hier.results.cells import graded_cells
+from hier.results.expected import (
+    Reference,
     environment_of,
-    read_expected,
     record_expected,
+    references,
     settings_hash,
-    verify_suite,
 )
+from hier.results.grades import Grade
 
 
 @dataclass(frozen=True)
@@ -35,20 +40,22 @@ class LedgerState:
         entered: how many dvc.lock has as they should be.
         waiting: the names of those that are current, and that `hier adopt` would enter.
         uncommitted: of dvc.lock and the outputs that git keeps, what is not committed.
+        unusable: why dvc.yaml, as it is here, lets none of `waiting` be entered; else empty.
     """
 
     stages: int = 0
     entered: int = 0
     waiting: tuple[str, ...] = ()
     uncommitted: tuple[str, ...] = ()
+    unusable: str = ""
 
 
 @dataclass
-class Proof:
+class VerificationReport:
     """What `hier verify` found.
 
     Attributes:
-        cells: one row per cell, see `verify_suite`, and `reason` (why it is stale, tampered or not
+        cells: one row per cell, see `graded_cells`, and `reason` (why it is stale, tampered or not
             here), `by_hash` (of what is not here, whether dvc.lock has the bytes of the reference
             run's metrics file; else None), `proved` (the date on which a rerun gave the same bytes)
             and `promise`.
@@ -68,35 +75,36 @@ class Proof:
 
     @property
     def tampered(self) -> bool:
-        return bool(self.damaged) or any(f.standing == "tampered" for f in self.findings)
+        return bool(self.damaged) or any(f.status == "tampered" for f in self.findings)
 
 
-def prove(suite: Suite, deep: bool = False) -> Proof:
-    """Audit every job, grade every cell.
+def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
+    """LedgerAudit every job, grade every cell.
 
     Args:
         deep: read every byte instead of trusting sizes, times and inodes.
     """
-    audit = Audit(suite.model_dump(), deep)
+    audit = LedgerAudit(Settings.of(suite), deep)
     found = {finding.job.name: finding for finding in audit.findings()}
-    cells = verify_suite(suite, damaged_too=True)  # the audit names it
-    expected = read_expected(suite)
+    cells = graded_cells(suite, damaged_too=True)  # the audit names it
+    expected = references(suite.suite)
     rows = []
     for name, group in cells.groupby("run", sort=False):
         run = suite.run(str(name))
-        worst = _worst(found[job] for job in _chain(run) if job in found)
-        reference = expected[expected["run"] == name]
+        steps = [s.name for s in jobs_of(run.name, audit.settings) if s.stage.name != "views"]
+        worst = _worst(found[step] for step in steps if step in found)
+        reference = [row for row in expected if row["run"] == name]
         common = {
             "proved": None if _is_wrong(worst) else proved_by_rerun(run.name),
-            "promise": _promise(run, audit.params, reference),
+            "promise": _promise(run, audit.settings, reference),
         }
         for cell in group.to_dict("records"):
             rows.append(cell | _overlaid(cell, worst, run, suite, audit, reference) | common)
-    wrong = [f for f in found.values() if _is_wrong(f)] + list(_tampered_proofs(suite, audit))
+    wrong = [f for f in found.values() if _is_wrong(f)] + list(_tampered_notes(suite, audit))
     notices = {f.job.name: f.notice for f in found.values() if f.notice}
     refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
     damaged, ledger = damaged_checkpoints(CHECKPOINTS), _state(list(found.values()), audit)
-    return Proof(pd.DataFrame(rows), wrong, damaged, notices, refuted, ledger)
+    return VerificationReport(pd.DataFrame(rows), wrong, damaged, notices, refuted, ledger)
 
 
 def update_expected(suite: Suite) -> Path:
@@ -105,97 +113,85 @@ def update_expected(suite: Suite) -> Path:
     Raises:
         StaleError: a result is known by its hash alone, so that its machine is not known.
     """
-    if away := next((f for f in Audit(suite.model_dump()).findings() if f.standing == AWAY), None):
+    if away := next(
+        (f for f in LedgerAudit(Settings.of(suite)).findings() if f.status == AWAY), None
+    ):
         raise StaleError(
-            f"{away.in_words()}; a reference is what this machine has made, so nothing was written. "
+            f"{away.describe()}; a reference is what this machine has made, so nothing was written. "
             "Make it with: snakemake --cores all"
         )
     return record_expected(suite)
 
 
-def _state(findings: list[Finding], audit: Audit) -> LedgerState:
-    in_order = [f for f in findings if f.standing in ("current", AWAY)]
+def _state(findings: list[Finding], audit: LedgerAudit) -> LedgerState:
+    in_order = [f for f in findings if f.status in ("current", AWAY)]
     waiting = tuple(f.job.name for f in in_order if not f.adopted)
     entered = len(in_order) - len(waiting)
     uncommitted = tuple(audit.uncommitted()) if entered else ()
-    return LedgerState(len(findings), entered, waiting, uncommitted)
+    unusable = (waiting and why_unusable(audit.settings)) or ""
+    return LedgerState(len(findings), entered, waiting, uncommitted, unusable)
 
 
 def _is_wrong(finding: Finding | None) -> bool:
-    return finding is not None and finding.standing in ("stale", "tampered")
+    return finding is not None and finding.status in ("stale", "tampered")
 
 
-def _tampered_proofs(suite: Suite, audit: Audit) -> Iterator[Finding]:
+def _tampered_notes(suite: Suite, audit: LedgerAudit) -> Iterator[Finding]:
     """Runs whose note of a rerun is not as it was written; their results may be in order."""
     for run in suite.runs:
         if reason := tampered_proof(run):
-            yield Finding(job("evaluate", run, audit.params), "tampered", reason)
+            yield Finding(job("evaluate", run, audit.settings), "tampered", reason)
 
 
 def _overlaid(
-    cell: dict[str, Any], worst: Finding | None, run: Run, suite: Suite, audit: Audit,
-    reference: pd.DataFrame,
+    cell: dict[str, Any], worst: Finding | None, run: Run, suite: Suite, audit: LedgerAudit,
+    reference: list[Reference],
 ) -> dict[str, Any]:  # fmt: skip
     """What the ledger has to say of a cell: a grade of its own, and why."""
-    said: dict[str, Any] = {"reason": "", "by_hash": None}
     if worst and _is_wrong(worst):
-        said |= {"grade": worst.standing, "reason": f"{worst.job.name}: {worst.reason}"}
+        grade, reason = Grade(worst.status), f"{worst.job.name}: {worst.reason}"
     elif how := refuted_by_rerun(run.name):
-        said |= {"grade": "refuted", "reason": f"a rerun gave other bytes {how}"}
-    elif worst and worst.standing == AWAY:
+        grade, reason = Grade.REFUTED, f"a rerun gave other bytes {how}"
+    elif worst and worst.status == AWAY:
         by_hash = _is_the_references(run, suite, audit, reference)
-        held = f"its committed hash is {'' if by_hash else 'not '}the reference's"
-        said |= {"grade": AWAY, "reason": f"{worst.reason}; {held}", "by_hash": by_hash}
-    elif worst and worst.standing == "not run" and cell["grade"] != "no data":
-        said |= {"grade": "not run", "reason": f"{worst.job.name}: {worst.reason}"}
-    return said
+        said = f"its committed hash is {'' if by_hash else 'not '}the reference's"
+        reason = f"{worst.reason}; {said}"
+        return {"grade": Grade.NOT_HERE.value, "reason": reason, "by_hash": by_hash}
+    elif worst and worst.status == "not run" and cell["grade"] != Grade.NO_DATA:
+        grade, reason = Grade.NOT_RUN, f"{worst.job.name}: {worst.reason}"
+    else:
+        grade, reason = Grade(cell["grade"]), ""
+    return {"grade": grade.value, "reason": reason, "by_hash": None}
 
 
-def _is_the_references(run: Run, suite: Suite, audit: Audit, reference: pd.DataFrame) -> bool:
+def _is_the_references(
+    run: Run, suite: Suite, audit: LedgerAudit, reference: list[Reference]
+) -> bool:
     """Whether dvc.lock has the bytes of the reference run's metrics file, for the same settings."""
-    digest = audit.known_of(METRICS.format(run=run.name))
-    same_settings = (reference["settings_sha256"] == settings_hash(suite, run)).all()
-    hashes = set(reference["metrics_sha256"]) | set(reference["metrics_md5"])
-    found = {digest.get("sha256"), digest.get("md5")} & hashes
-    return bool(len(reference) and same_settings and found)
+    digest, settings = audit.known_of(METRICS.format(run=run.name)), settings_hash(suite, run)
+    same_settings = all(row["settings_sha256"] == settings for row in reference)
+    hashes = {row[f"metrics_{kind}"] for row in reference for kind in ("sha256", "md5")}
+    return bool(same_settings and {digest.get("sha256"), digest.get("md5")} & (hashes - {None}))
 
 
-def _worst(findings: Iterator[Finding]) -> Finding | None:
-    """The worst standing on the way to a run's figures; of equals the earliest, the cause."""
-    ordered = list(findings)
-    return max(ordered, key=lambda f: STANDINGS.index(f.standing)) if ordered else None
+def _worst(findings: Iterable[Finding]) -> Finding | None:
+    """The worst status on the way to a run's metrics; of equals the earliest, the cause."""
+    return max(findings, key=lambda f: STATUSES.index(f.status), default=None)
 
 
-def _chain(run: Run) -> list[str]:
-    """The names of the jobs that lead to a run's figures."""
-    return [f"{stage}@{run.dataset}" for stage in ("download", "prepare")] + [
-        f"{stage}@{run.name}" for stage in ("train", "embed", "evaluate")
-    ]
-
-
-def _promise(run: Run, params: dict[str, Any], reference: pd.DataFrame) -> str:
+def _promise(run: Run, settings: Settings, reference: list[Reference]) -> str:
     """Which promise holds between this result and the reference run's, and why."""
-    if not len(reference):
-        return ""
-    record = _training_record(run, params)
-    if record is None:
-        return ""
-    here = environment_of(record, run)
-    there = str(reference["environment"].iloc[0])
-    others = [
-        f"{a} here, {b} there" for a, b in zip(_parts(here), _parts(there), strict=False) if a != b
-    ]
-    if not others:
-        return "the same bytes (same processor, packages and threads)"
-    return f"within tolerance ({'; '.join(others)})"
-
-
-def _training_record(run: Run, params: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a run's training, where it can be read."""
     try:
-        return read_record(job("train", run.name, params))
+        record = read_record(job("train", run.name, settings))
     except TamperedError:
-        return None
+        return ""
+    if record is None or not reference:
+        return ""
+    here, there = environment_of(record, run), reference[0]["environment"] or ""
+    pairs = zip(_parts(here), _parts(there), strict=False)
+    if others := [f"{a} here, {b} there" for a, b in pairs if a != b]:
+        return f"{Grade.WITHIN} ({'; '.join(others)})"
+    return "the same bytes (same processor, packages and threads)"
 
 
 def _parts(environment: str) -> list[str]:

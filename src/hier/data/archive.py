@@ -3,14 +3,16 @@
 import errno
 import lzma
 import math
-import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
 
 from hier.config.dataset import Limits
 from hier.data.packing import refuse_closed_members, refuse_other_formats
@@ -28,6 +30,8 @@ DAMAGE = (
 )
 IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 CHUNK = 1 << 16
+SPARSE = "a sparse file"
+"""tarfile may write more bytes for it than its size says."""
 SUFFIXES = (".bz2", ".gz", ".tar", ".tbz", ".tgz", ".txz", ".xz", ".zip")
 AGAIN = "remove it and download it again"
 
@@ -60,6 +64,24 @@ class _TooMuchError(Exception):
     """A budget is spent; the message says of what."""
 
 
+class Member(NamedTuple):
+    """A member of an archive, as far as a tar and a zip have the same.
+
+    Attributes:
+        kind: "file", "folder", "symlink", "hardlink", or what it is in words where that is not unpacked.
+        target: of a link.
+        open: the content of a file as a stream.
+        position: how many bytes of the archive have been read.
+    """
+
+    name: str
+    kind: str
+    size: int
+    target: str
+    open: Callable[[], Any]
+    position: Callable[[], int]
+
+
 def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     """Unpack a tar or zip archive into `folder`, which is made where missing.
 
@@ -73,11 +95,19 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
             Names archive and member.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps = (_unpack_zip if _is_zip(archive) else _unpack_tar)(archive, folder, budget or Budget())
-    with progress(f"unpacking {archive.name} (kB)", archive.stat().st_size // 1000) as shown:
-        for read in steps:
-            if read // 1000 > shown.done:
-                shown.update(read // 1000 - shown.done)
+    budget, seen = budget or Budget(), set[PurePosixPath]()
+    with (
+        progress(f"unpacking {archive.name} (kB)", archive.stat().st_size // 1000) as shown,
+        _reading(archive) as found,
+    ):
+        for member in found:
+            if reason := _reason_to_refuse(member, folder, seen):
+                raise _refused(archive, member.name, reason)
+            budget.spend(files=1)
+            budget.afford(files=0, bytes=member.size)
+            _write(member, folder, budget)
+            if (read := member.position() // 1000) > shown.done:
+                shown.update(read - shown.done)
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -86,20 +116,11 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         ArchiveError: the archive is damaged, cut short, encrypted or of a kind not read here.
     """
-    if _is_zip(archive):
-        with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
-            for entry in opened.infolist():
-                if entry.filename and not entry.is_dir():
-                    at.member = entry.filename
-                    yield entry.filename, opened.read(entry)
-    else:
-        with _damage_is_clear(archive) as at, tarfile.open(archive) as tar:
-            for member in tar:
-                at.member = member.name
-                stream = tar.extractfile(member) if member.isreg() else None
-                if stream is not None:
+    with _reading(archive) as found:
+        for member in found:
+            if member.name and member.kind in ("file", SPARSE):
+                with member.open() as stream:
                     yield member.name, stream.read()
-            _read_to_the_end(tar)
 
 
 def check(archive: Path) -> None:
@@ -109,14 +130,8 @@ def check(archive: Path) -> None:
         ArchiveError: it is no archive, is cut short, is damaged where that shows, is encrypted or
             of a kind not read here.
     """
-    with _damage_is_clear(archive) as at:
-        if _is_zip(archive):
-            _open_zip(archive).close()
-            return
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                at.member = member.name
-            _read_to_the_end(tar)
+    with _reading(archive) as found:
+        deque(found, maxlen=0)
 
 
 def leads_out(name: str) -> str | None:
@@ -132,86 +147,70 @@ def leads_out(name: str) -> str | None:
     return "leads out of the folder" if ".." in (*path.parts, *windows.parts) else None
 
 
-def _unpack_tar(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
-    """Unpack member by member and yield how many bytes of the archive have been read."""
-    with (
-        _damage_is_clear(archive) as at,
-        archive.open("rb") as raw,
-        tarfile.open(fileobj=raw) as tar,
-    ):
-        seen: set[PurePosixPath] = set()
+def _members_of_tar(archive: Path) -> Generator[Member, None, None]:
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
         for member in tar:
-            at.member = member.name
-            _refuse_escape(archive, member.name, member.name)
-            _refuse_escape(archive, member.name, member.linkname)
-            if member.isreg():
-                _refuse_second(archive, member.name, seen)
-            _refuse_free_of_charge(archive, member, folder)
-            budget.spend(files=1, bytes=member.size)
-            _write_member(archive, tar, member, folder)
-            yield raw.tell()
-        _read_to_the_end(tar)
+            kinds = (
+                (SPARSE, member.issparse()), ("file", member.isreg()), ("folder", member.isdir()),
+                ("symlink", member.issym()), ("hardlink", member.islnk()), ("a device", True),
+            )  # fmt: skip
+            kind = next(kind for kind, is_one in kinds if is_one)
+            read = partial(tar.extractfile, member)
+            yield Member(member.name, kind, member.size, member.linkname, read, raw.tell)
+        # The checksum of the compressed whole comes after the last member.
+        while tar.fileobj is not None and tar.fileobj.read(CHUNK):
+            pass
 
 
-def _write_member(
-    archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
-) -> None:
-    """Written by hand: tarfile's own filters came with Python 3.11.4 and change with its patches."""
-    path = folder / member.name
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = tar.extractfile(member) if member.isreg() else None
-    if stream is not None:
-        with path.open("wb") as write:
-            shutil.copyfileobj(stream, write, CHUNK)
-    elif member.issym():
-        path.symlink_to(member.linkname)
-    elif member.islnk():
-        path.hardlink_to(folder / member.linkname)
-    else:
-        raise _refused(archive, member.name, "it is a device")
-
-
-def _read_to_the_end(tar: tarfile.TarFile) -> None:
-    """The checksum of the compressed whole comes after the last member."""
-    while tar.fileobj is not None and tar.fileobj.read(CHUNK):
-        pass
-
-
-def _unpack_zip(archive: Path, folder: Path, budget: Budget) -> Iterator[int]:
-    read, seen = 0, set[PurePosixPath]()
-    with _damage_is_clear(archive) as at, _open_zip(archive) as opened:
+def _members_of_zip(archive: Path) -> Generator[Member, None, None]:
+    read = 0
+    with _open_zip(archive) as opened:
         for entry in opened.infolist():
-            at.member = entry.filename
-            if not entry.filename:  # Python's own reader stumbles over it
-                raise _refused(archive, "", "it has no name")
-            _refuse_escape(archive, entry.filename, entry.filename)
-            kind = stat.S_IFMT(entry.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _refused(archive, entry.filename, "it is a link or a device")
-            if not entry.is_dir():
-                _refuse_second(archive, entry.filename, seen)
-            budget.spend(files=1)
-            budget.afford(files=0, bytes=entry.file_size)
-            _write_entry(opened, entry, folder / entry.filename, budget)
+            mode = stat.S_IFMT(entry.external_attr >> 16)
+            kind = "folder" if entry.filename.endswith("/") else "file"
+            if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+                kind = "a link or a device"
             read += entry.compress_size
-            yield read
+            position = partial(int, read)
+            yield Member(
+                entry.filename, kind, entry.file_size, "", partial(opened.open, entry), position
+            )
 
 
-def _write_entry(
-    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, budget: Budget
-) -> None:
-    """Pay for what really comes out: a header can say that it is less."""
-    if entry.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with opened.open(entry) as read, path.open("wb") as write:
-        while chunk := read.read(CHUNK):
-            budget.spend(bytes=len(chunk))
-            write.write(chunk)
+def _reason_to_refuse(member: Member, folder: Path, seen: set[PurePosixPath]) -> str | None:
+    """Why a member is not unpacked; `seen` are the files before it."""
+    if not member.name:  # Python's own reader of zips stumbles over it
+        return "it has no name"
+    for path in (member.name, member.target):
+        if reason := leads_out(path):
+            return f"its path or link '{path}' {reason}"
+    if member.kind not in ("file", "folder", "symlink", "hardlink"):
+        return f"it is {member.kind}"
+    if member.kind == "file":
+        if PurePosixPath(member.name) in seen:  # it would replace the first
+            return "it is the second file of that name"
+        seen.add(PurePosixPath(member.name))
+    if member.kind == "hardlink" and not (folder / member.target).exists():
+        return "it links to a file that has not come before it"  # tarfile would write that file
+    return None
+
+
+def _write(member: Member, folder: Path, budget: Budget) -> None:
+    """Written by hand: tarfile's own filters came with Python 3.11.4 and change with its patches.
+
+    What really comes out is paid for: a header can say that it is less.
+    """
+    path = folder / member.name
+    (path if member.kind == "folder" else path.parent).mkdir(parents=True, exist_ok=True)
+    if member.kind == "symlink":
+        path.symlink_to(member.target)
+    elif member.kind == "hardlink":
+        path.hardlink_to(folder / member.target)
+    elif member.kind == "file":
+        with member.open() as stream, path.open("wb") as write:
+            while chunk := stream.read(CHUNK):
+                budget.spend(bytes=len(chunk))
+                write.write(chunk)
 
 
 def _open_zip(archive: Path) -> zipfile.ZipFile:
@@ -231,28 +230,6 @@ def _is_zip(archive: Path) -> bool:
         return stream.read(4) == b"PK\x03\x04" or archive.suffix.lower() == ".zip"
 
 
-def _refuse_escape(archive: Path, member: str, name: str) -> None:
-    """Of a member's path and of its link."""
-    if reason := leads_out(name):
-        raise _refused(archive, member, f"its path or link '{name}' {reason}")
-
-
-def _refuse_second(archive: Path, member: str, seen: set[PurePosixPath]) -> None:
-    """Refuse a second file of one name, which would replace the first."""
-    path = PurePosixPath(member)
-    if path in seen:
-        raise _refused(archive, member, "it is the second file of that name")
-    seen.add(path)
-
-
-def _refuse_free_of_charge(archive: Path, member: tarfile.TarInfo, folder: Path) -> None:
-    """Refuse what tarfile may write more bytes for than the member's size says."""
-    if member.issparse():
-        raise _refused(archive, member.name, "it is a sparse file")
-    if member.islnk() and not (folder / member.linkname).exists():
-        raise _refused(archive, member.name, "it links to a file that has not come before it")
-
-
 def _refused(archive: object, member: str, reason: str) -> ArchiveError:
     return ArchiveError(
         f"{archive}: refused to unpack member '{member}': {reason}; "
@@ -260,26 +237,34 @@ def _refused(archive: object, member: str, reason: str) -> ArchiveError:
     )
 
 
-class _At:
-    """Which member is being read."""
-
-    member = ""
-
-
 @contextmanager
-def _damage_is_clear(archive: Path) -> Iterator[_At]:
-    at = _At()
+def _reading(archive: Path) -> Iterator[Iterator[Member]]:
+    """The members of an archive; an error names the one that is being read.
+
+    Raises:
+        ArchiveError: the archive is damaged, or the disk refuses a member.
+    """
+    name = ""
+
+    def each(members: Iterator[Member]) -> Iterator[Member]:
+        nonlocal name
+        for member in members:
+            name = member.name
+            yield member
+
     try:
-        yield at
+        members_of = _members_of_zip if _is_zip(archive) else _members_of_tar
+        with closing(members_of(archive)) as found:
+            yield each(found)
     except _TooMuchError as error:
-        raise _refused(archive, at.member, str(error)) from error
+        raise _refused(archive, name, str(error)) from error
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno in IN_THE_WAY:
-            raise _refused(archive, at.member, str(error.strerror)) from error
+            raise _refused(archive, name, str(error.strerror)) from error
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        where = f"at or after member '{at.member}'" if at.member else "before its first member"
+        where = f"at or after member '{name}'" if name else "before its first member"
         raise ArchiveError(
             f"{archive}: damaged or cut short {where} ({reason}); {AGAIN}"
         ) from error

@@ -102,10 +102,14 @@ def read_index(path: Path) -> pd.DataFrame:
 
     Raises:
         MissingInputError: no such file.
+        ValueError: it is no file, lacks a column, or lacks a value that each image must have.
     """
     if not path.exists():
-        raise MissingInputError(path, "hier prepare")
+        raise MissingInputError(path, f"hier prepare {path.parent.name}")
+    if not path.is_file():
+        raise ValueError("it is no regular file")
     read = pq.read_table(path, schema=COLUMNS)
+    _refuse_gaps(path, read)
     return pd.DataFrame(
         {
             field.name: pd.Series(read[field.name].to_pylist(), dtype=object)
@@ -114,6 +118,16 @@ def read_index(path: Path) -> pd.DataFrame:
             for field in COLUMNS
         }
     )
+
+
+def _refuse_gaps(path: Path, read: pa.Table) -> None:
+    """A column that a file lacks is read as one without values."""
+    there = pq.read_schema(path).names
+    for field in COLUMNS:
+        if field.name not in there:
+            raise ValueError(f"it has no column {field.name}")
+        if not field.nullable and read[field.name].null_count:
+            raise ValueError(f"its column {field.name} lacks values")
 
 
 def rows_to_embed(index: pd.DataFrame) -> NDArray[np.int64]:

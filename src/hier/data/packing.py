@@ -15,6 +15,7 @@ BEGINNINGS = {
     b"\x1f\x9d": "packed with compress",
     b"MSCF": "a cabinet",
 }
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")
 METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "PPMd"}  # of zip
 KNOWN = {
     getattr(zipfile, name)
@@ -28,13 +29,31 @@ def refuse_other_formats(archive: Path) -> None:
     """Refuse a file that is no zip or tar, by how it begins.
 
     Raises:
-        ArchiveError: it is another kind of archive; says which, and how to pack it again.
+        ArchiveError: it is another kind of archive; says which, and how to pack it again. Or it is a
+            web page.
     """
+    refuse_pages(archive)
     with archive.open("rb") as stream:
         head = stream.read(8)
     for beginning, kind in BEGINNINGS.items():
         if head.startswith(beginning):
             raise _to_be_packed_again(archive, f"{kind}, whatever its name says")
+
+
+def refuse_pages(archive: Path) -> None:
+    """Refuse a web page, which a site sends in place of a file where it asks to confirm or to log in.
+
+    Raises:
+        ArchiveError: it is one.
+    """
+    with archive.open("rb") as stream:
+        head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(PAGES):
+        raise ArchiveError(
+            f"{archive}: it is a web page, not an archive: its site asks to confirm or to log in, or says "
+            "that there is no such file; get it by a browser, see that it is the archive itself, and put "
+            "it in that place"
+        )
 
 
 def refuse_closed_members(archive: Path, opened: zipfile.ZipFile) -> None:

@@ -16,15 +16,13 @@
 | any other | an error |
 
 Colour of 16 bits is 8 bits before it comes here: Pillow keeps each value's upper byte, which is
-exact for an 8-bit picture × 257 and else one beside the rounded value at most. Of an animation or of
-pages the first is taken. Colour profiles are not looked at.
+exact for an 8-bit picture × 257 and else one beside the rounded value at most. The first picture of an
+animation or of pages is taken. Colour profiles are not looked at.
 
 EXIF (or XMP) may say that a picture is to be turned or mirrored to be upright: see `read`.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +42,7 @@ MEND = "save it with 8 or 16 bits a pixel"
 FRAMES = "hold several frames or pages; the first of each is stored"
 DARK = "hold 16 bits of which only the lower 8 are used; they are stored as nearly black"
 
+EXIF_WARNINGS = "(Possibly corrupt|Corrupt) EXIF data|Tag (offset|data)|Metadata Warning"
 NO_EXIF = "have EXIF data of which the orientation cannot be read; they are taken as upright"
 
 # What makes a picture of that orientation upright, and what undoes it.
@@ -63,7 +62,7 @@ WHITE_IS_ZERO, SIGNED = 0, 2
 
 
 class Picture(NamedTuple):
-    """A decoded file: its pixels in mode RGB, and what is to be told of it, each a verb phrase."""
+    """A decoded file: its pixels in mode RGB, and remarks on it, each a verb phrase."""
 
     rgb: Image.Image
     remarks: list[str]
@@ -79,7 +78,8 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
         OSError, ValueError: it is missing or damaged, or its pixels cannot be mapped faithfully.
     """
     try:
-        with _exif_is_told_here(), Image.open(path) as opened:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.filterwarnings("ignore", EXIF_WARNINGS)  # they name no file
             turn, remarks = _turn(opened, exif)  # first: a TIFF that is loaded has forgotten it
             rgb = to_rgb(opened)
             if getattr(opened, "is_animated", False):
@@ -111,7 +111,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image, exif: Exif) -> tuple[Transpose | None, list[str]]:
-    """What makes the loaded pixels lie as they are asked for, and what is to be told of it.
+    """What makes the loaded pixels lie as they are asked for, and remarks on it.
 
     Pillow loads a TIFF upright, and all else as it is stored.
     """
@@ -122,25 +122,14 @@ def _turn(image: Image.Image, exif: Exif) -> tuple[Transpose | None, list[str]]:
     return turns.get(orientation or 1), [] if orientation else [NO_EXIF]
 
 
-@contextmanager
-def _exif_is_told_here() -> Iterator[None]:
-    """Keep Pillow's own warnings of EXIF data back, which name no file."""
-    with warnings.catch_warnings():
-        said = "(Possibly corrupt|Corrupt) EXIF data|Tag (offset|data)|Metadata Warning"
-        warnings.filterwarnings("ignore", said)
-        yield
-
-
 def _orientation(image: Image.Image) -> int | None:
     """From 1 to 8, and 1 where there is none; None where it cannot be read."""
     with warnings.catch_warnings(record=True) as damage:
         warnings.simplefilter("always")
         try:
             found = image.getexif().get(ExifTags.Base.Orientation, 0)
-            if found == 0 and "exif" in image.info:
-                Image.Exif().load(
-                    image.info["exif"]
-                )  # Pillow opens a JPEG in silence of its damage
+            if found == 0 and "exif" in image.info:  # Pillow opens a JPEG in silence of its damage
+                Image.Exif().load(image.info["exif"])
         except Exception:  # whatever damaged data lead Pillow to
             return None
     if found == 0:

@@ -13,11 +13,12 @@ import pandas as pd
 from hier.config.dataset import Dataset, Subset
 from hier.data.archive import SUFFIXES, Budget, unpack
 from hier.data.index import check_index, write_index
-from hier.data.layouts import is_there, layout
+from hier.data.layouts import is_there
 from hier.data.store import write_store
 from hier.data.subset import take
 from hier.errors import ConfigError, LayoutError, MissingInputError
 from hier.files.atomic import full_disk_is_clear
+from hier.registry import LAYOUTS
 
 PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
 
@@ -53,7 +54,7 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
                     unpack(file, unpacked, budget)
         with _paths_are_the_archives(unpacked, files, dataset):
             root = _top(unpacked)
-            table = _without(layout(dataset.layout)(root, dataset), dataset)
+            table = _without(LAYOUTS.module(dataset.layout).read(root, dataset), dataset)
             check_index(table, dataset)
             _see_that_images_are_there(root, table, dataset)
             if dataset.subset is not None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from hier.config.dataset import Dataset, File, Source
 from hier.data.fetch import local, mirrors_of_environment, places_of
 
-HAND = Path("downloads")  # <dataset>/ in it is for files put there by hand, and for parts of files
+MANUAL_DIR = Path(
+    "downloads"
+)  # <dataset>/ in it is for files put there by hand, and for parts of files
 
 
 def by_hand(dataset: Dataset) -> Path:
     """The folder for a dataset's files that are put there by hand."""
-    return HAND / dataset.name
+    return MANUAL_DIR / dataset.name
 
 
 def mirrors_of(dataset: Dataset) -> list[str]:

@@ -22,13 +22,14 @@ from hier.files.atomic import atomic_file
 from hier.progress import progress
 
 Pixels = NDArray[np.uint8]
+MAGIC = b"\x93NUMPY"
 
 
 def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
     """Decode the images of `index` (paths below `root`) into the store at `path`.
 
-    One image at a time is in memory. The file appears whole or not at all. What is to be told of
-    images (see hier.data.pixels) is told once for all of them, on standard error.
+    One image at a time is in memory. The file appears whole or not at all. Remarks on images
+    (see hier.data.pixels) are printed once for all of them, on standard error.
 
     Returns:
         `index` with the columns height, width (int32, pixels) and offset (int64, bytes from the
@@ -49,8 +50,8 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
     ):
         _write_header(stream, 0)
         for image, class_name in zip(index["image"], index["class_name"], strict=True):
-            pixels, told = _decode(root, image, class_name, dataset)
-            for remark, example in told.items():
+            pixels, noted = _decode(root, image, class_name, dataset)
+            for remark, example in noted.items():
                 remarks.setdefault(remark, []).append(example)
             stream.write(pixels.tobytes())
             shapes.append(pixels.shape[:2])
@@ -79,6 +80,7 @@ class ImageStore:
     Raises:
         MissingInputError: the store is not there (at the first access).
         StaleError: the store does not hold what the index says (at the first access).
+        ValueError: the store is no such file (at the first access).
     """
 
     def __init__(self, path: Path, index: pd.DataFrame) -> None:
@@ -103,21 +105,35 @@ class ImageStore:
 
     def _open(self) -> Pixels:
         if not self.path.exists():
-            raise MissingInputError(self.path, "hier prepare")
-        opened: Pixels = np.load(self.path, mmap_mode="r").view(np.ndarray)  # cheaper to slice
+            raise MissingInputError(self.path, f"hier prepare {self.path.parent.name}")
+        opened = _map(self.path)
         expected = int(self._shapes.prod(axis=1).sum() * 3)
         if opened.size != expected:
             raise StaleError(
                 f"{self.path} holds {opened.size} bytes, its index says {expected}; "
-                "make both again with: hier prepare"
+                f"make both again with: hier prepare {self.path.parent.name}"
             )
         return opened
+
+
+def _map(path: Path) -> Pixels:
+    """The array in a store, from the file itself."""
+    if not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as stream:
+        if stream.read(len(MAGIC)) not in (MAGIC, b""):  # NumPy takes it for a pickle or a zip
+            raise ValueError("it does not begin as a .npy file does")
+    mapped: Pixels = np.load(path, mmap_mode="r").view(np.ndarray)  # cheaper to slice
+    if mapped.dtype != np.uint8 or mapped.ndim > 1:
+        shape = "×".join(map(str, mapped.shape))
+        raise ValueError(f"it holds {mapped.dtype} ({shape}), where bytes in a row belong")
+    return mapped
 
 
 def _decode(
     root: Path, image: str, class_name: str, dataset: Dataset
 ) -> tuple[Pixels, dict[str, str]]:
-    """The pixels to store; and what is to be told of the file, with its name."""
+    """The pixels to store, and remarks on the file, with its name."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
         raise LayoutError(
@@ -130,12 +146,12 @@ def _decode(
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
-    told = dict.fromkeys(picture.remarks, image)
-    return pixels, told | _smaller(image, picture.rgb.size, dataset)
+    noted = dict.fromkeys(picture.remarks, image)
+    return pixels, noted | _smaller(image, picture.rgb.size, dataset)
 
 
 def _smaller(image: str, size: tuple[int, int], dataset: Dataset) -> dict[str, str]:
-    """What is to be told of an image that has fewer pixels than the dataset promises.
+    """A remark on an image that has fewer pixels than the dataset promises.
 
     Raises:
         LayoutError: it has more, so that it is of another set.

@@ -4,6 +4,7 @@ A file's bytes are known by SHA-256, and by MD5 since DVC names them so (dvc.loc
 folder, SHA-256 is that of its sorted lines `<sha256>  <relative path>`, and MD5 is DVC's `.dir` hash.
 """
 
+import errno
 import hashlib
 import json
 import sqlite3
@@ -82,7 +83,7 @@ class Hasher:
             self.files.pop(str(file), None)
         return self(path)
 
-    def same_bytes(self, path: Path, as_: Path | None = None) -> None:
+    def carry_over_digest(self, path: Path, as_: Path | None = None) -> None:
         """Say that `path` holds what `as_` held when it was hashed (by default: what it held itself
         then, before its times or links were changed)."""
         for file in [path] if path.is_file() else path.rglob("*"):
@@ -126,8 +127,14 @@ def hashing(deep: bool = False) -> Iterator[Hasher]:
 
 
 def hash_file(path: Path) -> Digest:
-    """The digest of a file's bytes, read now."""
+    """The digest of a file's bytes, read now.
+
+    Raises:
+        OSError: it cannot be read, or is none.
+    """
     sha256, md5, size = hashlib.sha256(), hashlib.md5(), 0
+    if path.exists() and not path.is_file():  # a pipe would be waited for for ever
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
             sha256.update(block)

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from hier.errors import BusyError
 from hier.files.lock_note import Note, beside, look, note_of, now, publish, remove
-from hier.files.lock_owner import Holder, boot, in_words, is_here, myself, works
+from hier.files.lock_owner import Holder, boot, describe, is_here, myself, works
 
 LEASE = 600.0
 """Seconds without a renewal after which a holder on another machine is held to be gone."""
@@ -150,7 +150,7 @@ class _Claim(Thread):
         elif seen.text == self.text:
             os.utime(note_of(self.place))
         else:
-            by = in_words(seen.holder)
+            by = describe(seen.holder)
             print(f"stopping: {self.place.name} is now held by {by}", file=sys.stderr, flush=True)
             self.done.set()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -172,7 +172,7 @@ def _is_gone(place: Path, seen: Note, flocked: bool) -> bool:
     holder = seen.holder
     if holder and is_here(holder):
         return not works(holder)
-    # Of a lock that the same machine's kernel would know of, it is proof to have got it.
+    # The same machine's kernel would know of the lock: whoever got it has proof.
     if flocked and (holder is None or (holder["flock"] and holder["boot"] == boot() != "")):
         return True
     return _seems_gone(place, seen, holder) and not _is_renewed(place, seen, holder)
@@ -189,7 +189,7 @@ def _seems_gone(place: Path, seen: Note, holder: Holder | None) -> bool:
 
 def _is_renewed(place: Path, seen: Note, holder: Holder | None) -> bool:
     print(
-        f"{place.name} seems to be left over from {in_words(holder)}; "
+        f"{place.name} seems to be left over from {describe(holder)}; "
         f"looking for {WATCH:.0f} s whether that still works on it",
         flush=True,
     )
@@ -206,4 +206,4 @@ def _busy(place: Path) -> BusyError:
     holder = seen.holder if seen else None
     elsewhere = holder is None or not is_here(holder)
     mend = "; if that is gone for good: hier recover --break-locks" if seen and elsewhere else ""
-    return BusyError(f"{place.name} is being worked on by {in_words(holder)}{mend}")
+    return BusyError(f"{place.name} is being worked on by {describe(holder)}{mend}")

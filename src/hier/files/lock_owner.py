@@ -29,7 +29,7 @@ def is_holder(known: Any) -> bool:
     )
 
 
-def in_words(holder: Holder | None) -> str:
+def describe(holder: Holder | None) -> str:
     """Who it is, for a message."""
     if not holder:
         return "another process"

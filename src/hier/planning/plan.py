@@ -10,7 +10,8 @@ from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.ledger.dvc_lock import AWAY
 from hier.pipeline import EMBEDDINGS, METRICS, MODEL, STAGES
-from hier.planning.rates import Rate, kept_rates, measured_rates, seconds_to_measure
+from hier.planning.rate import Rate
+from hier.planning.rates import kept_rates, measured_rates, seconds_to_measure
 
 EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
 
@@ -49,7 +50,7 @@ def show(
     console.print(table)
     for dataset in suite.datasets.values():
         console.print(f"{dataset.name}: {sizes(dataset)}", highlight=False)
-    console.print(f"{total:,} training images in all, {hours.in_words()}", highlight=False)
+    console.print(f"{total:,} training images in all, {hours.describe()}", highlight=False)
     command = " && ".join(filter(None, (compose, "snakemake --cores all")))
     console.print(f"run them with: {command}", highlight=False, markup=False, soft_wrap=True)
 
@@ -78,59 +79,46 @@ class Hours:
         if images_per_second is None:
             self.rates = measured_rates(runs) if measured else kept_rates(runs)
 
-    @property
-    def known(self) -> bool:
-        """Whether there is a rate for every run."""
-        return self.given is not None or self.rates.keys() == self.suite.runs.keys()
-
     def of(self, run: Run) -> float | None:
-        """Hours of one run; None where the suite's are not known."""
-        if not self.known:
-            return None
-        train_rate, embed_rate = self._rates(run)
+        """Hours of one run; None where there is not a rate for every run of the suite."""
         training, embedded = images_of(run, self.suite.dataset(run.dataset))
-        trained = training / train_rate if train_rate else 0.0
-        return (trained + embedded / embed_rate) / 3600
+        if self.given is not None:
+            return (training + embedded / EMBEDS_FASTER) / self.given / 3600
+        if self.rates.keys() != self.suite.runs.keys():
+            return None
+        rate = self.rates[run.name]
+        trained = training / rate.training if rate.training else 0.0
+        return (trained + embedded / rate.embedding) / 3600
 
     def total(self) -> float:
         """Hours of all runs, one after the other on one device."""
         return sum(self.of(run) or 0.0 for run in self.suite.runs.values())
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """The sum, and where the rates are from."""
-        if not self.known:
-            seconds = seconds_to_measure(list(self.suite.runs.values()))
+        runs = list(self.suite.runs.values())
+        if any(self.of(run) is None for run in runs):
             return (
                 "hours unknown: give --images-per-second N, or --measure this machine "
-                f"(takes about {seconds} s)"
+                f"(takes about {seconds_to_measure(runs)} s)"
             )
-        hours = f"{_hours(self.total())} hours on"
+        total = f"{_hours(self.total())} hours on"
         if self.given is not None:
-            return f"{hours} one device at {self.given:g} images/s"
+            return f"{total} one device at {self.given:g} images/s"
         when = " and ".join(sorted({f"{r.date} on {r.device}" for r in self.rates.values()}))
         anew = "" if self.measured else "; --measure measures anew"
-        trained = self._by_backbone()
-        said = f" (images/s in training: {', '.join(trained)})" if trained else ""
-        return f"{hours} this machine, as measured on {when}{said}{anew}"
+        return f"{total} this machine, as measured on {when}{self._by_backbone()}{anew}"
 
-    def _rates(self, run: Run) -> tuple[float | None, float]:
-        """Of training, where the run trains, and of embedding."""
-        if self.given is not None:
-            return self.given, EMBEDS_FASTER * self.given
-        rate = self.rates[run.name]
-        return rate.training, rate.embedding
-
-    def _by_backbone(self) -> list[str]:
+    def _by_backbone(self) -> str:
         """Each backbone and image size with its rate, or the least and the greatest of its rates."""
         found: dict[str, set[float]] = {}
         for run in self.suite.runs.values():
-            name = f"{run.backbone.name} {run.augmentation.size} px"
             if rate := self.rates[run.name].training:
+                name = f"{run.backbone.name} {run.augmentation.size} px"
                 found.setdefault(name, set()).add(rate)
-        return [
-            f"{name} {_rate(min(rates))}" + (f" to {_rate(max(rates))}" if len(rates) > 1 else "")
-            for name, rates in found.items()
-        ]
+        ends = {name: dict.fromkeys((min(of), max(of))) for name, of in found.items()}
+        told = [f"{name} {' to '.join(map(_rate, of))}" for name, of in ends.items()]
+        return f" (images/s in training: {', '.join(told)})" if told else ""
 
 
 def sizes(dataset: Dataset) -> str:

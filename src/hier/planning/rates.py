@@ -5,40 +5,27 @@ of step. Looking them up loads no torch.
 """
 
 import os
-import shutil
+import re
 import subprocess
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, PositiveFloat, TypeAdapter
+from pydantic import TypeAdapter
 
-from hier.config.base import Strict
-from hier.config.run import NoLoss, Run
+from hier.config.run import Run
 from hier.errors import DiskFullError
 from hier.files.atomic import write_text
 from hier.ledger.environment import cpus, processor
+from hier.planning.rate import Rate
 from hier.progress import track
 
 CPU_BATCH = 4
 NVIDIA = Path("/proc/driver/nvidia/gpus")
+MODEL = re.compile(r"^Model:(.*)", re.MULTILINE)
 SECONDS_EACH = 4
 """What measuring one rate takes, about."""
-
-
-class Rate(Strict):
-    """Images per second of a training step and of evaluation, and where and when they were measured.
-
-    Of a run that is not trained there is no rate of training.
-    """
-
-    training: PositiveFloat | None
-    embedding: PositiveFloat
-    device: str
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 RATES = TypeAdapter(dict[str, Rate])
@@ -47,14 +34,9 @@ RATES = TypeAdapter(dict[str, Rate])
 def kept_rates(runs: Collection[Run]) -> dict[str, Rate]:
     """The rate of each run by its name; those of which none is kept are left out."""
     stored, here = _read(), machine()
-    found = {}
-    for run in runs:
-        # A machine with a GPU may have a torch that cannot use it.
-        for gpu in (True, False):
-            if rate := stored.get(key_of(run, gpu, here)):
-                found[run.name] = rate
-                break
-    return found
+    # A machine with a GPU may have a torch that cannot use it.
+    of = {run.name: [stored.get(key_of(run, gpu, here)) for gpu in (True, False)] for run in runs}
+    return {name: rate for name, rates in of.items() if (rate := next(filter(None, rates), None))}
 
 
 def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
@@ -68,16 +50,13 @@ def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
     """
     from hier.planning.throughput import measure, on_gpu
 
-    here, today = machine(), date.today().isoformat()
+    here = machine()
     keys = {run.name: key_of(run, on_gpu(run), here) for run in runs}
     examples = {keys[run.name]: run for run in reversed([*runs])}
     rates = {}
     for key, run in track(list(examples.items()), "measuring"):
         gpu = on_gpu(run)
-        found = measure(run, batch_of(run, gpu), is_whole(run, gpu))
-        rates[key] = Rate(
-            training=found.training, embedding=found.embedding, device=found.device, date=today
-        )
+        rates[key] = measure(run, batch_of(run, gpu), is_whole(run, gpu))
     _keep(rates)
     return {name: rates[key] for name, key in keys.items()}
 
@@ -103,7 +82,7 @@ def key_of(run: Run, gpu: bool, here: str) -> str:
 
 def is_whole(run: Run, gpu: bool) -> bool:
     """Whether the objective is in the step that is timed: it is for whole batches, thus on a GPU."""
-    return gpu and not isinstance(run.loss, NoLoss)
+    return gpu and run.loss.name != "none"
 
 
 def batch_of(run: Run, gpu: bool) -> int:
@@ -121,24 +100,17 @@ def gpus() -> list[str]:
     """Names of the NVIDIA GPUs that are not hidden from this process."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return []
-    lines = [
-        line for file in sorted(NVIDIA.glob("*/information")) for line in _text(file).splitlines()
-    ]
-    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")] or (
-        _listed_gpus()
-    )
+    texts = (_text(file) for file in sorted(NVIDIA.glob("*/information")))
+    return [name.strip() for text in texts for name in MODEL.findall(text)] or _listed_gpus()
 
 
 def kept_file() -> Path:
     """Where rates are kept: in XDG_CACHE_HOME, else ~/.cache."""
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hier/throughput.json"
-    )
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return folder / "hier/throughput.json"
 
 
 def _listed_gpus() -> list[str]:
-    if not shutil.which("nvidia-smi"):
-        return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     with suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(

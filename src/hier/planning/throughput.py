@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import date
 from functools import partial
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hier.config.run import Run
 from hier.errors import ConfigError
-from hier.gpus import own_card
+from hier.gpus import acquire_gpu
 from hier.models.network import build_network
+from hier.planning.rate import Rate
 from hier.training.determinism import make_deterministic
 from hier.training.objective import Objective
 from hier.training.step import Step
@@ -21,16 +22,7 @@ CPU = (1, 2)
 GPU = (3, 5)
 
 
-@dataclass(frozen=True)
-class Throughput:
-    """Images per second of a training step and of evaluation, without the loader."""
-
-    training: float | None
-    embedding: float
-    device: str
-
-
-def measure(run: Run, batch: int, whole: bool) -> Throughput:
+def measure(run: Run, batch: int, whole: bool) -> Rate:
     """Time a few steps of the run's network, with random weights, on `batch` random images.
 
     Training is timed only where the run trains. On a GPU, a card that no other job works on is
@@ -43,9 +35,9 @@ def measure(run: Run, batch: int, whole: bool) -> Throughput:
 
     Raises:
         ConfigError: the run asks for a GPU and there is none, or the batch does not fit on it.
-        CardError: see `own_card`.
+        CardError: see `acquire_gpu`.
     """
-    with own_card(run.runtime, f"hier plan --measure, {run.name}"):
+    with acquire_gpu(run.runtime, f"hier plan --measure, {run.name}"):
         device = make_deterministic(run.runtime)
         try:
             return _measure(run, batch, whole, device)
@@ -64,7 +56,7 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
 
 
-def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Throughput:
+def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Rate:
     network = build_network(run.backbone, run.head, pretrained=False).to(device)
     each, edge = run.sampler.images_per_class, run.augmentation.size
     objective = Objective(run, batch // each).to(device) if whole else _NoObjective()
@@ -73,7 +65,7 @@ def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Through
     classes = torch.arange(batch, device=device) // each  # the batch's classes are all
     generator = torch.Generator(device).manual_seed(0)
 
-    def look() -> None:
+    def evaluate() -> None:
         with torch.inference_mode():
             step.embed(images)
 
@@ -82,7 +74,9 @@ def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Through
         network.train()
         training = _images_per_second(partial(step, images, classes, generator), batch, device)
     network.eval()
-    return Throughput(training, _images_per_second(look, batch, device), name_of(device))
+    embedding = _images_per_second(evaluate, batch, device)
+    today, name = date.today().isoformat(), name_of(device)
+    return Rate(training=training, embedding=embedding, device=name, date=today)
 
 
 class _NoObjective(Objective):

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Complex = NDArray[np.complex128]
 
 NEARLY_STRAIGHT = 1e-6
-"""Of points that are so nearly in line with the centre the geodesic is a straight line."""
+"""The geodesic of points that are so nearly in line with the centre is a straight line."""
 
 
 def handles(start: Complex, end: Complex) -> tuple[Complex, Complex]:

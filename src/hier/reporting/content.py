@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hier.audit.lineage import Input
 from hier.config.suite import Suite
 from hier.reporting.thumbs import Images
 
@@ -13,10 +14,10 @@ from hier.reporting.thumbs import Images
 class Content:
     """Everything that the pages show.
 
-    Of a run whose data could not be had there is nothing in `histories`, `metrics` and `views`.
+    `histories`, `metrics` and `views` lack the runs whose data could not be had.
 
     Attributes:
-        cells: the graded table, a row per run and measure (results/table.csv).
+        cells: the graded table, a row per run and measure (results/SUITE/table.csv).
         tables: files of tables to take along, by name.
         histories: by run, history.csv.
         metrics: by run, metrics.json.
@@ -30,7 +31,7 @@ class Content:
     histories: dict[str, pd.DataFrame]
     metrics: dict[str, dict[str, Any]]
     tables: dict[str, bytes] = field(default_factory=dict)
-    lineages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lineages: dict[str, Input] = field(default_factory=dict)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, Images] = field(default_factory=dict)
 

@@ -56,11 +56,8 @@ class Scene:
         self.nodes: dict[str, list[Any]] = views["tree"]["nodes"]
         self.proxies = views["tree"]["kind"] == "proxies"
         self.noun = "proxy" if self.proxies else "cluster"
-        self.total = sum(
-            count
-            for count, parent in zip(self.nodes["count"], self.nodes["parent"], strict=True)
-            if parent is None
-        )
+        tops = zip(self.nodes["count"], self.nodes["parent"], strict=True)
+        self.total = sum(count for count, parent in tops if parent is None)
 
     # --- names ---------------------------------------------------------------------------------
 
@@ -69,12 +66,9 @@ class Scene:
         """The images that are drawn or stand for a node."""
         return sorted({*self.rows, *(row for some in self.nodes["rows"] for row in some)})
 
-    def names(self, row: int) -> list[str]:
-        """What the image is at each level of the views, finest first."""
-        return self._names[row]
-
     @cached_property
-    def _names(self) -> dict[int, list[str]]:
+    def names(self) -> dict[int, list[str]]:
+        """What each image is at each level of the views, finest first."""
         levels = range(len(self.views["levels"]))
         known = {row: self.images[row]["names"] for row in self.pictured}
         return {row: [of[min(at, len(of) - 1)] for at in levels] for row, of in known.items()}
@@ -83,10 +77,10 @@ class Scene:
     def levels(self) -> list[Level]:
         found = []
         for at, title in enumerate(self.views["levels"]):
-            count = dict.fromkeys((self.names(row)[at] for row in self.pictured), 0)
+            count = dict.fromkeys((self.names[row][at] for row in self.pictured), 0)
             count |= dict.fromkeys(self.nodes["label"][at], 0)
             for row in self.rows:
-                count[self.names(row)[at]] += 1
+                count[self.names[row][at]] += 1
             names = sorted(count, key=lambda name: (-count[name], name))
             found.append(Level(title, names, [count[name] for name in names]))
         return found
@@ -99,16 +93,15 @@ class Scene:
     @property
     def coloured_by(self) -> int:
         """The level that the picture is coloured by at first: the coarsest that tells any apart."""
-        return max(
-            (at for at, level in enumerate(self.levels) if len(level.coloured()) > 1), default=0
-        )
+        several = (at for at, level in enumerate(self.levels) if len(level.coloured()) > 1)
+        return max(several, default=0)
 
     def mark(self, level: int, code: int) -> int:
         """Which shape and colour a name has."""
         return code if code < len(self.levels[level].coloured()) else COLOURED
 
     def sample_codes(self, level: int) -> list[int]:
-        return [self.codes[level][self.names(row)[level]] for row in self.rows]
+        return [self.codes[level][self.names[row][level]] for row in self.rows]
 
     def node_codes(self, level: int) -> list[int]:
         return [self.codes[level][name] for name in self.nodes["label"][level]]
@@ -132,10 +125,8 @@ class Scene:
         toward = self._sums()
         with np.errstate(invalid="ignore"):
             guessed = ROOM * (1.0 - np.minimum(share, 1.0)) * toward / np.abs(toward)
-        own = np.array([x is not None for x in self.nodes["x"]], bool)
-        at = np.array([0.0 if x is None else x for x in self.nodes["x"]])
-        up = np.array([0.0 if y is None else y for y in self.nodes["y"]])
-        return np.where(own, at + 1j * up, guessed)
+        x, y = (np.array(self.nodes[name], float) for name in ("x", "y"))  # None: not a number
+        return np.where(np.isnan(x), guessed, x + 1j * y)
 
     def _sums(self) -> Complex:
         """For each node the sum of the directions of the drawn images below; not a number if none."""
@@ -187,14 +178,11 @@ class Scene:
         thousandths with y downwards, None where a node is not drawn."""
         kinds: dict[tuple[int, ...], list[int]] = {}
         for row in self.pictured:
-            codes = (code[name] for code, name in zip(self.codes, self.names(row), strict=True))
+            codes = (code[name] for code, name in zip(self.codes, self.names[row], strict=True))
             kinds.setdefault(tuple(codes), []).append(row)
         thumbs = [thumb for row in self.pictured if (thumb := self.images[row]["thumb"])]
-        images = list(map(units, self.points))
-        spots = [
-            units(spot) if drawn else None
-            for spot, drawn in zip(self.spots, self.drawn, strict=True)
-        ]
+        places = [*map(units, self.points)]
+        spots = zip(self.spots, self.drawn, strict=True)
         kept = ("name", "parent", "depth", "count", "purity", "rows")
         return {
             "proxies": self.proxies,
@@ -210,11 +198,15 @@ class Scene:
             "kinds": [{"codes": codes, "rows": rows} for codes, rows in kinds.items()],
             "thumbs": thumbs[0].rsplit("/", 1)[0] + "/" if thumbs else "",
             "bare": [row for row in self.pictured if not self.images[row]["thumb"]],
-            "samples": {"row": self.rows, "parent": self.sample_edges[0], "place": images},
+            "samples": {
+                "row": self.rows,
+                "parent": self.sample_edges[0],
+                "place": places,
+            },
             "nodes": {name: self.nodes[name] for name in kept}
             | {
                 "label": [self.node_codes(at) for at in range(len(self.levels))],
-                "place": spots,
+                "place": [units(spot) if drawn else None for spot, drawn in spots],
                 "size": [round(size * UNIT) for size in self.size],
             },
         }
@@ -241,16 +233,17 @@ class Scene:
         radius = self.views["samples"]["radius"]
         return min(radius, default=0.0) >= 0.9995
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """What a reader sees in the picture."""
         shares = [(level.title, self.beside(at)) for at, level in enumerate(self.levels)]
         parts = [f"{100 * share:.0f} % by {title}" for title, share in shares if share is not None]
-        alike = f"Images drawn beside one of the same kind: {', '.join(parts)}." if parts else ""
-        rim = (
-            "All images are at one distance from the origin, so that only their directions on the "
-            "rim tell them apart."
-        )
-        return f"{alike} {rim if self.on_rim() else ''}".strip()
+        said = [f"Images drawn beside one of the same kind: {', '.join(parts)}."] if parts else []
+        if self.on_rim():
+            said.append(
+                "All images are at one distance from the origin, so that only their directions on "
+                "the rim tell them apart."
+            )
+        return " ".join(said)
 
 
 def units(point: complex) -> tuple[int, int]:

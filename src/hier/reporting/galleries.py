@@ -1,12 +1,12 @@
 """The same queries in every run of a dataset, and where HIER and another method differ on them."""
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from hier.config.run import Run
-from hier.results.grades import PAPER_NAMES
+from hier.results.paper import name_of
 
 Views = dict[str, dict[str, Any]]  # by run, views.json
-Setting = tuple[str, int, int]
 
 
 class Duel(NamedTuple):
@@ -35,7 +35,10 @@ class Comparison:
     def __init__(self, runs: Views, settings: dict[str, Run]) -> None:
         self.names = list(runs)
         self.settings = {name: settings[name] for name in runs}
-        self.queries = [_by_row(views["galleries"]["shared"]) for views in runs.values()]
+        self.queries = [
+            {query["row"]: query for query in views["galleries"]["shared"]}
+            for views in runs.values()
+        ]
 
     def rows(self) -> list[int]:
         """Rows of the shared queries, in the order of the first run that has them."""
@@ -66,36 +69,25 @@ class Comparison:
 
     def method(self, run: int) -> str:
         """What the paper calls a run's method."""
-        method = self.settings[self.names[run]].method
-        return PAPER_NAMES.get(method, method)
+        return name_of(self.settings[self.names[run]].method)
 
     def duels(self) -> list[Duel]:
         """Every HIER run against every other method in its setting."""
+        by_method = [self.settings[name].method == "hier" for name in self.names]
+        setting = [_setting(self.settings[name]) for name in self.names]
+        numbers = range(len(self.names))
         return [
             self._duel(hier, other)
-            for hier in self._of_hier()
-            for other in range(len(self.names))
-            if other not in self._of_hier()
-            and _setting(self.settings[self.names[hier]])
-            == _setting(self.settings[self.names[other]])
+            for hier in numbers
+            for other in numbers
+            if by_method[hier] and not by_method[other] and setting[hier] == setting[other]
         ]
 
-    def _of_hier(self) -> list[int]:
-        return [n for n, name in enumerate(self.names) if self.settings[name].method == "hier"]
-
     def _duel(self, hier: int, other: int) -> Duel:
-        found = {"10": 0, "01": 0, "11": 0, "00": 0}
-        for row in self.rows():
-            right = self.right(row)
-            pair = right[hier] + right[other]
-            if pair in found:
-                found[pair] += 1
-        return Duel(self.names[hier], self.names[other], self.method(other), *found.values())
+        found = Counter(marks[hier] + marks[other] for marks in map(self.right, self.rows()))
+        counts = (found[pair] for pair in ("10", "01", "11", "00"))
+        return Duel(self.names[hier], self.names[other], self.method(other), *counts)
 
 
-def _setting(run: Run) -> Setting:
+def _setting(run: Run) -> tuple[str, int, int]:
     return run.backbone.name, run.dim, run.seed
-
-
-def _by_row(queries: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    return {query["row"]: query for query in queries}

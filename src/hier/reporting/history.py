@@ -7,9 +7,7 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.ledger.artifacts import reading
-
-LEARNS_PROXIES = ("pa", "pnca", "softtriple", "nsoftmax")
-"""Losses with a parameter group of their own, see losses/metric.py."""
+from hier.training.schedule import schedule_in_force
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -43,13 +41,13 @@ def learning_rates(history: pd.DataFrame, run: Run) -> pd.DataFrame:
     While warming up, the backbone takes no step: its rate is 0.
     """
     of, factor = run.optimizer.multipliers, history["rate"]
-    warm = history["epoch"] > run.schedule_in_force.warmup_epochs
+    warm = history["epoch"] > schedule_in_force(run).warmup_epochs
     groups = {"backbone": of.backbone * factor.where(warm, 0.0)}
     if run.head:
         groups["head"] = of.head * factor
     if run.regularizer.name == "hier":
         groups["hierarchical proxies"] = of.hierarchical_proxies * factor
-    if run.loss.name in LEARNS_PROXIES:
+    if run.loss.learns_proxies:
         groups["metric proxies"] = of.metric_proxies * factor
     return pd.DataFrame(groups) * run.optimizer.lr
 

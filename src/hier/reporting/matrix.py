@@ -4,20 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from hier.results.best import highest
-from hier.results.grades import PAPER_NAMES
+from hier.results.best import best
+from hier.results.measures import HEADLINE
+from hier.results.paper import name_of
 from hier.results.paper_table import KEYS, columns_of, rows
-
-# What stands before a grade, so that no reader depends on a colour, and what the grade means.
-GRADES = {
-    "identical": ("✓", "the metrics file is the same bytes as the reference run's"),
-    "within tolerance": ("≈", "the figure is as near as the same code comes on another machine"),
-    "out of tolerance": ("✗", "the figure is farther off than that"),
-    "not run": ("–", "there is no result, or one of other settings"),
-    "no data": ("∅", "the dataset could not be had"),
-    "no reference": ("○", "the settings are not the reference run's, or there is no reference"),
-}
-KINDS = {"identical": "good", "within tolerance": "good", "out of tolerance": "bad"}
 
 
 def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
@@ -33,7 +23,7 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     columns = columns_of(cells)
     table = rows(cells)
     group = [*KEYS[:2], *KEYS[3:]]
-    table["best"] = highest(table["ours"], [table[key] for key in group])
+    table["best"] = best(table["ours"], [table[key] for key in group], HEADLINE)
     behind = {
         keys: [(int(s), r) for s, r in zip(of["seed"], of["run"], strict=True) if r in pages]
         for keys, of in cells.groupby(KEYS, sort=False)
@@ -43,7 +33,7 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
         keys = tuple(cell[key] for key in KEYS)
         row = found.setdefault(keys[:3], {"cells": [None] * len(columns)})
         row |= {"backbone": keys[0], "dim": int(keys[1]), "method": keys[2]}
-        row["name"] = PAPER_NAMES.get(keys[2], keys[2])
+        row["name"] = name_of(keys[2])
         row["cells"][columns.index(keys[3:])] = {
             **{name: _number(cell[name]) for name in ("paper", "ours", "sd", "difference")},
             "grade": cell["grade"],

@@ -4,6 +4,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hier.audit.origins import describe_origin
+
 
 def environment() -> Environment:
     """Templates of hier.reporting; a name that a template lacks is an error."""
@@ -14,6 +16,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.globals["describe_origin"] = describe_origin
     # Data for scripts: in its own order, without spaces.
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return found

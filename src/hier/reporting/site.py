@@ -10,21 +10,23 @@ import pandas as pd
 from hier import yaml12
 from hier.reporting.content import Content
 from hier.reporting.curves import svg, training_curves
-from hier.reporting.disk_figure import disk_png, disk_svg
+from hier.reporting.disk_figure import disk_svg
 from hier.reporting.disk_scene import Scene
 from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls
-from hier.reporting.matrix import GRADES, KINDS, matrix
+from hier.reporting.matrix import matrix
 from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
 from hier.reporting.thumbs import rows_of
-from hier.results.best import best_in_words
-from hier.results.grades import PAPER_NAMES
+from hier.results.cells import rows_without_nan
+from hier.results.grades import OF_LEDGER, Grade
+from hier.results.measures import show
+from hier.results.paper import name_of
 from hier.results.paper_table import columns_of
-from hier.results.table import counts_in_words, marked, unmatched_in_words, wide
+from hier.results.table import describe, marked, unmatched, wide
 
-# Of a run's settings, what changes no figure: two machines give the same page.
+# Of a run's settings, what changes no value: two machines give the same page.
 CHANGE_NOTHING = {"runtime": {"workers"}}
 
 
@@ -36,8 +38,9 @@ def write_report(folder: Path, content: Content) -> None:
     for name, table in content.tables.items():
         put(folder / "tables" / name, table)
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
+    grades = {grade.value: grade for grade in Grade}
     pages = Pages(
-        suite=content.suite.suite, with_galleries=with_galleries, grades=GRADES, kinds=KINDS
+        suite=content.suite.suite, with_galleries=with_galleries, grades=grades, show=show
     )
     put(folder / "index.html", _index(pages, content))
     for run in content.metrics:
@@ -72,7 +75,8 @@ def _index(pages: Pages, content: Content) -> str:
         backbones=list(dict.fromkeys(row["backbone"] for row in table["rows"])),
         methods={row["method"]: row["name"] for row in table["rows"]},
         seeds=cells["seed"].nunique(),
-        sentences=[*best_in_words(cells), counts_in_words(cells), *unmatched_in_words(cells)],
+        sentences=describe(cells),
+        grades_of_tables=[grade for grade in Grade if grade not in OF_LEDGER],
         trees=quality(content),
         measures=measures,
         every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),
@@ -93,18 +97,14 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     scene = Scene(views, images) if views else None
     if scene:
         put(folder / "figures" / f"{run}-disk.svg", disk_svg(scene, run))
-    if (
-        scene and scene.proxies
-    ):  # what a paper shows; of every run they were a fifth of a large report
-        put(folder / "figures" / f"{run}-disk.png", disk_png(scene))
     text = pages.render(
         "run.html.j2",
         root="../",
         here=run,
         run=run,
         facts=_facts(cells),
-        notes=unmatched_in_words(cells),
-        cells=_plain(cells),
+        notes=unmatched(cells),
+        cells=rows_without_nan(cells),
         best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
         metrics=content.metrics[run],
         panels=curves,
@@ -124,15 +124,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
 def _facts(cells: pd.DataFrame) -> dict[str, Any]:
     """What a run is, from its first cell, with its method's `name` in the paper."""
     facts = cells.iloc[0].to_dict()
-    return facts | {"name": PAPER_NAMES.get(facts["method"], facts["method"])}
-
-
-def _plain(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """The cells with None in place of NaN."""
-    return [
-        {name: None if pd.isna(value) else value for name, value in cell.items()}
-        for cell in cells.to_dict("records")
-    ]
+    return facts | {"name": name_of(facts["method"])}
 
 
 def _galleries(pages: Pages, content: Content, dataset: str) -> str:

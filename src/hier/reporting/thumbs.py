@@ -1,7 +1,7 @@
 """Small pictures of the images that the pages show, each written once and shared by all pages."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +69,14 @@ def rows_of(views: dict[str, Any]) -> set[int]:
     return set(by_importance([views]))
 
 
-def worth_showing(views: list[dict[str, Any]], datasets: int) -> list[int]:
+def select_thumbnails(views: list[dict[str, Any]], datasets: int) -> list[int]:
     """The rows of which there are thumbnails: all, or the most important where those are too many.
 
     Args:
         views: of all runs of a dataset.
         datasets: how many share what a report may hold.
     """
-    every = dict.fromkeys(by_importance(views))
-    return list(islice(every, MOST // datasets))
+    return list(dict.fromkeys(by_importance(views)))[: MOST // datasets]
 
 
 def by_importance(views: list[dict[str, Any]]) -> Iterator[int]:

@@ -1,56 +1,76 @@
 """What `hier verify` found, on the terminal and as JSON."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.table import Table
 
-from hier.audit.audit import OTHER_RESULT
-from hier.audit.verify import LedgerState, Proof
+from hier.audit.audit import OTHER_RESULT, WHOLE
+from hier.audit.verify import LedgerState, VerificationReport
 from hier.config.suite import Suite
 from hier.errors import ReproductionError, RerunError, TamperedError
-from hier.ledger.dvc_lock import AWAY, LOCK
+from hier.ledger.dvc_lock import COMMITTED, LOCK
 from hier.project import LINKABLE
-from hier.results.table import print_grades
+from hier.results.cells import rows_without_nan
+from hier.results.grades import Grade
+from hier.results.measures import show
+from hier.results.table import describe
 
 GIT = "git checkout "
-COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
-"""What says of a suite's results, together, which they are."""
-FAILS = ("not run", "stale", "out of tolerance", "tampered")
+COLOURS = {"good": "green", "unknown": "yellow", "bad": "red"}
 
 
-def print_proof(proof: Proof) -> None:
+def print_report(report: VerificationReport) -> None:
     """Every cell with its grade, what is wrong by name, which promise applies, the ledger's state."""
-    print_grades(proof.cells)
     console = Console(width=None if Console().is_terminal else 140)
+    console.print(table_of(report.cells))
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    for finding in proof.findings:
-        say(finding.in_words())
-    for path in proof.damaged:
+    for sentence in describe(report.cells):
+        console.print(sentence, highlight=False)
+    for finding in report.findings:
+        say(finding.describe())
+    for path in report.damaged:
         say(f"{path} is tampered: a checkpoint that is not what its name says")
-    for name, notice in proof.notices.items():
+    for name, notice in report.notices.items():
         say(f"note: {name}: {notice}")
-    for run, how in proof.refuted.items():
+    for run, how in report.refuted.items():
         say(f"{run} is refuted: a rerun gave other bytes {how}")
-    runs = proof.cells.drop_duplicates("run")
-    held = runs[(runs["promise"] != "") & (runs["grade"] != "no reference")]
+    runs = report.cells.drop_duplicates("run")
+    held = runs[(runs["promise"] != "") & (runs["grade"] != Grade.NO_REFERENCE)]
     for promise, group in held.groupby("promise", sort=False):
         say(f"promise of {len(group)} runs against the reference: {promise}")
     for run in runs[runs["proved"].notna()].to_dict("records"):
         say(f"{run['run']}: proved by rerun on {run['proved']}")
-    if len(away := runs[runs["grade"] == AWAY]):
+    if len(away := runs[runs["grade"] == Grade.NOT_HERE]):
         same = int(away["by_hash"].sum())
         say(
-            f"{len(away)} of {len(runs)} runs are {AWAY}; the committed hash is the reference's of {same}"
+            f"{len(away)} of {len(runs)} runs are {Grade.NOT_HERE}; the committed hash is the reference's "
+            f"of {same}"
         )
-    if proof.ledger.stages:
-        say(f"ledger: {state_in_words(proof.ledger)}")
+    if report.ledger.stages:
+        say(f"ledger: {state_in_words(report.ledger)}")
+
+
+def table_of(cells: pd.DataFrame) -> Table:
+    """Every cell with its grade."""
+    table = Table()
+    for column in ("run", "measure"):
+        table.add_column(column, overflow="fold")
+    for column in ("value", "expected", "± tolerance", "paper"):
+        table.add_column(column, justify="right")
+    table.add_column("grade")
+    for cell in cells.to_dict("records"):
+        name, grade = cell["measure"], Grade(cell["grade"])
+        colour = COLOURS[grade.kind]
+        shown = (show(name, cell[key]) for key in ("value", "expected", "tolerance", "paper"))
+        table.add_row(cell["run"], name, *shown, f"[{colour}]{grade}[/{colour}]")
+    return table
 
 
 def state_in_words(ledger: LedgerState) -> str:
@@ -61,6 +81,11 @@ def state_in_words(ledger: LedgerState) -> str:
         return (
             f"{waiting} of {stages} stages are not entered in {LOCK}; DVC takes nothing from behind a "
             f"link ({', '.join(links)})"
+        )
+    if waiting and ledger.unusable:
+        return (
+            f"{waiting} of {stages} stages are not entered in {LOCK}, since {ledger.unusable}; bring it back "
+            "with: git checkout dvc.yaml (or hier compose), then: hier adopt"
         )
     if waiting:
         enter = "enter them with: hier adopt"
@@ -74,26 +99,25 @@ def state_in_words(ledger: LedgerState) -> str:
     return f"all {stages} stages are entered in {LOCK}{commit if asked else ''}"
 
 
-def as_json(suite: Suite, proof: Proof) -> str:
+def as_data(suite: Suite, report: VerificationReport) -> dict[str, Any]:
     """Suite, cells, jobs that are not as they should be, damaged checkpoints, counts of grades, and how
     far dvc.lock has the results."""
-    found = {
+    return {
         "suite": suite.suite,
-        "cells": [_plain(cell) for cell in proof.cells.to_dict("records")],
+        "cells": rows_without_nan(report.cells),
         "jobs": [
-            {"job": f.job.name, "standing": f.standing, "reason": f.reason} for f in proof.findings
+            {"job": f.job.name, "status": f.status, "reason": f.reason} for f in report.findings
         ],
-        "notices": proof.notices,
-        "refuted": proof.refuted,
-        "damaged_checkpoints": [str(path) for path in proof.damaged],
-        "ledger": asdict(proof.ledger),
-        "counts": {str(k): int(v) for k, v in proof.cells["grade"].value_counts().items()},
+        "notices": report.notices,
+        "refuted": report.refuted,
+        "damaged_checkpoints": [str(path) for path in report.damaged],
+        "ledger": asdict(report.ledger),
+        "counts": {str(k): int(v) for k, v in report.cells["grade"].value_counts().items()},
     }
-    return json.dumps(found, indent=2, sort_keys=True)
 
 
-def verdict(proof: Proof, by_hash: bool = False) -> None:
-    """Nothing where all is well.
+def verdict(found: list[VerificationReport], by_hash: bool = False) -> None:
+    """Nothing where all is well with every suite.
 
     Args:
         by_hash: what is not here is well where its committed hash is the reference's.
@@ -104,37 +128,51 @@ def verdict(proof: Proof, by_hash: bool = False) -> None:
         ReproductionError: a cell is not run, not here, stale or out of tolerance, or another job is
             stale.
     """
-    if proof.tampered:
-        wrong = [f for f in proof.findings if f.standing == "tampered"]
-        names = [f.job.name for f in wrong] + [str(path) for path in proof.damaged]
+    report = _together(found)
+    if report.tampered:
+        wrong = [f for f in report.findings if f.status == "tampered"]
+        names = [f.job.name for f in wrong] + [str(path) for path in report.damaged]
         mends = {f.mend for f in wrong}
         committed = {m.removeprefix(GIT) for m in mends if m.startswith(GIT)}
+        whole = {m for m in committed if m.startswith(WHOLE)}  # and all that the others would bring
         mend = (
-            f"Bring what was committed back: git checkout {' '.join(sorted(committed))}"
-            if len(committed) == len(mends) and not proof.damaged
+            f"Bring what was committed back: {GIT}{' '.join(sorted(whole or committed))}"
+            if len(committed) == len(mends) and not report.damaged
             else "Put back what is named above (dvc checkout; git checkout for what git keeps, from an "
             f"earlier COMMIT where git merged {LOCK} by itself), or "
             "remove it and its record and make it anew: snakemake --cores all"
         )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
-    if proof.refuted:
+    if report.refuted:
         raise RerunError(
-            f"refuted by a rerun: {', '.join(proof.refuted)}. Make it anew: hier train RUN --force, "
+            f"refuted by a rerun: {', '.join(report.refuted)}. Make it anew: hier train RUN --force, "
             "then snakemake --cores all"
         )
-    if said := _not_reproduced(proof, by_hash):
+    if said := _not_reproduced(report, by_hash):
         raise ReproductionError(said)
 
 
-def _not_reproduced(proof: Proof, by_hash: bool) -> str:
+def _together(found: list[VerificationReport]) -> VerificationReport:
+    """What was found of several suites, as of one; a job of two suites counts once."""
+    findings = {f.job.name: f for report in found for f in report.findings}
+    return VerificationReport(
+        pd.concat([report.cells for report in found], ignore_index=True),
+        list(findings.values()),
+        sorted({path for report in found for path in report.damaged}),
+        refuted={run: how for report in found for run, how in report.refuted.items()},
+    )
+
+
+def _not_reproduced(report: VerificationReport, by_hash: bool) -> str:
     """How many cells and stages are not as they should be, and what brings them there; or nothing."""
-    cells, stale = proof.cells, len(proof.findings)
-    failed = int(cells["grade"].isin(FAILS).sum())
-    away = int((cells["grade"].eq(AWAY) & ~(cells["by_hash"].eq(True) & by_hash)).sum())
+    cells, stale = report.cells, len(report.findings)
+    fails = [grade for grade in Grade if grade.error and grade is not Grade.NOT_HERE]
+    failed = int(cells["grade"].isin(fails).sum())
+    away = int((cells["grade"].eq(Grade.NOT_HERE) & ~(cells["by_hash"].eq(True) & by_hash)).sum())
     said = [f"{failed} of {len(cells)} cells are not reproduced"] if failed else []
     said += [f"{stale} {'stage is' if stale == 1 else 'stages are'} stale"] if stale else []
     mends = ["run what is missing with: snakemake --cores all"] if said else []
-    if any(f.reason.endswith(OTHER_RESULT) for f in proof.findings):
+    if any(f.reason.endswith(OTHER_RESULT) for f in report.findings):
         mends = ["bring what belongs to the figures that git moved with: dvc checkout"]
     if away and by_hash:
         said.append(
@@ -142,15 +180,10 @@ def _not_reproduced(proof: Proof, by_hash: bool) -> str:
         )
         mends = ["make them here with: snakemake --cores all"]
     elif away:
-        said.append(f"{away} of {len(cells)} cells are {AWAY}")
+        said.append(f"{away} of {len(cells)} cells are {Grade.NOT_HERE}")
         mends = [
             "make them with: snakemake --cores all (or dvc checkout, where DVC's cache has them, or dvc "
             "pull, from a remote)",
             "judge by the committed hashes with: hier verify --by-hash",
         ]
     return "; ".join([" and ".join(said), *mends]) if said else ""
-
-
-def _plain(cell: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table without NaN, which JSON does not have."""
-    return {name: None if pd.isna(value) else value for name, value in cell.items()}
