@@ -6,6 +6,7 @@ PYTHON ?= python3
 SUITE ?= demo
 CORES ?= all
 OVERRIDES ?=
+comma := ,
 DATASET ?=
 METHOD ?=
 BACKBONE ?=
@@ -17,11 +18,10 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # Snakemake and DVC want a home; a container's user may have none.
 export HOME ?= $(or $(TMPDIR),/tmp)
 
-# Suites that need an optional dependency of pyproject.toml name it here.
-EXTRA_grocery := grocery
-INSTALLED := $(VENV)/.installed $(if $(EXTRA_$(SUITE)),$(VENV)/.installed-$(EXTRA_$(SUITE)))
+# The suite grocery needs an optional dependency of pyproject.toml.
+INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke bench bench-quick test pythons browser screenshots lint format expected lock clean
+.PHONY: help install reproduce smoke bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,8 +34,8 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 	@hier recover
 	@snakemake --cores $(CORES) --quiet rules host reason || { ls data/*/no-data.txt >/dev/null 2>&1 && \
 		echo "going on without the data that could not be had" && snakemake --cores $(CORES) --quiet rules host reason; }
-	@echo "table:  results/table.md"
-	@echo "report: results/report/index.html"
+	@for suite in $(subst $(comma), ,$(patsubst [%],%,$(SUITE))); do \
+		echo "table:  results/$$suite/table.md"; echo "report: results/$$suite/report/index.html"; done
 	@hier verify
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
@@ -53,8 +53,12 @@ status=0; for each in regularizer retrieval images step engines; do \
 done; exit $$status
 endef
 
-test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests, with coverage
-	@pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Apart from `test`: what counts every branch slows down all that it counts, and `test` asks nothing of it.
+coverage: $(INSTALLED) .validator/.installed ## run the tests and list the lines and branches that none of them reaches
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 pythons: ## run the suite smoke on the oldest and on the newest Python found here, each in a clone of its own
 	@.ci/pythons
@@ -65,11 +69,15 @@ browser: ## install a browser, in which the tests open the pages, if there is no
 	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "could not install it: install Chromium by other means, so that chromium is on the PATH"; exit 1; }
 
-screenshots: $(INSTALLED) ## photograph the pages in results/report for the README (docs/screenshots)
+screenshots: $(INSTALLED) ## photograph the pages in results/grocery/report for the README (docs/screenshots)
 	@python docs/screenshots.py
 
-lint: $(INSTALLED) ## ruff (lint and format) and mypy
-	@ruff check . && ruff format --check --quiet . && mypy
+docs: $(INSTALLED) ## make HTML of docs/ in docs/_build/html, with the API reference; a warning is an error
+	@PYTHONPATH=src python docs/commands.py && python docs/tables.py
+	@PYTHONPATH=src sphinx-build -W --keep-going -n -q docs docs/_build/html && echo "docs: docs/_build/html/index.html"
+
+lint: $(INSTALLED) ## ruff (lint and format), mypy, and the order of the rooms (import-linter)
+	@ruff check . && ruff format --check --quiet . && mypy && PYTHONPATH=src lint-imports
 
 format: $(INSTALLED) ## format the code
 	@ruff format . && ruff check --fix .
