@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fakes import toy_pipeline as fake
-from hier.audit.audit import Audit
+from hier.audit.audit import LedgerAudit
 from hier.config.compose import compose
-from hier.config.params import raw
+from hier.config.settings import Settings
 from hier.errors import ConfigError, ConflictError
 from hier.git import has_conflict, refuse_conflicts
 from hier.ledger.artifacts import reading
 from hier.results.compare import read_cells
-from hier.results.measures import read_metrics
+from hier.results.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
 SIDES = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n"
@@ -24,12 +23,6 @@ def git(*arguments):
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     done = subprocess.run(["git", *identity, *arguments], capture_output=True, text=True)
     return done.stdout
-
-
-@pytest.fixture
-def kitchen(tmp_path, monkeypatch):
-    fake.furnish(tmp_path, monkeypatch)
-    return fake
 
 
 @pytest.fixture
@@ -69,7 +62,7 @@ def test_what_is_no_conflict(text):
 
 
 @pytest.mark.parametrize("name", [
-    "dvc.lock", "runs/a/metrics.json", "runs/a/history.csv", "results/table.csv",
+    "dvc.lock", "runs/a/metrics.json", "runs/a/history.csv", "results/demo/table.csv",
 ])  # fmt: skip
 @pytest.mark.parametrize("side", ["HEAD", "MERGE_HEAD"])
 def test_the_message_takes_a_side_whole_while_merging(merging, name, side):
@@ -118,26 +111,27 @@ def test_marks_that_were_committed_are_no_longer_a_side_to_take(merging):
     refuse_conflicts([path])
 
 
-def test_the_ledger_in_a_conflict_is_not_called_tampered(kitchen):
-    kitchen.make_all()
-    kitchen.adopt()
+def test_the_ledger_in_a_conflict_is_not_called_tampered(toy):
+    toy.make_all()
+    toy.adopt()
     text = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text(SIDES.format(text, text))
     with pytest.raises(ConflictError, match=r"^dvc\.lock has git's conflict markers"):
-        Audit(kitchen.PARAMS)
+        LedgerAudit(toy.SETTINGS)
 
 
 @pytest.mark.parametrize(
-    "name", ["params.yaml", "params/runs/soup.yaml", "params/datasets/veg.yaml"]
+    "name",
+    ["params.yaml", "params/suites/menu.yaml", "params/runs/soup.yaml", "params/datasets/veg.yaml"],
 )
-def test_settings_in_a_conflict_are_composed_anew(kitchen, name):
+def test_settings_in_a_conflict_are_composed_anew(toy, name):
     text = Path(name).read_text()
     Path(name).write_text(SIDES.format(text, text))
     with pytest.raises(ConflictError, match=f"^{name} has git's conflict markers; .*hier compose"):
-        raw()
+        Settings.read()
     Path(name).write_text("<<<<<<< HEAD")
     with pytest.raises(ConfigError):
-        raw()
+        Settings.read()
 
 
 def test_figures_and_tables_in_a_conflict_are_not_read(tmp_path, monkeypatch):
@@ -168,12 +162,13 @@ def test_a_configuration_in_a_conflict_is_named(tmp_path, monkeypatch):
 
 MADE = [
     "data/demo/images.npy", "runs/a/model.safetensors", "runs/a/views.json", "runs/a/rerun.json",
-    "runs/a/train.record.json", "runs/metrics.json", "runs/a/b/metrics.json", "results/table.tex",
-    "results/report/index.html", "results/compare/table.csv", "results/tabulate.record.json",
+    "runs/a/train.record.json", "runs/metrics.json", "runs/a/b/metrics.json",
+    "results/table.csv", "results/demo/table.tex", "results/demo/report/index.html",
+    "results/demo/compare/table.csv", "results/demo/tabulate.record.json",
 ]  # fmt: skip
 FIGURES = {
-    "runs/a/metrics.json", "runs/a/history.csv", "results/table.csv", "results/table.md",
-    "results/paper_layout.csv", "results/paper_layout.md", "results/paper_layout.tex",
+    "runs/a/metrics.json", "runs/a/history.csv", "results/demo/table.csv", "results/demo/table.md",
+    "results/demo/paper_layout.csv", "results/demo/paper_layout.md", "results/demo/paper_layout.tex",
 }  # fmt: skip
 
 
@@ -197,7 +192,7 @@ def test_git_sees_the_figures_and_nothing_else_that_is_made(ignoring):
     assert seen() == FIGURES
 
 
-@pytest.mark.parametrize("name", ["runs", "results", "runs/a"])
+@pytest.mark.parametrize("name", ["runs", "results", "runs/a", "results/demo"])
 def test_links_to_folders_elsewhere_stay_ignored(ignoring, name):
     for made in [*MADE, *FIGURES]:
         path = Path(".git/elsewhere", made.removeprefix(f"{name}/"))

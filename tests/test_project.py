@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import hier
+from fakes.nursery import HIER, nursery
 from fakes.project import Project
+from hier.pipeline import STAGES
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-c", "from hier.cli import main; main()"]  # as the installed script
+COMMAND = [sys.executable, "-c", HIER]
 PA = "smoke-pa-test_resnet-16-s0"
 SUITE = ("suite=smoke", "methods=[pa]")
 DEMO = "src/hier/data/demo.py"
@@ -26,6 +28,10 @@ def call(folder, *arguments, path=(ROOT / "src",), command=COMMAND, **environmen
         "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PWD": str(folder),
         "PYTHONPATH": os.pathsep.join(map(str, path)), **environment,
     }  # fmt: skip
+    if command[:2] == [sys.executable, "-c"] and not any(
+        Path(place, "sitecustomize.py").exists() for place in path
+    ):
+        return nursery().run(command[2], arguments, folder, os.environ | given)
     return subprocess.run(
         [*command, *arguments], cwd=folder, env=os.environ | given,
         capture_output=True, text=True, timeout=120, check=False,
@@ -41,9 +47,14 @@ def line_of(done, code=1, stdout=""):
 
 
 @pytest.fixture
-def copy(tmp_path):
+def copy(copied, tmp_path):
     """A plain copy of the project, with a suite of one run composed."""
-    folder = tmp_path / "copy"
+    return Path(shutil.copytree(copied, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copied") / "copy"
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("conf", "src", "expected", "workflow"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -103,13 +114,39 @@ def test_a_record_names_the_source_that_ran(copy):
     )
 
 
+LATE = f"""
+import sys
+from pathlib import Path
+class Late:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "hier.data.demo":
+            path = Path("{DEMO}")
+            path.write_text(path.read_text() + "print('the code of later')\\n")
+            sys.meta_path.remove(Late)
+sys.meta_path.insert(0, Late)
+"""
+
+
+def test_a_record_of_source_that_changes_before_it_is_loaded_is_not_written(copy, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(LATE)
+    done = call(copy, "download", "smoke", path=[tmp_path / "site", copy / "src"])
+    assert "the code of later" in done.stdout
+    assert not (copy / "data/smoke/download.record.json").exists()
+    said = line_of(done, stdout=None)
+    assert said == f"source {DEMO} of download@smoke changed while it ran; run it again"
+    done = call(copy, "download", "smoke", path=[copy / "src"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_words_of_the_command_arrive_as_they_were_given(copy):
     done = call(copy, "compose", "suite=smoke", "runs.*-pa-*.schedule.epochs=7", "methods=[pa]")
     assert done.stdout == "suite smoke: 1 runs on smoke\n"
     assert "epochs: 7" in (copy / f"params/runs/{PA}.yaml").read_text()
 
 
-REFUSED = [("download", "smoke"), ("report",), ("run",), ("verify",), ("compose",)]
+REFUSED = [("download", "smoke"), ("report",), ("verify",), ("compose",)]
 
 
 @pytest.mark.parametrize("arguments", REFUSED)
@@ -193,6 +230,14 @@ def own(copy):
     return called
 
 
+def make_all(own, **environment):
+    """Every job, each by its command."""
+    for stage in STAGES.values():
+        done = own(".", stage.name, {"run": PA}.get(stage.scope, "smoke"), **environment)
+        assert "git repository" not in done.stdout + done.stderr
+        assert done.returncode == 0, done
+
+
 @pytest.mark.parametrize("folder", SUBFOLDERS)
 def test_in_any_folder_of_the_project_a_stage_writes_to_the_root(own, folder):
     before = files(own.folder)
@@ -205,19 +250,19 @@ def test_in_any_folder_of_the_project_a_stage_writes_to_the_root(own, folder):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("plan",), ("verify", "--json"), ("compose", "--check", *SUITE), ("restore",)]
+    "arguments", [("plan",), ("verify", "--json"), ("compose", "--check", *SUITE), ("status",)]
 )
 def test_in_a_subfolder_a_command_says_what_it_says_in_the_root(own, arguments):
     in_root, below = own(".", *arguments), own("src/hier/reporting", *arguments)
     assert (below.returncode, below.stdout) == (in_root.returncode, in_root.stdout)
-    seen = f" (seen from {own.folder})\n"
+    seen = f" (in the project's root: {own.folder})\n"
     assert below.stderr == in_root.stderr.replace("\n", seen)
 
 
 def test_a_message_in_a_subfolder_says_from_where_its_paths_are_seen(own):
     index = "data/smoke/index.parquet is missing; make it with: hier prepare smoke"
     assert line_of(own(".", "train", PA)) == index
-    assert line_of(own("runs/new", "train", PA)) == f"{index} (seen from {own.folder})"
+    assert line_of(own("runs/new", "train", PA)) == f"{index} (in the project's root: {own.folder})"
 
 
 @pytest.mark.parametrize("name", ["download.record.json", "./archive", "../smoke/archive/", "ROOT"])
@@ -232,16 +277,15 @@ def test_a_file_is_traced_by_its_name_in_the_users_folder(own, name):
 
 
 def test_what_is_given_and_asked_for_lies_where_the_user_is(own):
-    table = own.folder / "results/table.csv"
-    done = own("runs/new", "run")
-    assert done.returncode == 0, done.stderr
+    table = own.folder / "results/smoke/table.csv"
+    make_all(own)
     shutil.copy(table, own.folder / "runs/new/old.csv")
     done = own("runs/new", "report", "--against", "old.csv", "--out", "here/page")
     assert done.stdout.splitlines()[-1] == "wrote here/page/comparison.html"
     assert (own.folder / "runs/new/here/page/comparison.html").is_file()
     done = own("runs/new", "report", "--times")
-    assert done.stdout == "wrote ../../results/times/times.html\n"
-    assert (own.folder / "results/times/times.html").is_file()
+    assert done.stdout == "wrote ../../results/smoke/times/times.html\n"
+    assert (own.folder / "results/smoke/times/times.html").is_file()
     done = own("runs/new", "export", "--out", "c.zip")
     assert done.stdout.startswith("wrote c.zip: ")
     assert (own.folder / "runs/new/c.zip").is_file()
@@ -325,7 +369,7 @@ def test_everything_but_dvcs_ledger_works_behind_links(linked, tmp_path):
     """40 seconds: Snakemake makes a run, which is verified, rebuilt and kept."""
     scratch = tmp_path / "scratch"
     linked.run("snakemake", "--cores", "2", "--quiet", "all")
-    assert (scratch / "results/report/index.html").is_file()
+    assert (scratch / "results/smoke/report/index.html").is_file()
     assert all(linked.path(name).is_symlink() for name in LINKS)
     again = linked.run("snakemake", "--cores", "2", "-n")
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -338,7 +382,7 @@ def test_everything_but_dvcs_ledger_works_behind_links(linked, tmp_path):
     assert linked.run("git", "status", "--porcelain").stdout == ""
     said = linked.run("make", "clean").stdout
     assert "data is a link and stays; empty it with: rm -rf data/*" in said
-    assert (scratch / "results/report/index.html").is_file()  # others may use what lies there
+    assert (scratch / "results/smoke/report/index.html").is_file()  # others may use what lies there
 
 
 def test_a_folder_that_is_a_link_itself_is_replaced_behind_it(own, tmp_path):
@@ -358,7 +402,7 @@ def test_a_link_that_leads_nowhere_is_said(copy, name):
     assert line_of(call(copy, "download", "smoke")) == f"{name} {text}"
 
 
-@pytest.mark.parametrize("command", [("plan",), ("plan", "--measure"), ("run",)])
+@pytest.mark.parametrize("command", [("plan",), ("plan", "--measure"), ("report",)])
 def test_a_user_without_a_home_or_a_name(own, tmp_path, monkeypatch, command):
     (tmp_path / "site").mkdir()
     (tmp_path / "tmp").mkdir()
@@ -370,6 +414,9 @@ def test_a_user_without_a_home_or_a_name(own, tmp_path, monkeypatch, command):
     for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
         monkeypatch.delenv(name, raising=False)
     path = [own.folder / "src", tmp_path / "site"]
+    if command == ("report",):
+        make_all(own)
+        command = ("report", "--force")  # draws
     before = files(own.folder)
     done = call(own.folder, *command, path=path, TMPDIR=str(tmp_path / "tmp"))
     assert done.returncode == 0, done.stderr
@@ -385,7 +432,8 @@ def test_without_git_everything_works_but_dvcs_ledger(own):
     (own.folder / ".dvc").mkdir()
     (own.folder / ".dvc/config").touch()
     git = {"GIT_CEILING_DIRECTORIES": str(own.folder.parent)}
-    for words in (["run"], ["restore"], ["recover"], ["verify"], ["trace", PA], ["export"]):
+    make_all(own, **git)
+    for words in (["status"], ["recover"], ["verify"], ["trace", PA], ["export"]):
         done = own(".", *words, **git)
         assert "git repository" not in done.stdout + done.stderr
         assert done.returncode == 0, done

@@ -5,16 +5,17 @@ import json
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
 import termios
 import unicodedata
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
 
-from hier.terminal import LIKE, _stand_in
 from test_cli import COMMAND, COMMANDS, ENVIRONMENT, HIER, PA, call, workspace
 
 HELP = [[command, "--help"] for command in COMMANDS]
@@ -29,12 +30,12 @@ LINES = [
     ["trace", HIER],
     ["trace", "data/smoke/index.parquet"],
     ["trace", f"{HIER}:R@1", "--dot"],
-    ["trace", "results/table.csv", "--full"],
+    ["trace", "results/smoke/table.csv", "--full"],
     ["trace", "…é漢\udcff"],
     ["diff", HIER, PA],
     ["export", "--out", "crate"],
     ["adopt"],
-    ["restore"],
+    ["status"],
     ["recover"],
     ["download", "smoke"],
     ["embed", HIER],
@@ -50,8 +51,11 @@ for line in json.loads(sys.argv[1]):
     print("##", ascii(line), flush=True)
     try:
         main()
+        codes.append(0)
     except SystemExit as stop:
         codes.append(stop.code)
+    except Exception as error:
+        codes.append(ascii(f"{type(error).__name__}: {error}"))
 print("## codes", codes, flush=True)
 """
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -71,6 +75,9 @@ def all_lines(folder, **environment):
         cwd=folder, env=ENVIRONMENT | {"PYTHONPATH": str(folder / "src")} | environment,
         capture_output=True, timeout=120, check=False,
     )  # fmt: skip
+    codes = literal_eval(done.stdout.splitlines()[-1].decode().removeprefix("## codes "))
+    ended = zip(LINES, codes, strict=True)
+    assert [(line, code) for line, code in ended if isinstance(code, str)] == []
     assert b"Traceback" not in done.stdout + done.stderr, done.stderr.decode(errors="replace")
     return done.stdout, done.stderr
 
@@ -111,6 +118,8 @@ def test_utf_8_is_shown_as_it_is(in_utf_8):
 
 
 def test_whatever_is_printed_has_a_stand_in_in_ascii():
+    from hier.terminal import LIKE, _stand_in
+
     source = "".join(p.read_text("utf-8") for p in Path("src/hier").rglob("*.py"))
     for character in {*source, *LIKE, *"éüñ²₀ΩμΣ█▏😀漢\u0304\udc80"}:
         plain = _stand_in(character)
@@ -133,8 +142,21 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(made, line, buffered):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_stage_works_where_a_stream_is_closed(made, closed):
+    line = shlex.join([*COMMAND, "prepare", "smoke", "--force"])
+    fetched = subprocess.run(
+        [*COMMAND, "download", "smoke"], cwd=made, env=ENVIRONMENT, check=False
+    )
+    assert fetched.returncode == 0
+    done = subprocess.run(
+        ["sh", "-c", f"{line} {closed}"], cwd=made, env=ENVIRONMENT, timeout=60, check=False
+    )
+    assert done.returncode == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("line", [["--help"], ["trace", HIER, "--json"], ["restore"]])
+@pytest.mark.parametrize("line", [["--help"], ["trace", HIER, "--json"], ["status"]])
 def test_a_full_disk_is_one_line(made, line):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

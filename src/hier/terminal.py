@@ -20,6 +20,19 @@ LIKE = {
 }  # fmt: skip
 
 
+def fill_closed_streams() -> None:
+    """Let what was closed (`hier … >&-`) lead nowhere: else the next file that is opened takes its place,
+    and what a library or a child process says goes into that."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has None for them.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
 def show_everything() -> None:
     """Let standard output and error show, of each character that they cannot show, one like it."""
     codecs.register_error("like", _like)
