@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import checkout
-from turns import Table, Turns
+from interleaved import Table, Turns
 
 RUN = "cub-hier-vit_small-384-s0"
 COMMANDS: tuple[tuple[str, float], ...] = (
@@ -35,6 +35,11 @@ COMMANDS: tuple[tuple[str, float], ...] = (
     ("dvc status", 10),
 )
 """The command and the seconds that it may take."""
+UNDONE: tuple[tuple[str, float], ...] = (
+    ("snakemake --cores all --dry-run", 10),
+    ("dvc dag", 20),
+)
+"""The same where nothing of the suite is done yet."""
 LARGE = "hier compose suite=table1"
 SMALL = "hier compose suite=smoke methods=[hier] seeds=[0,1,2,3]"
 MAKE_LEDGER = "from fakes.ledger import make_ledger; make_ledger()"
@@ -58,22 +63,36 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def nothing_to_do(table: Table, folder: Path, rounds: int, ease: float) -> None:
-    """Time the commands where all of Table 1 is done."""
+    """Time the commands where nothing and where all of Table 1 is done."""
     call(folder, LARGE)
+    commit(folder)
+    time_each(table, folder, UNDONE, rounds, ease, "Table 1, undone")
     subprocess.run(
         [sys.executable, "-c", MAKE_LEDGER], cwd=folder, check=True,
         env=os.environ | {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{checkout.ROOT / 'tests'}"},
     )  # fmt: skip
     commit(folder)
     call(folder, "hier verify")  # hashes every file; later calls know them
-    for command, bound in COMMANDS:
+    time_each(table, folder, COMMANDS, rounds, ease, "Table 1")
+
+
+def time_each(
+    table: Table,
+    folder: Path,
+    commands: tuple[tuple[str, float], ...],
+    rounds: int,
+    ease: float,
+    name: str,
+) -> None:
+    """Time commands in a project, each by itself."""
+    for command, bound in commands:
         taken = []
         for _ in range(rounds):
             started = time.perf_counter()
             call(folder, command)
             taken.append(time.perf_counter() - started)
         shown = command.replace(RUN, "RUN")
-        table.figure("Table 1", f"`{shown}`, s", statistics.median(taken), at_most=bound * ease)
+        table.figure(name, f"`{shown}`, s", statistics.median(taken), at_most=bound * ease)
 
 
 def side_by_side(table: Table, folder: Path, rounds: int) -> None:

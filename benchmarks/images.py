@@ -41,7 +41,7 @@ from hier.data.layouts import table as table_of
 from hier.data.store import ImageStore, write_store
 from hier.models import torchvision_ops
 from hier.training.batches import TrainingImages
-from turns import Table, Turns
+from interleaved import Table, Turns
 
 HEIGHT, WIDTH = 375, 500
 SOP_IMAGES = 120_053

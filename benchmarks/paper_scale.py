@@ -26,25 +26,30 @@ from torch import Tensor
 import checkout
 from hier.config.dataset import Counts, Dataset
 from hier.config.run import Run
-from hier.config.suite import Suite, load
+from hier.config.settings import Settings
+from hier.config.suite import Suite
 from hier.data.index import check_index, write_index
 from hier.data.store import ImageStore
 from hier.errors import ConfigError, HierError
 from hier.evaluation.retrieval.embed import embed
+from hier.evaluation.retrieval.queries_and_gallery import Retrieval
+from hier.evaluation.retrieval.while_training import recalls_of
 from hier.files.atomic import full_disk_is_clear
-from hier.gpus import own_card
+from hier.gpus import acquire_gpu
 from hier.ledger.artifacts import read_images
 from hier.ledger.record import environment
 from hier.models.network import EmbeddingNetwork
 from hier.planning.plan import EMBEDS_FASTER, Hours
 from hier.progress import progress
-from hier.stages.evaluate import evaluate
-from hier.stages.train import recalls_of, training_rows
+from hier.results.measures import MEASURES, computed
+from hier.stages.evaluate import Evaluation
+from hier.stages.train import training_rows
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.loop import train
 from hier.training.model_selection import Recalls
-from turns import peak_memory
+from hier.training.schedule import schedule_in_force
+from interleaved import peak_memory
 
 WIDTH, HEIGHT = 500, 375
 """The usual photo of CUB, in pixels, for a network that sees 224 pixels."""
@@ -151,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
         with (
-            own_card(run.runtime, "benchmarks/paper_scale.py"),
+            acquire_gpu(run.runtime, "benchmarks/paper_scale.py"),
             tempfile.TemporaryDirectory(prefix="paper-scale-", dir=options.out) as folder,
         ):
             print(table(measure(run, dataset, Path(folder)), run, dataset, suite))
@@ -174,7 +179,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def suite_of(options: argparse.Namespace) -> Suite:
     """The suite that the options name."""
     if options.params:
-        return load(options.params)
+        return Settings.read(options.params).suite()
     from hier.config.compose import compose
 
     return compose([f"suite={options.suite}"], checkout.ROOT / "conf")
@@ -188,7 +193,7 @@ def chosen(suite: Suite, options: argparse.Namespace) -> tuple[Run, Dataset]:
         ConfigError: settings that do not go together, or the backbone is frozen to the last epoch.
     """
     run = suite.run(options.run)
-    warm_up = run.schedule_in_force.warmup_epochs
+    warm_up = schedule_in_force(run).warmup_epochs
     if options.epochs <= warm_up:
         raise ConfigError(
             f"--epochs {options.epochs}: in its first {warm_up} epochs {run.name} trains no backbone; "
@@ -315,7 +320,8 @@ def embed_and_evaluate(
     started = time.perf_counter()
     embeddings = embed(network, store, test, run, next(network.parameters()).device)
     rate = len(test) / (time.perf_counter() - started)
-    return rate, evaluate(embeddings, index.iloc[test], run, dataset.ks)
+    retrieval = Retrieval(embeddings, index.iloc[test], run)
+    return rate, computed(MEASURES, Evaluation(run, dataset.ks, retrieval))
 
 
 def name_of(device: torch.device) -> str:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 import checkout  # noqa: F401
+from baselines import regularizer as plain
 from hier.geometry.poincare import exp0
 from hier.losses.hier import HierRegularizer
-from plain import regularizer as plain
-from turns import Table, Turns, peak_memory
+from interleaved import Table, Turns, peak_memory
 
 DIM, C, CLIP_RADIUS = 128, 0.1, 2.3
 LARGER = ((180, 1024), (360, 512), (360, 1024), (720, 512), (720, 2048))

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 import checkout  # noqa: F401
-from hier.evaluation.retrieval.ranks import TILE
 from hier.evaluation.retrieval.recall import Metric, recall_at_k
+from hier.evaluation.retrieval.tiles import TILE
 from hier.geometry.poincare import distance_matrix, exp0
-from turns import Table, Turns, peak_memory
+from interleaved import Table, Turns, peak_memory
 
 C, CLIP_RADIUS, DIM = 0.1, 2.3, 128
 ROWS, LISTED, LISTED_WHOLE = 50, 2000, 20_000

@@ -31,8 +31,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+import baselines
 import checkout
-import plain
 from hier.config.compose import compose
 from hier.config.run import NoRegularizer, Run
 from hier.config.suite import Suite
@@ -44,8 +44,8 @@ from hier.training.batches import TrainingImages
 from hier.training.determinism import make_deterministic
 from hier.training.objective import Objective
 from hier.training.step import Step
+from interleaved import Table, Turns
 from paper_scale import write_noise
-from turns import Table, Turns
 
 RUNS = {"vit_small": "cub-hier-vit_small-384-s0", "resnet50": "cub-hier-resnet50-512-s0"}
 CPU_BATCH, QUICK_BATCH = 24, 22
@@ -162,7 +162,7 @@ class PlainRegularizer(nn.Module):
         self.module = module
 
     def forward(self, z: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-        return plain.regularizer(self.module, z, classes, generator)
+        return baselines.regularizer(self.module, z, classes, generator)
 
 
 def stored(run: Run, folder: Path) -> TrainingImages:

@@ -19,7 +19,7 @@ import torch
 from fakes.gpus import UUIDS, pretend
 from hier import gpus as cards
 from hier.errors import CardError
-from hier.gpus import own_card
+from hier.gpus import acquire_gpu
 
 TESTS = Path(__file__).parent
 GPU = SimpleNamespace(device="auto")
@@ -33,7 +33,7 @@ from hier import gpus as cards
 cards.PAUSE = 0.02
 cuda = pretend(int(sys.argv[2]))
 def card():
-    return cards.own_card(SimpleNamespace(device="auto"), sys.argv[1])
+    return cards.acquire_gpu(SimpleNamespace(device="auto"), sys.argv[1])
 def say(*words):
     print(*words, flush=True)
 exec(sys.argv[3])
@@ -57,7 +57,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def start(name, number, doing=HOLD, **environment):
-    environment = os.environ | {"PYTHONPATH": str(TESTS)} | environment
+    path = os.pathsep.join([str(TESTS), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": path} | environment
     return subprocess.Popen(
         [sys.executable, "-c", JOB, name, str(number), doing],
         stdout=subprocess.PIPE, text=True, env=environment,
@@ -141,7 +142,7 @@ with card():
 
 
 def test_the_card_is_free_when_the_block_ends_though_a_worker_was_forked_in_it():
-    """A worker of `hier run` goes on to evaluate; loaders' workers may take a moment to end."""
+    """A process may go on after its training; loaders' workers may take a moment to end."""
     forks = """
 with card():
     if os.fork() == 0:
@@ -170,10 +171,10 @@ def notes(folder):
 
 def test_the_card_is_the_current_device_and_its_file_says_whose_it_is(folder):
     cuda = pretend(2)
-    with own_card(GPU, "first"):
+    with acquire_gpu(GPU, "first"):
         assert cuda.uuid == UUIDS[0]
         other = pretend(2)
-        with own_card(GPU, "second"):
+        with acquire_gpu(GPU, "second"):
             assert other.uuid == UUIDS[1]
             names = ("first", "second")
             assert notes(folder) == {
@@ -187,13 +188,13 @@ def test_the_card_that_was_worked_on_before_is_taken_first():
     """What a process leaves on a card once, it shall not leave on all of them."""
     cuda = pretend(3)
     cuda.current = 2
-    with own_card(GPU, "one"):
+    with acquire_gpu(GPU, "one"):
         assert cuda.uuid == UUIDS[2]
 
 
 def test_where_the_cpu_is_asked_for_torch_is_not_loaded(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
-    with own_card(SimpleNamespace(device="cpu"), "one"):
+    with acquire_gpu(SimpleNamespace(device="cpu"), "one"):
         pass
     assert not folder.exists()
 
@@ -201,7 +202,7 @@ def test_where_the_cpu_is_asked_for_torch_is_not_loaded(folder, monkeypatch):
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_without_a_gpu_nothing_happens(device, folder):
     pretend(0)
-    with own_card(SimpleNamespace(device=device), "one"):
+    with acquire_gpu(SimpleNamespace(device=device), "one"):
         pass
     assert not folder.exists()
 
@@ -227,10 +228,10 @@ def test_what_fails_leaves_nothing_on_the_card(failure):
         raise failure
 
     cuda.emptied = lambda: left.append(there[0]())
-    with pytest.raises(type(failure)), own_card(GPU, "one"):
+    with pytest.raises(type(failure)), acquire_gpu(GPU, "one"):
         work()
     assert left == [None]
-    with own_card(GPU, "again"):
+    with acquire_gpu(GPU, "again"):
         pass
 
 
@@ -239,7 +240,7 @@ def test_what_fails_leaves_nothing_on_the_card(failure):
 
 def refused():
     pretend(1)
-    with pytest.raises(CardError) as caught, own_card(GPU, "one"):
+    with pytest.raises(CardError) as caught, acquire_gpu(GPU, "one"):
         raise AssertionError("it must not start")
     return str(caught.value)
 
@@ -327,9 +328,9 @@ def test_slices_of_a_card_are_two_cards(visible, folder):
     found = [visible(name) for name in names]
     assert found == [{0: name} for name in names]
     assert visible(f"{names[1]},{names[0]}") == {0: names[1]}
-    with own_card(GPU, "one"):
+    with acquire_gpu(GPU, "one"):
         visible(names[2])
-        with own_card(GPU, "two"):
+        with acquire_gpu(GPU, "two"):
             assert set(notes(folder)) == {names[1], f"MIG-GPU-{UUIDS[0]}_1_0"}
 
 
@@ -337,9 +338,9 @@ def test_on_a_cluster_two_jobs_whose_own_card_is_their_first_do_not_wait_for_eac
     """A job that is shut off from the other cards has the index 0 for its own."""
     cuda = pretend(4)
     cuda.seen = [UUIDS[3]]
-    with own_card(GPU, "one"):
+    with acquire_gpu(GPU, "one"):
         cuda = pretend(1)
-        with own_card(GPU, "two"):
+        with acquire_gpu(GPU, "two"):
             assert cuda.uuid == UUIDS[0]
 
 
@@ -352,7 +353,7 @@ def test_a_disk_that_cannot_lock_is_one_line_that_names_the_folder(folder, monke
 
     pretend(1)
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(CardError) as caught, own_card(GPU, "one"):
+    with pytest.raises(CardError) as caught, acquire_gpu(GPU, "one"):
         raise AssertionError("it has no card")
     start = (
         f"cannot keep the locks of GPUs in {folder}: {os.strerror(code)}; remove it, or set TMPDIR"

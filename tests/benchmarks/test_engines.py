@@ -12,6 +12,7 @@ def test_a_missed_bound_is_the_exit_status(monkeypatch, capsys, bound, code):
     """With a ledger of one run, without which its stage would fail for lack of data: some 8 s."""
     run = "smoke-hier-test_resnet-16-s0"
     monkeypatch.setattr(engines, "LARGE", "hier compose suite=smoke methods=[hier]")
+    monkeypatch.setattr(engines, "UNDONE", ())
     monkeypatch.setattr(engines, "COMMANDS", ((f"hier train {run}", 60), ("hier --help", bound)))
     with pytest.raises(SystemExit) as exit_status:
         engines.main(["--quick"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import plain
+import baselines
 import regularizer
 from hier.geometry.poincare import distance_matrix, exp0
 from hier.losses.ancestors import gumbel
@@ -50,7 +50,7 @@ def test_the_fast_one_is_the_plain_one(seed, changes):
     found = []
     for loss in (
         hier(z, labels, torch.Generator().manual_seed(9)),
-        plain.regularizer(hier, z, labels, torch.Generator(), given),
+        baselines.regularizer(hier, z, labels, torch.Generator(), given),
     ):
         found.append((loss.detach(), *torch.autograd.grad(loss, [z, hier.proxies])))
     for ours, theirs in zip(*found, strict=True):
@@ -64,7 +64,7 @@ def test_plain_draws_obey_the_law():
         labels[:, None] == labels
     )
     related = reciprocal_neighbours(similarity, 6)
-    (i, j, k), noise = plain.draw(hier, similarity, torch.Generator().manual_seed(1))
+    (i, j, k), noise = baselines.draw(hier, similarity, torch.Generator().manual_seed(1))
     expected = sample_triplets(related, 10, torch.Generator())[0]
     assert torch.equal(i, expected)
     assert related[i, j].all()
@@ -96,6 +96,6 @@ def batch_of_24():
 
 def test_without_any_triplet_the_plain_one_is_a_differentiable_zero():
     hier, (z, labels) = module(0, neighbours=40), batch(0)
-    loss = plain.regularizer(hier, z, labels * 0, torch.Generator())
+    loss = baselines.regularizer(hier, z, labels * 0, torch.Generator())
     assert loss.item() == hier(z, labels * 0, torch.Generator()).item() == 0.0
     assert (torch.autograd.grad(loss, z)[0] == 0).all()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fakes.views import Kinds, tame, views_of
+from hier.audit.lineage import File, Input
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.store import ImageStore
@@ -95,12 +96,10 @@ def metrics_of(seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def lineage_of(run: str) -> dict[str, Any]:
+def lineage_of(run: str) -> Input:
     """A file without a step."""
-    return {
-        "path": f"runs/{run}/metrics.json", "sha256": "ab" * 32, "size": 12, "state": "as recorded",
-        "as_recorded": True, "maker": None, "step": None,
-    }  # fmt: skip
+    digest = {"sha256": "ab" * 32, "size": 12}
+    return Input(File(f"runs/{run}/metrics.json", digest, "as recorded"), None)
 
 
 def images_of(

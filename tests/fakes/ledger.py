@@ -6,27 +6,27 @@ from typing import Any
 
 import yaml
 
-from hier.config.params import by_file, raw
+from hier.config.settings import Settings, by_file
 from hier.files.hashing import Hasher
+from hier.jobs import Job, jobs
 from hier.ledger.record import parse_record, recorded
-from hier.pipeline import Job, jobs
 
 
 def make_ledger() -> int:
     """Fill the current folder; returns how many jobs there are."""
-    params = raw()
+    params = Settings.read()
     entries = {}
     for job in jobs(params):
-        with recorded(job, params):
+        with recorded(job):
             for path in job.outputs:
                 make_output(Path(path), params, job)
-        entries[job.name] = lock_entry(job)
+        entries[job.dvc_name] = lock_entry(job)
     lock = {"schema": "2.0", "stages": entries}
     Path("dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
     return len(entries)
 
 
-def make_output(path: Path, params: dict[str, Any], job: Job) -> None:
+def make_output(path: Path, params: Settings, job: Job) -> None:
     if job.stage.directory:
         path.mkdir(parents=True, exist_ok=True)
         path = path / ("images.tgz" if path.name == "archive" else "index.html")
@@ -34,8 +34,8 @@ def make_output(path: Path, params: dict[str, Any], job: Job) -> None:
     path.write_text(metrics(params, job) if path.name == "metrics.json" else f"{path}\n")
 
 
-def metrics(params: dict[str, Any], job: Job) -> str:
-    ks = params["datasets"][params["runs"][job.key]["dataset"]]["ks"]
+def metrics(params: Settings, job: Job) -> str:
+    ks = params.datasets[params.runs[job.key]["dataset"]]["ks"]
     return json.dumps({"recall": {str(k): 0.5 for k in ks}, "map_at_r": 0.25})
 
 

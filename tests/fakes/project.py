@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fakes.nursery import HIER, nursery
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,17 +31,30 @@ class Project:
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the project with this interpreter's programs first on the path."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
+        if command[0] == "hier":
+            own = os.pathsep.join(
+                filter(None, [str(self.folder / "src"), environment.get("PYTHONPATH")])
+            )
+            environment["PYTHONPATH"] = own
+            done = nursery().run(HIER, command[1:], self.folder, environment, timeout=600)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if check:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def make_all(self, processes: int = 2) -> None:
+        """Do every job, without an engine."""
+        search = f"PYTHONPATH={self.folder}/src{os.pathsep}{self.folder}/tests"
+        self.run("env", search, sys.executable, "-m", "fakes.every_job", str(processes))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -12,21 +12,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from hier import yaml12
-from hier.config.params import raw, texts
-from hier.config.suite import parse
+from hier.config.settings import Settings
 from hier.errors import ConfigError
 from hier.files.hashing import KNOWN
+from hier.jobs import Job, jobs
 from hier.ledger.dvc_lock import LOCK, cache_folder
 from hier.ledger.record import read_record, sealed
-from hier.pipeline import METRICS, Job, jobs
+from hier.pipeline import METRICS
 
 KEPT = Path(".hier/kept")
-Reports = dict[str, tuple[str, str]]  # by job: its standing, and what the reason must name
+Params = TypeVar("Params", Settings, dict[str, Any])
+Reports = dict[str, tuple[str, str]]  # by job: its status, and what the reason must name
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Tree:
     """The project in the current folder, untouched, and the kinds of changes to it."""
 
     def __init__(self) -> None:
-        self.params = raw()
+        self.params = Settings.read()
         self.jobs = list(jobs(self.params))
         self.kinds: dict[str, Callable[[Random], Change]] = {
             "byte of an output": self.output,
@@ -153,7 +154,7 @@ class Tree:
 
     def cached(self, job: Job) -> set[str]:
         """MD5 of all that DVC's cache has of a job."""
-        entry = yaml12.load(LOCK.read_text())["stages"][job.name]
+        entry = yaml12.load(LOCK.read_text())["stages"][job.dvc_name]
         found = {out["md5"] for out in entry["outs"]}
         for listing in [md5 for md5 in found if md5.endswith(".dir")]:
             text = (cache_folder() / "files/md5" / listing[:2] / listing[2:]).read_text()
@@ -183,15 +184,15 @@ class Tree:
         return Change(path, {Path(path): text.encode()}, self.altered(job, path))
 
     def swapped_outputs(self, random: Random) -> Change:
-        stage = random.choice(["train", "train", "embed", "evaluate"])
+        stage = random.choice(["train", "train", "embed", "evaluate", "views"])
         one, other = random.sample([job for job in self.jobs if job.stage.name == stage], 2)
         number = random.randrange(len(one.outputs))
         paths = one.outputs[number], other.outputs[number]
         reports: Reports = {}
         for job, path in zip((one, other), paths, strict=True):
             reports |= {k: v for k, v in self.altered(job, path).items() if k not in reports}
-        for name, (standing, _) in reports.items():
-            if standing == "stale":  # of two inputs the first in the alphabet is named
+        for name, (status, _) in reports.items():
+            if status == "stale":  # of two inputs the first in the alphabet is named
                 (reader,) = (job for job in self.jobs if job.name == name)
                 reports[name] = ("stale", min(p for p in paths if p in reader.inputs))
         return Change(" and ".join(paths), swapped(*map(Path, paths)), reports)
@@ -213,7 +214,7 @@ class Tree:
     def lock(self, random: Random) -> Change:
         lock = yaml12.load(LOCK.read_text())
         job = random.choice(self.jobs)
-        entry = lock["stages"][job.name]
+        entry = lock["stages"][job.dvc_name]
         what = random.choice(sorted(LOCK_EDITS))
         LOCK_EDITS[what](entry, job, random)
         text = yaml.safe_dump(lock, sort_keys=False).encode()
@@ -226,7 +227,7 @@ class Tree:
     def taken_out(self, random: Random) -> Change:
         lock = yaml12.load(LOCK.read_text())
         job = random.choice(self.jobs)
-        del lock["stages"][job.name]
+        del lock["stages"][job.dvc_name]
         text = yaml.safe_dump(lock, sort_keys=False).encode()
         reports = {job.name: ("tampered", "dvc.lock lacks its entry")}
         return Change(f"without {job.name}", {LOCK: text}, reports)
@@ -241,31 +242,31 @@ class Tree:
 
     def parameter(self, random: Random) -> Change:
         """A leaf of the settings such that the whole is still a suite."""
-        leaves = [(key, value) for key, value in walk(self.params) if key[0] != "suite"]
+        leaves = [(key, value) for key, value in walk(vars(self.params)) if key[0] != "suites"]
         while True:
             key, value = random.choice(leaves)
             if (new := other(value, random)) is None:
                 continue
             params = edited(self.params, key, new)
             try:
-                parse(params, "")
+                params.suite()
             except (ConfigError, TypeError):
                 continue
             if key[-1] != "workers":
                 return self.parameters(key, params)
 
     def workers(self, random: Random) -> Change:
-        run = random.choice(list(self.params["runs"]))
+        run = random.choice(list(self.params.runs))
         key = ("runs", run, "runtime", "workers")
         return self.parameters(key, edited(self.params, key, random.randint(1, 16)))
 
-    def parameters(self, key: tuple[str, ...], params: dict[str, Any]) -> Change:
+    def parameters(self, key: tuple[str, ...], params: Settings) -> Change:
         dotted = ".".join(key)
         reports = {}
         for job in self.jobs:
             if hit := [p for p in job.params if f"{dotted}.".startswith(f"{p}.")]:
                 reports[job.name] = ("stale", f"parameter {hit[0]} ")
-        changed = {p: t.encode() for p, t in texts(params).items() if p.read_text() != t}
+        changed = {p: t.encode() for p, t in params.texts().items() if p.read_text() != t}
         reports |= {name: report for path in changed for name, report in self.users(path).items()}
         return Change(dotted, changed, reports)
 
@@ -290,7 +291,7 @@ class Tree:
         """The jobs whose code or tables a file is part of; they become stale."""
         found: Reports = {}
         for job in self.jobs:
-            hit = [v for v in job.stage.versioned() if path == Path(v) or Path(v) in path.parents]
+            hit = [v for v in job.code_paths if path == Path(v) or Path(v) in path.parents]
             if hit:
                 found[job.name] = ("stale", min(hit))
         return found
@@ -409,10 +410,10 @@ def walk(node: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...]
         yield from walk(value, (*key, name))
 
 
-def edited(params: dict[str, Any], key: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy with another value at a key."""
+def edited(params: Params, key: tuple[str, ...], value: Any) -> Params:
+    """A copy of settings, or of an entry's in dvc.lock, with another value at a key."""
     params = copy.deepcopy(params)
-    node = params
+    node = params if isinstance(params, dict) else vars(params)
     for name in key[:-1]:
         node = node[name]
     node[key[-1]] = value
@@ -435,10 +436,16 @@ def other(value: Any, random: Random) -> Any:
     return None
 
 
-def proof_of(run: str, params: dict[str, Any]) -> dict[str, Any]:
+def proof_of(run: str, params: Settings) -> dict[str, Any]:
     """What a rerun of the same bytes notes of a run."""
-    dataset = params["runs"][run]["dataset"]
-    names = {f"prepare@{dataset}", f"train@{run}", f"embed@{run}", f"evaluate@{run}"}
+    dataset = params.runs[run]["dataset"]
+    names = {
+        f"prepare@{dataset}",
+        f"train@{run}",
+        f"embed@{run}",
+        f"evaluate@{run}",
+        f"views@{run}",
+    }
     records = {}
     for job in (job for job in jobs(params) if job.name in names):
         record = read_record(job)

@@ -1,7 +1,6 @@
 """A small suite with real results, made once for all tests that only look at results."""
 
 import shutil
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def results(factory) -> Project:
         project = Project(factory.mktemp("traced"))
         project.run("hier", "compose", *SUITE)
         project.commit("suite")
-        project.run(sys.executable, "-m", "hier", "run", "--jobs", "2")
+        project.make_all()
         _MADE.append(project)
     return _MADE[0]
 
@@ -56,8 +55,8 @@ def made_up(folder: Path, monkeypatch) -> Project:
     with edited_settings() as params:
         addresses = {"url": "https://a.test/i.tgz", "alternates": ["https://b.test/i"]}
         file = {"name": "images.tgz", "sha256": FETCHED, **addresses}
-        params["datasets"]["smoke"] |= {"generate": None, "sources": [{"files": [file]}]}
+        params.datasets["smoke"] |= {"generate": None, "sources": [{"files": [file]}]}
         weights = {"file": "w.safetensors", "sha256": WEIGHTS[:8], "url": "https://w.test/w"}
-        params["runs"][HIER]["backbone"]["weights"] = weights
+        params.runs[HIER]["backbone"]["weights"] = weights
     make_ledger()
     return project

@@ -49,9 +49,9 @@ def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
     """Runs both engines over the smoke suite, some 40 s each on two cores; Snakemake without
     loader workers and DVC with two."""
     made = artifacts(by_snakemake)
-    pages = {path for path in made if path.startswith("results/report/")}
+    pages = {path for path in made if path.startswith("results/smoke/report/")}
     assert len(made) - len(pages) == 1 + 2 + 2 * 6 + 5
-    assert f"results/report/runs/{HIER}.html" in pages
+    assert f"results/smoke/report/runs/{HIER}.html" in pages
     assert made == artifacts(by_dvc)
 
 
@@ -60,14 +60,14 @@ def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_s
     worker: some 10 s."""
     project = new_project("neither")
     project.run("hier", "compose", *SUITE, "runtime.workers=1")
-    project.run("hier", "run", "--jobs", "2")
+    project.make_all()
     assert artifacts(project) == artifacts(by_snakemake)
     said = project.run("snakemake", "--cores", "2", "--dry-run")
     assert "Nothing to be done" in said.stdout + said.stderr
     project.run("hier", "adopt")
     assert "up to date" in project.run("dvc", "status").stdout
     before = {path: path.stat().st_mtime_ns for path in project.path("runs").rglob("*")}
-    project.run("hier", "run")
+    project.make_all()
     assert before == {path: path.stat().st_mtime_ns for path in project.path("runs").rglob("*")}
 
 
@@ -108,7 +108,7 @@ def test_snakemake_gets_back_what_was_deleted_without_a_training(by_snakemake):
 def records(project):
     return {
         name: project.path(f"runs/{HIER}/{name}.record.json").read_bytes()
-        for name in ("train", "embed", "evaluate")
+        for name in ("train", "embed", "evaluate", "views")
     }
 
 
@@ -117,7 +117,8 @@ def test_what_snakemake_is_told_to_force_is_worked_anew_and_nothing_else(by_snak
     said = by_snakemake.run(
         "snakemake", "--cores", "2", "--forcerun", f"runs/{HIER}/embeddings.safetensors"
     )
-    assert f"evaluate@{HIER}: current, nothing to do" in said.stdout + said.stderr
+    for stage in ("evaluate", "views"):
+        assert f"{stage}@{HIER}: current, nothing to do" in said.stdout + said.stderr
     after = records(by_snakemake)
     assert {name for name, record in after.items() if record != before[name]} == {"embed"}
 
@@ -137,7 +138,7 @@ def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
     assert first.returncode
     assert "a.tgz was looked for at" in project.path("data/omniglot/no-data.txt").read_text()
     project.run("snakemake", "--cores", "2")
-    table = project.path("results/table.csv").read_text()
+    table = project.path("results/two/table.csv").read_text()
     assert "no data" in table
     assert project.path("runs/smoke-untrained-test_resnet-128-s0/metrics.json").exists()
     assert project.run("hier", "verify").returncode == 0
@@ -153,12 +154,12 @@ def test_snakemake_accepts_what_dvc_made(by_dvc):
 
 def test_dvc_accepts_what_snakemake_made_once_adopted(by_snakemake):
     said = by_snakemake.run("hier", "adopt").stdout
-    assert "adopted 10 stages" in said
+    assert "adopted 12 stages" in said
     assert "up to date" in by_snakemake.run("dvc", "status").stdout
     lock = by_snakemake.path("dvc.lock").read_bytes()
     said = by_snakemake.run("dvc", "repro").stdout
     assert "Running stage" not in said
-    assert said.count("didn't change, skipping") == 10
+    assert said.count("didn't change, skipping") == 12
     assert by_snakemake.path("dvc.lock").read_bytes() == lock
 
 
@@ -183,7 +184,7 @@ def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path)
 
     shutil.copy(by_dvc.path(".dvc/config.local"), clone.path(".dvc"))
     clone.run("dvc", "pull", "--quiet")
-    assert "10 stages are current, 0 are stale" in clone.run("hier", "restore").stdout
+    assert "12 stages are current, 0 are stale" in clone.run("hier", "status").stdout
     has_nothing_to_do(clone)
     assert artifacts(clone) == artifacts(by_dvc)
 
@@ -192,7 +193,7 @@ def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path)
         os.utime(path, (rng.randrange(10**9),) * 2)
     has_nothing_to_do(clone)
     said = clone.run("dvc", "repro").stdout
-    assert said.count("didn't change, skipping") == 10
+    assert said.count("didn't change, skipping") == 12
     assert json.loads(clone.run("hier", "verify", "--json").stdout)["jobs"] == []
 
 

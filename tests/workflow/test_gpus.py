@@ -1,35 +1,31 @@
 """Snakemake starts as many GPU jobs at once as there are cards, or as it is told."""
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from hier.pipeline import STAGES
-
 pytestmark = pytest.mark.engines
-
-RULES = Path(__file__).parents[2] / "workflow/rules/runs.smk"
 
 # Snakemake on a machine whose driver has the cards in the folder `gpus`.
 SNAKEMAKE = """
 import sys
 from pathlib import Path
-from hier import gpus as cards
+from pathlib import Path
+from hier import gpus
 from snakemake.cli import main
-cards.DRIVER = Path("gpus")
+gpus.DRIVER = Path("gpus")
 main(sys.argv[1:])
 """
 # In place of `hier`: makes what a stage would, and notes in a log when it trains.
 STUB = f"""#!{sys.executable}
 import sys, time
 from pathlib import Path
-from hier.config.params import raw
-from hier.pipeline import job
-work = job(sys.argv[1], sys.argv[2], raw())
+from hier.config.settings import Settings
+from hier.jobs import job
+work = job(sys.argv[1], sys.argv[2], Settings.read())
 def note(step):
     with open("log", "a") as log:
         log.write(step)
@@ -89,9 +85,3 @@ def most_at_once(project, number, *options):
 def test_a_gpu_job_for_each_card(project, number, options, most):
     """Some 5 s each."""
     assert most_at_once(project, number, *options) == most
-
-
-def test_the_rules_that_want_a_gpu_are_the_stages_that_work_on_one():
-    rules = re.split(r"^rule (\w+):$", RULES.read_text(), flags=re.MULTILINE)[1:]
-    wants = [name for name, body in zip(rules[::2], rules[1::2], strict=True) if "gpu=" in body]
-    assert wants == [name for name, stage in STAGES.items() if stage.gpu]

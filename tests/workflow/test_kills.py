@@ -25,11 +25,11 @@ RUN = "smoke-hier-test_resnet-16-s0"
 OVERRIDES = "methods=[hier] runs.*.schedule.epochs=30"
 STAGES = {
     "download": "smoke", "prepare": "smoke", "train": RUN, "embed": RUN, "evaluate": RUN,
+    "views": RUN,
 }  # fmt: skip
 ENGINES = {
     "snakemake": ("snakemake", "--cores", "2"),
     "dvc": ("dvc", "repro"),
-    "hier run": ("hier", "run"),
 }
 RECOVER = ("make", "reproduce", "SUITE=smoke", f"OVERRIDES={OVERRIDES}", "INSTALLED=", "CORES=2")
 
@@ -61,7 +61,7 @@ def forget(project, stage):
     made = {
         "download": ["archive"], "prepare": ["index.parquet", "images.npy"],
         "train": ["model.safetensors", "proxies.safetensors", "history.csv"],
-        "embed": ["embeddings.safetensors"], "evaluate": ["metrics.json"],
+        "embed": ["embeddings.safetensors"], "evaluate": ["metrics.json"], "views": ["views.json"],
     }  # fmt: skip
     for name in made[stage]:
         path = record.parent / name
@@ -101,7 +101,7 @@ def kill(project, rng, stage, engine, target, number):
     process = started(project, ENGINES[engine])
     inner, give_up = None, time.monotonic() + 90
     while inner is None and process.poll() is None and time.monotonic() < give_up:
-        inner = at_work(project, stage) if engine != "hier run" else psutil.Process(process.pid)
+        inner = at_work(project, stage)
         time.sleep(0.02)
     delay = rng.uniform(0, 9 if stage == "train" else 2.5)
     time.sleep(delay)

@@ -1,6 +1,6 @@
-"""Table 1's suite is looked at, not run: composing it and asking either engine for its graph is quick."""
+"""Table 1's suite is looked at, not run: composing it and asking either engine for its graph. How long
+that may take stands in benchmarks/engines.py."""
 
-import os
 import re
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.engines
 
 RUNS, DATASETS = 124, 4
-STAGES = 2 * DATASETS + 3 * RUNS + 2
+STAGES = 2 * DATASETS + 4 * RUNS + 2
 
 
 @pytest.fixture(scope="module")
@@ -19,26 +19,14 @@ def table1(new_project):
     return project
 
 
-def said_within(limit, project, *command):
-    """What a command prints; fails if it takes more than `limit` seconds.
-
-    Those are seconds of the processor: on a quiet machine the same as the clock's, since neither
-    engine waits for anything here, and on a busy one what else runs is no part of them.
-    """
-    before = os.times()
-    done = project.run(*command)
-    after = os.times()
-    seconds = sum(after[2:4]) - sum(before[2:4])  # of children, in their own code and in the system
-    assert 0 < seconds <= limit, f"{' '.join(command)} took {seconds:.1f} s"
-    return done.stdout + done.stderr
-
-
-def test_snakemake_plans_every_job_within_ten_seconds(table1):
-    said = said_within(10, table1, "snakemake", "-n")
+def test_snakemake_plans_every_job(table1):
+    done = table1.run("snakemake", "-n")
+    said = done.stdout + done.stderr
     assert re.search(rf"^total +{STAGES + 1}$", said, re.MULTILINE)  # and the rule `all`
 
 
-def test_dvc_draws_every_stage_within_twenty_seconds(table1):
-    said = said_within(20, table1, "dvc", "dag")
+def test_dvc_draws_every_stage(table1):
+    done = table1.run("dvc", "dag")
+    said = done.stdout + done.stderr
     assert len(set(re.findall(r"\w+@[\w-]+", said))) == STAGES - 2
-    assert {"tabulate", "report"} <= set(said.split())
+    assert {"tabulate-table1", "report-table1"} <= set(said.split())

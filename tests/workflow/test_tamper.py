@@ -14,9 +14,8 @@ import pytest
 import torch
 
 from fakes.tampering import Change, Tree, proof_of
-from hier.audit.verify import prove
-from hier.config.params import raw
-from hier.config.suite import load
+from hier.audit.verify import verify_all
+from hier.config.settings import Settings
 from hier.ledger.record import sealed
 from hier.training.checkpoint import Checkpoints
 
@@ -34,13 +33,13 @@ def project(new_project):
     """Two runs with results, a reference, entries in dvc.lock, a proof and a checkpoint: some 30 s."""
     project = new_project("tamper")
     project.run("hier", "compose", "suite=smoke", "methods=[pa,hier]")
-    project.run("hier", "run", "--jobs", "2")
+    project.make_all()
     project.run("hier", "verify", "--update-expected", check=False)
-    project.run("hier", "run")
+    project.make_all()
     project.run("hier", "adopt")
     with chdir(project.folder):
-        run, *_ = raw()["runs"]
-        Path(f"runs/{run}/rerun.json").write_text(sealed(proof_of(run, raw())))
+        run, *_ = Settings.read().runs
+        Path(f"runs/{run}/rerun.json").write_text(sealed(proof_of(run, Settings.read())))
         Checkpoints(run, "0" * 64).save(1, 2, {"network": {"weight": torch.arange(100.0)}})
     project.commit("results")
     return project
@@ -74,7 +73,7 @@ def test_every_change_is_reported_by_name_and_nothing_else(project):
 
 def untouched():
     """The grades of a tree of which nothing bad may be said, by run."""
-    proof = prove(load())
+    proof = verify_all(Settings.read().suite("smoke"))
     assert (proof.findings, proof.damaged) == ([], [])
     assert set(proof.cells["grade"]) == {"identical"}
     assert proof.cells["proved"].notna().any()
@@ -87,14 +86,14 @@ def grades_by_run(proof):
 
 def faults_in(change: Change, before):
     """What `hier verify` says wrongly of a change, or does not say."""
-    proof = prove(load())
-    reports = {f.job.name: f.standing for f in proof.findings}
-    expected = {name: standing for name, (standing, _) in change.reports.items()}
+    proof = verify_all(Settings.read().suite("smoke"))
+    reports = {f.job.name: f.status for f in proof.findings}
+    expected = {name: status for name, (status, _) in change.reports.items()}
     faults = [] if reports == expected else [f"{reports} instead of {expected}"]
     for finding in proof.findings:
         name = change.reports.get(finding.job.name, ("", ""))[1]
         if name not in finding.reason:
-            faults.append(f"{name} is not named in: {finding.in_words()}")
+            faults.append(f"{name} is not named in: {finding.describe()}")
     if proof.damaged != list(change.damaged):
         faults.append(f"damaged: {proof.damaged} instead of {change.damaged}")
     after = grades_by_run(proof)
@@ -105,22 +104,22 @@ def faults_in(change: Change, before):
 
 
 def grades_after(change, run, before):
-    """The worst standing on the way to a run's figures, or the grades of before."""
+    """The worst status on the way to a run's figures, or the grades of before."""
     chain = {f"{stage}@smoke" for stage in ("download", "prepare")}
     chain |= {f"{stage}@{run}" for stage in ("train", "embed", "evaluate")}
-    met = {standing for name, (standing, _) in change.reports.items() if name in chain}
-    worst = next((standing for standing in WORST if standing in met), None)
+    met = {status for name, (status, _) in change.reports.items() if name in chain}
+    worst = next((status for status in WORST if status in met), None)
     return {worst} if worst and change.of_results else before
 
 
 def faults_of_command(change, project):
     """The same, of the command and its exit code."""
     said = project.run("hier", "verify", "--json", check=False)
-    found = {(job["job"], job["standing"]) for job in json.loads(said.stdout)["jobs"]}
-    expected = {(name, standing) for name, (standing, _) in change.reports.items()}
-    standings = {standing for _, standing in expected}
-    tampered = "tampered" in standings or change.damaged
-    code = 3 if tampered else 1 if standings else 0
+    found = {(job["job"], job["status"]) for job in json.loads(said.stdout)["jobs"]}
+    expected = {(name, status) for name, (status, _) in change.reports.items()}
+    stale_reasons = {status for _, status in expected}
+    tampered = "tampered" in stale_reasons or change.damaged
+    code = 3 if tampered else 1 if stale_reasons else 0
     if (found, said.returncode) == (expected, code):
         return []
     return [f"the command says {found} with {said.returncode}, not {expected} with {code}"]

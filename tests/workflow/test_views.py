@@ -1,6 +1,7 @@
 """params.yaml, dvc.yaml and the Snakefile say the same."""
 
 import json
+import re
 import sys
 from itertools import filterfalse
 from pathlib import Path
@@ -8,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hier.config.compose import compose
-from hier.config.params import PARAMS, place, raw, texts
-from hier.config.params import files as files_of
+from hier.config.settings import PARAMS, Settings, locate_key
 from hier.dvc_view import dvc_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +37,11 @@ with Repo(".") as repo:
 def test_committed_params_and_dvc_yaml_are_the_composition():
     suite = compose(["suite=demo"], ROOT / "conf")
     mend = "write them anew with: hier compose suite=demo"
-    params = suite.model_dump()
-    for path, text in texts(params).items():
+    params = Settings.of(suite)
+    for path, text in params.texts().items():
         assert (ROOT / path).read_text() == text, mend
     assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(params), mend
-    assert {p.relative_to(ROOT) for p in (ROOT / "params").rglob("*.yaml")} < {*files_of(params)}, (
+    assert {p.relative_to(ROOT) for p in (ROOT / "params").rglob("*.yaml")} < {*params.files()}, (
         mend
     )
 
@@ -92,16 +92,21 @@ def files(project, paths):
 
 @pytest.mark.engines
 def test_same_stages_commands_inputs_and_outputs(project, dvc_stages, snakemake_jobs):
-    # 1 dataset × (download, prepare), 4 runs × (train, embed, evaluate), tabulate, report
-    assert len(dvc_stages) == 2 + 4 * 3 + 2
+    # 1 dataset × (download, prepare), 4 runs × (train, embed, evaluate, views), tabulate, report
+    assert len(dvc_stages) == 2 + 4 * 4 + 2
     made = sorted(o for s in dvc_stages.values() for o in s["outs"] if not is_record(o))
     assert made == sorted(snakemake_jobs)
     for name, stage in dvc_stages.items():
         for output in filterfalse(is_record, stage["outs"]):
             job = snakemake_jobs[output]
             assert job["cmd"] == stage["cmd"]
-            assert job["rule"] == name.partition("@")[0]
+            assert job["rule"] == stage_of(name)
             assert sorted(job["inputs"]) == sorted(files(project, stage["deps"])), name
+
+
+def stage_of(name):
+    """The stage of a name of DVC's: of a suite's stages it has a hyphen in place of the @."""
+    return re.split("[@-]", name)[0]
 
 
 def is_record(path):
@@ -113,7 +118,7 @@ def test_each_record_is_an_output_to_dvc_and_none_to_snakemake(dvc_stages, snake
     """So that dvc.lock holds its hash and `dvc pull` brings it; Snakemake would remove it first."""
     for name, stage in dvc_stages.items():
         (record,) = filter(is_record, stage["outs"])
-        assert Path(record).name == f"{name.partition('@')[0]}.record.json"
+        assert Path(record).name == f"{stage_of(name)}.record.json"
         assert record not in snakemake_jobs
 
 
@@ -131,13 +136,13 @@ def test_dvc_leaves_every_output_in_place_and_knows_the_metrics(dvc_stages):
 @pytest.mark.engines
 def test_both_engines_watch_the_same_parameters(project, dvc_stages):
     """Snakemake's rules take theirs from hier.pipeline too; DVC must list exactly these keys."""
-    from hier.pipeline import jobs
+    from hier.jobs import jobs
 
-    params = raw(project.path(PARAMS))
+    params = Settings.read(project.path(PARAMS))
     for job in jobs(params):
         expected = {}
         for key in job.params:
-            path, inner = place(key)
+            path, inner = locate_key(key)
             expected.setdefault(str(path), set()).add(inner)
-        listed = {file: set(keys) for file, *keys in dvc_stages[job.name]["params"]}
+        listed = {file: set(keys) for file, *keys in dvc_stages[job.dvc_name]["params"]}
         assert listed == expected, job.name

@@ -1,0 +1,226 @@
+"""Python processes that need not import: each is a fork of one that has, and otherwise a process of its own.
+
+Most of what a call of `hier` takes is the import of torch, pandas and the like. A nursery imports them once
+and then forks for each call: the child has its own folder, environment, standard streams, session and
+signals, imports the code of hier that PYTHONPATH names, and ends as any interpreter ends. What
+is decided when an interpreter starts (sitecustomize, encodings, warnings) is the nursery's: tests of that
+start a process from nothing.
+"""
+
+import atexit
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+# What is installed and takes long to import. Nothing of hier, whose code each call finds for itself; and no
+# timm, whose operators hier gives (models/torchvision_ops.py).
+HEAVY = (
+    "click", "faiss", "filelock", "hydra", "jinja2", "matplotlib.figure", "numpy", "omegaconf", "pandas",
+    "psutil", "pyarrow.parquet", "pydantic", "pytorch_metric_learning.losses", "requests", "rich.table",
+    "safetensors.torch", "scipy.cluster.hierarchy", "sklearn.manifold", "torch",
+    "torch.utils.data", "yaml",
+)  # fmt: skip
+
+ENVIRONMENT = dict(os.environ)  # before any test changes it
+HIER = "from hier.cli import main; main()"  # as the installed script
+
+PROGRAM = """
+import json, os, socket, sys
+from contextlib import suppress
+from importlib import import_module
+for name in sys.argv[2:]:
+    with suppress(ImportError):
+        import_module(name)
+door = socket.socket(fileno=int(sys.argv[1]))
+home = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+while True:
+    message, fds, _, _ = socket.recv_fds(door, 1 << 20, 3)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG if message else 0)[0]:
+            pass
+    if not message:
+        os._exit(0)
+    if os.fork():
+        for fd in fds:
+            os.close(fd)
+        continue
+    say = os.dup(fds[2])
+    os.set_inheritable(say, False)
+    child = os.fork()
+    if child:
+        for fd in (*fds, 0, 1, 2):
+            os.close(fd)
+        door.close()
+        os.write(say, b"%d\\n" % child)
+        _, status = os.waitpid(child, 0)
+        os.write(say, b"%d\\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
+    break
+door.close()
+os.close(say)
+os.close(fds[2])
+for fd, number in zip(fds, (1, 2)):
+    os.dup2(fd, number)
+    os.close(fd)
+call = json.loads(message)
+if call["session"]:
+    os.setsid()
+os.chdir(call["folder"])
+os.environ.clear()
+os.environ.update(call["environment"])
+sys.argv[:] = ["-c", *call["arguments"]]
+sys.orig_argv[:] = [sys.executable, "-c", call["code"], *call["arguments"]]
+given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+sys.path[:] = ["", *map(os.path.abspath, given), *home]
+sys.path_importer_cache.clear()
+exec(compile(call["code"], "<string>", "exec"))
+"""
+
+
+class Nursery:
+    """One process that has imported modules, to be closed at the end."""
+
+    def __init__(self, modules: Sequence[str] = HEAVY, path: Sequence[Path] = ()) -> None:
+        paths = [*map(str, path), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])]
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(theirs.fileno()), *modules],
+                cwd="/", env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}, pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        self._door.close()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+
+    def start(
+        self, code: str, arguments: Sequence[str], folder: Path | str = ".",
+        environment: Mapping[str, str] | None = None, session: bool = False,
+    ) -> "Child":  # fmt: skip
+        """Run `python -c code arguments...`."""
+        call = {
+            "code": code,
+            "arguments": [str(argument) for argument in arguments],
+            "folder": str(Path(folder).absolute()),
+            "environment": dict(os.environ if environment is None else environment),
+            "session": session,
+        }
+        pipes = [os.pipe() for _ in range(3)]
+        socket.send_fds(self._door, [json.dumps(call).encode()], [write for _, write in pipes])
+        for _, write in pipes:
+            os.close(write)
+        return Child(*(read for read, _ in pipes))
+
+    def run(
+        self, code: str, arguments: Sequence[str], folder: Path | str = ".",
+        environment: Mapping[str, str] | None = None, timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """The same, to its end."""
+        child = self.start(code, arguments, folder, environment)
+        try:
+            out, error = child.communicate(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+        assert child.returncode is not None
+        return subprocess.CompletedProcess([*arguments], child.returncode, out, error)
+
+
+@cache
+def nursery() -> Nursery:
+    """The one of this process for whatever runs the code of some project."""
+    made = Nursery()
+    atexit.register(made.close)
+    return made
+
+
+class Stream:
+    """What a child says, read without a buffer."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = open(fd, "rb", buffering=0)  # noqa: SIM115
+
+    def fileno(self) -> int:
+        return self._fd.fileno()
+
+    def readline(self) -> str:
+        return self._fd.readline().decode()
+
+    def read(self) -> str:
+        return self._fd.read().decode()
+
+    def close(self) -> None:
+        self._fd.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._fd.closed
+
+
+class Child:
+    """What subprocess.Popen would give, as far as tests need it."""
+
+    def __init__(self, out: int, error: int, told: int) -> None:
+        self.stdout, self.stderr, self._told = map(Stream, (out, error, told))
+        self.returncode: int | None = None
+        self.pid = int(self._told.readline())
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not _ready([self._told], timeout):
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            self.returncode = int(self._told.readline())
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it still says on both streams, and its end; nothing where that was told before."""
+        said, end = {self.stdout: b"", self.stderr: b""}, time.monotonic() + (timeout or 1e6)
+        if self.returncode is not None and self._told.closed:
+            return "", ""
+        going_on = list(said)
+        while going_on:
+            found = _ready(going_on, max(0, end - time.monotonic()))
+            if not found:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            for stream in found:
+                some = os.read(stream.fileno(), 1 << 16)
+                said[stream] += some
+                if not some:
+                    going_on.remove(stream)
+        self.wait(max(1, end - time.monotonic()))
+        for stream in (*said, self._told):
+            stream.close()
+        return said[self.stdout].decode(), said[self.stderr].decode()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _ready(streams: list[Stream], timeout: float | None) -> list[Stream]:
+    """Those of which something can be read."""
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream, selectors.EVENT_READ)
+        return [key.fileobj for key, _ in selector.select(timeout)]  # type: ignore[misc]

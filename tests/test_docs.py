@@ -1,0 +1,122 @@
+"""The README and docs/: links that lead somewhere, pages and tables that are those of now."""
+
+import re
+import sys
+import textwrap
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+
+from hier import losses, yaml12
+from hier.config.dataset import Dataset
+from hier.data import layouts
+from hier.registry import LAYOUTS, LOSSES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def script(name):
+    """A module of docs/, which is no package."""
+    spec = spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+commands, tables = script("commands"), script("tables")
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md"), *DOCS.glob("commands/*.md")]
+)
+FENCED = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+
+
+def prose(page):
+    """A page without its blocks and pieces of code."""
+    return re.sub(r"`[^`\n]*`", "code", FENCED.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page):
+    """What can stand behind `#`: a code host makes it of each heading."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    headings = (re.sub(r"[^\w\- ]", "", found.lower()) for found in HEADING.findall(text))
+    return {heading.strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    for link in LINK.findall(prose(page)):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_pages_of_commands_are_their_help():
+    """Written anew by `python docs/commands.py`."""
+    written = {page.name: page.read_text("utf-8") for page in DOCS.glob("commands/*.md")}
+    assert written == commands.pages()
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_the_tables_are_the_expected_results(page):
+    """Written anew by `python docs/tables.py`."""
+    text = page.read_text(encoding="utf-8")
+    assert tables.TABLE.search(text)
+    assert tables.with_tables(text) == text
+
+
+def example(language, start):
+    """The block of docs/extending.md that begins with `start`."""
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = (b for b in map(textwrap.dedent, blocks) if b.startswith(start))
+    return block
+
+
+def add(monkeypatch, package, folder, name, code):
+    """A module of a package, in another folder."""
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    where = [*package.__path__, str(folder)]
+    monkeypatch.setattr(package, "__path__", where)
+    monkeypatch.setattr(package.__spec__, "submodule_search_locations", where)
+    monkeypatch.delitem(sys.modules, f"{package.__name__}.{name}", raising=False)
+
+
+def test_the_example_of_a_loss_works(tmp_path, monkeypatch):
+    add(monkeypatch, losses, tmp_path, "triplet", example("python", '"""Triplet'))
+    module = LOSSES.module("triplet")
+    values = yaml12.load(example("yaml", "# Triplet loss"))
+    loss = module.build(
+        module.Settings(**values), dim=2, num_classes=2, curvature=0.1, generator=torch.Generator()
+    )
+    z = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], requires_grad=True)
+    value = loss(z, torch.tensor([0, 1, 0, 1]))
+    value.backward()
+    assert value.item() > 0
+    assert torch.isfinite(z.grad).all()
+
+
+def test_the_example_of_a_dataset_works(tmp_path, monkeypatch):
+    add(monkeypatch, layouts, tmp_path, "folders", example("python", '"""A folder'))
+    dataset = Dataset.model_validate(yaml12.load(example("yaml", "# Source")))
+    for image in ("train/b/1.jpg", "train/a/2.jpg", "test/c/3.jpg"):
+        path = tmp_path / "root" / image
+        path.parent.mkdir(parents=True)
+        path.touch()
+    index = LAYOUTS.module(dataset.layout).read(tmp_path / "root", dataset)
+    assert index["image"].tolist() == ["train/a/2.jpg", "train/b/1.jpg", "test/c/3.jpg"]
+    assert index["label"].tolist() == [0, 1, 2]
+    assert index["split"].tolist() == ["train", "train", "test"]
