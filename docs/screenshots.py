@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-REPORT, OUT = Path("results/report"), Path("docs/screenshots")
+REPORT, OUT = Path("results/grocery/report"), Path("docs/screenshots")
 WIDTH, HEIGHT, TALL = 1200, 900, 1180
 COLOURS = 256
 

@@ -1,0 +1,73 @@
+"""Write a page for each command, docs/commands/<name>.md, from its `--help`: `python docs/commands.py`."""
+
+from pathlib import Path
+
+import click
+
+from hier.cli import cli
+
+FOLDER = Path(__file__).parent / "commands"
+WIDTH = 100
+# What to read beside the help of a command.
+MORE = {
+    "compose": {"Suites and overrides": "../sweeps.md", "Table 1": "../table1.md"},
+    "plan": {"Table 1 and its cost": "../table1.md", "Speed": "../speed.md"},
+    "download": {"Where data come from": "../data.md"},
+    "prepare": {"Where data come from": "../data.md", "A new layout": "../extending.md#a-dataset"},
+    "train": {"Records, kills and locks": "../ledger.md", "GPUs": "../machines.md#gpus"},
+    "embed": {"GPUs": "../machines.md#gpus"},
+    "evaluate": {"A new measure": "../extending.md#a-measure", "Trees": "../hierarchy.md"},
+    "views": {"The pages": "../pages.md"},
+    "tabulate": {"Grades": "../grades.md"},
+    "report": {"The pages": "../pages.md"},
+    "verify": {"Grades": "../grades.md", "Forgery": "../ledger.md#forgery"},
+    "adopt": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
+    "status": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
+    "recover": {"Kills": "../ledger.md#kills", "Locks": "../ledger.md#locks"},
+    "trace": {"A trace as printed": "../ledger.md#a-trace-as-printed"},
+    "diff": {"The ledger": "../ledger.md"},
+    "export": {"The ledger": "../ledger.md"},
+}
+
+
+def pages() -> dict[str, str]:
+    """Text of each page by its file's name; `index.md` holds the help of `hier` itself."""
+    top = cli.make_context("hier", [], resilient_parsing=True, terminal_width=WIDTH)
+    commands = [cli.commands[name] for name in cli.list_commands(top)]
+    found = {f"{command.name}.md": _page(command, top) for command in commands}
+    rows = [
+        f"| [`hier {c.name}`]({c.name}.md) | {_cell(c.get_short_help_str(WIDTH))} |"
+        for c in commands
+    ]
+    names = "\n".join(str(command.name) for command in commands)
+    found["index.md"] = (
+        f"# Commands\n\n{_block(cli.get_help(top))}\n"
+        + "\n".join(["| command | what it does |", "|---|---|", *rows])
+        + "\n\nEach page holds what `hier COMMAND --help` prints. The exit codes are those of "
+        "[`hier verify`](verify.md).\n" + f"\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
+    )
+    return found
+
+
+def _page(command: click.Command, top: click.Context) -> str:
+    name = str(command.name)
+    context = command.make_context(name, [], parent=top, resilient_parsing=True)
+    links = [f"[{title}]({path})" for title, path in MORE.get(name, {}).items()]
+    more = f"\nMore: {', '.join(links)}. [All commands](index.md).\n"
+    return f"# hier {name}\n\n{_block(command.get_help(context))}{more}"
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.md"):
+        old.unlink()
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
