@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+import checkout  # noqa: F401
 from hier.geometry.poincare import exp0
 from hier.losses.ancestors import Noise, Triplets
 from hier.losses.hier import HierRegularizer
