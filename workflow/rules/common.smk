@@ -1,4 +1,5 @@
 # Views of hier.pipeline for the rules: inputs, outputs, code and parameters of a stage.
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,12 @@ from hier.project import refuse_dead_links, refuse_foreign_code
 from hier.ledger.due import let_be_replaced, stale_reasons, unsettled
 from hier.files.hashing import files_in
 from hier.ledger.locks import announce
+
+for _folder in (Path(), Path(".snakemake")):
+    if _folder.exists() and not os.access(_folder, os.W_OK):
+        print(f"error: {_folder.absolute()} cannot be written to; Snakemake keeps its locks there: "
+              "work in a copy, or make it writable", file=sys.stderr)
+        sys.exit(1)
 
 try:
     refuse_foreign_code()
