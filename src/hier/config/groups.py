@@ -83,8 +83,8 @@ class Groups:
         """
         key = tuple(f"{group}={chosen[group]}" for group in ORDER if group in chosen)
         if key not in self._composed:
-            files = [self._file(group, chosen[group]) for group in ORDER if group in chosen]
-            self._composed[key] = self._merged(self._file("", "run"), *files)
+            layers = [self._layer(g, chosen[g], chosen) for g in ORDER if g in chosen]
+            self._composed[key] = self._merged(self._file("", "run"), *layers)
             for group in ("dataset", "backbone"):
                 self._check_name(self._composed[key], group, chosen[group])
         return self._composed[key].copy()
@@ -104,6 +104,12 @@ class Groups:
             OmegaConf.set_struct(found, False)
             self._composed[group, name] = found
         return self._composed[group, name]
+
+    def _layer(self, group: str, name: str, chosen: dict[str, str]) -> DictConfig:
+        """What a file gives: below the name of a protocol, for runs of that protocol alone."""
+        layer = self._file(group, name).copy()
+        own = {protocol: layer.pop(protocol, {}) for protocol in self.names("protocol")}
+        return self._merged(layer, own.get(chosen.get("protocol", ""), {}))
 
     def _merged(self, *files: DictConfig) -> DictConfig:
         try:

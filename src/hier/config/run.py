@@ -47,7 +47,8 @@ class Backbone(Strict):
     """A timm network without its classifier. `features` is the length of its pooled output.
 
     `pooling` is a file of src/hier/models/pooling/. `freeze` lists the modules whose parameters are never
-    trained.
+    trained. `batch_norm` while training: batch statistics (`train`), the pretrained running statistics
+    with weight and bias trained (`eval`, the released scripts' bn_freeze), or nothing of it (`frozen`).
     """
 
     name: ShortName
@@ -56,17 +57,23 @@ class Backbone(Strict):
     mean: Rgb
     std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
     weights: Weights | None
-    freeze_batch_norm: bool
+    batch_norm: Literal["train", "eval", "frozen"]
     freeze: list[str] = []
     pooling: Annotated[str, named_in(POOLINGS)] = "timm"
 
 
 class Head(Strict):
-    """LayerNorm → Linear to `dim` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat)."""
+    """LayerNorm → Linear to `dim` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat).
+
+    Hyp's own head has no `norm`, and passes gradients as they are: HIER's, `riemannian`, scales them by
+    the inverse of the metric.
+    """
 
     dim: Count
     curvature: NonNegativeFloat
     clip_radius: PositiveFloat
+    norm: Literal["layer_norm", "none"] = "layer_norm"
+    riemannian: bool = True
 
 
 class Loss(Strict):
@@ -126,7 +133,12 @@ class Multipliers(Strict):
 
 
 class Optimizer(Strict):
-    """AdamW; the learning rate is `lr` as it stands (the paper's is for a batch of 180)."""
+    """AdamW; the learning rate is `lr` as it stands (the paper's is for a batch of 180).
+
+    `network_gradient_scale` multiplies the gradients of backbone and head before they are clipped. On G
+    GPUs the released code gives them 1/G of the gradient and the proxies all of it: each process
+    differentiates its own part of the batch, and the mean over processes is taken for the network alone.
+    """
 
     name: Literal["adamw"]
     lr: PositiveFloat
@@ -134,18 +146,20 @@ class Optimizer(Strict):
     eps: PositiveFloat
     clip_value: PositiveFloat | None
     clip_norm: PositiveFloat | None = None
+    network_gradient_scale: PositiveFloat = 1.0
     multipliers: Multipliers
 
 
 class Schedule(Strict):
-    """`warmup_epochs` with a frozen backbone, then constant, or × `gamma` every `step_size` epochs.
+    """`warmup_epochs` without a move of the backbone, then constant, or × `gamma` every `step_size` epochs.
 
-    `advised_warmup_epochs` is what the script's authors later advised, where they did.
+    While warming up the backbone's rate is 0 and Adam's moments of it grow (`zero_rate`, the released
+    code), or it has no gradient at all (`no_gradient`: cheaper, and Adam starts cold afterwards).
     """
 
     epochs: CountFromZero
     warmup_epochs: CountFromZero
-    advised_warmup_epochs: CountFromZero | None = None
+    warmup: Literal["zero_rate", "no_gradient"] = "zero_rate"
     name: Literal["constant", "step"]
     step_size: Count
     gamma: Share
@@ -158,20 +172,21 @@ class Schedule(Strict):
 
 
 class Protocol(Strict):
-    """Where the released code and the paper part: each deviation is a flag, false is right.
+    """How a result is chosen and measured; conf/protocol/official.yaml says what the released code does.
 
-    conf/protocol/official.yaml says of each what it is and why it matters. `choose` is the epoch
-    that is reported; `held_out_classes` the share of training classes that are kept apart for
-    that choice; `test_every` the number of epochs between two looks at recall (0: never).
+    `choose` is the epoch that is reported; `held_out_classes` the share of training classes that are
+    kept apart for that choice. Recall is looked at after epoch e, counted from 0, where e is at least
+    `test_from` and a multiple of `test_every` (0: never), and with `test_last` after the last one, too.
     """
 
     name: Literal["corrected", "official"]
     k_may_equal_i: bool
     masks_gallery_of_query: bool
-    warmup_as_in_scripts: bool
     choose: Literal["last", "best_on_test", "held_out"]
     held_out_classes: Annotated[float, Field(ge=0, lt=1)]
     test_every: CountFromZero
+    test_from: CountFromZero = 0
+    test_last: bool = True
 
     @model_validator(mode="after")
     def looks(self) -> Self:
@@ -190,7 +205,6 @@ CORRECTED = Protocol(
     name="corrected",
     k_may_equal_i=False,
     masks_gallery_of_query=False,
-    warmup_as_in_scripts=False,
     choose="last",
     held_out_classes=0.0,
     test_every=0,
@@ -198,10 +212,16 @@ CORRECTED = Protocol(
 
 
 class Sampler(Strict):
-    """`batch_size` images per step, `images_per_class` of each class in it."""
+    """`batch_size` images per step, `images_per_class` of each class in it.
+
+    An `epoch` has as many steps as the `images` fill, or visits each of the `classes` once (Hyp). Images of
+    a class are drawn with `replacement` (the released code), or none twice before all were seen once.
+    """
 
     batch_size: Annotated[int, Field(ge=2, le=LARGEST)]
     images_per_class: Count
+    epoch: Literal["images", "classes"] = "images"
+    replacement: bool = False
 
     @model_validator(mode="after")
     def divides(self) -> Self:

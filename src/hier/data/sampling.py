@@ -1,5 +1,7 @@
 """Which images make a batch: a pure function of (seed, epoch)."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +13,12 @@ from hier.seeding import numpy_generator
 def epoch_batches(
     labels: NDArray[np.int64], sampler: Sampler, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Draw one epoch: `len(labels) // batch_size` batches of n images of each of B/n classes.
+    """Draw one epoch: batches of n images of each of B/n classes, as many as `steps_per_epoch` says.
 
-    A batch takes its classes without replacement, each class being as likely. The images of a class
-    come in shuffled rounds: none is seen twice before all are seen once.
+    A batch takes its classes without replacement, each class being as likely; where an epoch is one of
+    classes, no class comes twice in it (``UniqueClassSempler`` of the Hyp code). The images of a class are
+    drawn with replacement (``UniqueClassSampler``, HIER code), or come in shuffled rounds: none is seen
+    twice before all are seen once.
 
     Args:
         labels: the class of each training image, int64 (N).
@@ -33,13 +37,23 @@ def epoch_batches(
             f"{size // n} classes; the training set has {len(labels)} of {len(classes)}"
         )
     rng = numpy_generator(seed, "sampling", epoch)
-    steps = len(labels) // size
+    steps = steps_per_epoch(len(labels), len(classes), sampler)
     members = _positions(class_of, len(classes))
-    drawn = np.concatenate([rng.permutation(len(classes))[: size // n] for _ in range(steps)])
+    if sampler.epoch == "classes":
+        drawn = rng.permutation(len(classes))[: steps * size // n]
+    else:
+        drawn = np.concatenate([rng.permutation(len(classes))[: size // n] for _ in range(steps)])
+    draw = rng.choice if sampler.replacement else partial(_rounds, rng=rng)
     rows = np.empty((len(drawn), n), dtype=np.int64)
     for images, visits in zip(members, _positions(drawn, len(classes)), strict=True):
-        rows[visits] = _rounds(images, len(visits) * n, rng).reshape(-1, n)
+        rows[visits] = draw(images, len(visits) * n).reshape(-1, n)
     return rows.reshape(steps, size)
+
+
+def steps_per_epoch(images: int, classes: int, sampler: Sampler) -> int:
+    """Batches of an epoch of so many training images or, where that is its measure, classes."""
+    drawn = images if sampler.epoch == "images" else classes * sampler.images_per_class
+    return drawn // sampler.batch_size
 
 
 def _positions(numbers: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:

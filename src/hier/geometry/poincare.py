@@ -20,18 +20,19 @@ def max_norm(c: float) -> float:
     return (1.0 - BOUNDARY_MARGIN) / math.sqrt(_positive(c))
 
 
-def exp0(u: Tensor, c: float, clip_radius: float | None) -> Tensor:
+def exp0(u: Tensor, c: float, clip_radius: float | None, riemannian: bool = True) -> Tensor:
     """Map tangent vectors at the origin into the ball (``ToPoincare`` of the HIER and Hyp code).
 
     The norm of u is clipped to the clip radius, then x = tanh(√c‖u‖) u / (√c‖u‖), then the norm of
     x is limited to ``max_norm(c)``. All three keep the direction; short of that last limit,
-    d(0, x) = 2 min(‖u‖, clip radius). The gradient that arrives at x is multiplied by
-    (1 − c‖x‖²)²/4, the inverse of the metric, which makes it the Riemannian gradient.
+    d(0, x) = 2 min(‖u‖, clip radius). Where `riemannian`, the gradient that arrives at x is multiplied
+    by (1 − c‖x‖²)²/4, the inverse of the metric, which makes it the Riemannian gradient.
 
     Args:
         u: N×D tangent vectors, floating point.
         c: curvature, > 0.
         clip_radius: largest Euclidean norm of u, > 0; None for no clipping.
+        riemannian: as the HIER code does; the Hyp code leaves the gradient as it is.
 
     Returns:
         N×D points on the ball, at least float32.
@@ -48,7 +49,7 @@ def exp0(u: Tensor, c: float, clip_radius: float | None) -> Tensor:
             raise ValueError(f"clip_radius must be > 0 or None, got {clip_radius}")
         length = norm.clamp_max(clip_radius)
     x = u * (torch.tanh(sqrt_c * length).clamp_max(1.0 - BOUNDARY_MARGIN) / (sqrt_c * norm))
-    return _riemannian_gradient(x, c)
+    return _riemannian_gradient(x, c) if riemannian else x
 
 
 def distance_matrix(x: Tensor, y: Tensor, c: float) -> Tensor:

@@ -18,25 +18,26 @@ from hier.registry import POOLINGS
 
 
 class EmbeddingHead(nn.Module):
-    """LayerNorm without affine → Linear (orthogonal weight, zero bias) → ball of curvature −c."""
+    """LayerNorm without affine, if any → Linear (orthogonal weight, zero bias) → ball of curvature −c."""
 
-    def __init__(self, features: int, dim: int, curvature: float, clip_radius: float) -> None:
+    def __init__(self, features: int, config: Head) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(features, elementwise_affine=False)
-        self.linear = nn.Linear(features, dim)
+        has_norm = config.norm == "layer_norm"
+        self.norm = nn.LayerNorm(features, elementwise_affine=False) if has_norm else nn.Identity()
+        self.linear = nn.Linear(features, config.dim)
         nn.init.orthogonal_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        self.curvature, self.clip_radius = curvature, clip_radius
+        self.config = config
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B×F) to embeddings (B×D, at least float32), on the ball where c > 0."""
         u = self.linear(self.norm(features))
         # The map into the ball and every distance need more than half precision.
         u = u if u.dtype == torch.float64 else u.float()
-        if not self.curvature:
+        if not self.config.curvature:
             return u
         with torch.autocast(u.device.type, enabled=False):
-            return exp0(u, self.curvature, self.clip_radius)
+            return exp0(u, self.config.curvature, self.config.clip_radius, self.config.riemannian)
 
 
 class EmbeddingNetwork(nn.Module):
@@ -47,11 +48,14 @@ class EmbeddingNetwork(nn.Module):
 
     weights_sha256: str | None = None
 
-    def __init__(self, backbone: nn.Module, head: nn.Module | None, frozen_norms: bool) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module | None, batch_norm: str = "train"
+    ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head if head is not None else nn.Identity()
-        self.frozen_norms = frozen_norms
-        for module in self._norms():
+        norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.norms_in_eval = norms if batch_norm != "train" else []
+        for module in norms if batch_norm == "frozen" else []:
             module.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -62,16 +66,11 @@ class EmbeddingNetwork(nn.Module):
         return self.head(features)
 
     def train(self, mode: bool = True) -> "EmbeddingNetwork":
-        """Training mode; frozen batch norms keep to their running statistics."""
+        """Training mode; batch norms that are not to learn statistics keep to those they have."""
         super().train(mode)
-        for module in self._norms():
+        for module in self.norms_in_eval:
             module.eval()
         return self
-
-    def _norms(self) -> list[nn.Module]:
-        if not self.frozen_norms:
-            return []
-        return [m for m in self.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 class _Undrawn(TorchFunctionMode):
@@ -113,10 +112,8 @@ def build_network(
     found = load_weights(backbone, weights) if weights else None
     for prefix in config.freeze:
         _freeze(backbone, prefix, config)
-    top = (
-        EmbeddingHead(config.features, head.dim, head.curvature, head.clip_radius) if head else None
-    )
-    network = EmbeddingNetwork(backbone, top, config.freeze_batch_norm)
+    top = EmbeddingHead(config.features, head) if head else None
+    network = EmbeddingNetwork(backbone, top, config.batch_norm)
     network.weights_sha256 = found
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

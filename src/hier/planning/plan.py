@@ -8,10 +8,12 @@ from rich.table import Table
 from hier.config.dataset import Dataset
 from hier.config.run import Run
 from hier.config.suite import Suite
+from hier.data.sampling import steps_per_epoch
 from hier.ledger.dvc_lock import AWAY
 from hier.pipeline import EMBEDDINGS, METRICS, MODEL, STAGES
 from hier.planning.rate import Rate
 from hier.planning.rates import kept_rates, measured_rates, seconds_to_measure
+from hier.training.looks import is_looked_at
 
 EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
 
@@ -58,13 +60,14 @@ def show(
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
     """Images trained on over all epochs, and images embedded (at the end, and at every look)."""
     counts = {str(split): images for split, images in dataset.counts.images.items()}
+    classes = dataset.counts.train_classes
     if part := dataset.subset:
         counts = {split: min(n, part.classes * part.images) for split, n in counts.items()}
+        classes = min(classes, part.classes)
     test = sum(images for split, images in counts.items() if split != "train")
-    epochs, every = run.schedule.epochs, run.protocol.test_every
-    steps = counts["train"] // run.sampler.batch_size
-    looks = -(-epochs // every) if every else 0
-    return steps * run.sampler.batch_size * epochs, test * (1 + looks)
+    steps = steps_per_epoch(counts["train"], classes, run.sampler) * run.schedule.epochs
+    looks = sum(is_looked_at(run, epoch) for epoch in range(run.schedule.epochs))
+    return steps * run.sampler.batch_size, test * (1 + looks)
 
 
 class Hours:

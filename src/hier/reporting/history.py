@@ -7,7 +7,6 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.ledger.artifacts import reading
-from hier.training.schedule import schedule_in_force
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def learning_rates(history: pd.DataFrame, run: Run) -> pd.DataFrame:
     While warming up, the backbone takes no step: its rate is 0.
     """
     of, factor = run.optimizer.multipliers, history["rate"]
-    warm = history["epoch"] > schedule_in_force(run).warmup_epochs
+    warm = history["epoch"] > run.schedule.warmup_epochs
     groups = {"backbone": of.backbone * factor.where(warm, 0.0)}
     if run.head:
         groups["head"] = of.head * factor

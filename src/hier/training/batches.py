@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from hier.config.run import Run
 from hier.data.augmentation import augment
 from hier.data.loading import batches
-from hier.data.sampling import epoch_batches
+from hier.data.sampling import epoch_batches, steps_per_epoch
 from hier.data.store import ImageStore
 from hier.models.normalise import Normalise
 from hier.seeding import numpy_generator, torch_generator
@@ -48,7 +48,7 @@ class TrainingImages:
         self, store: ImageStore, rows: NDArray[np.int64], classes: NDArray[np.int64], run: Run
     ) -> None:
         self.store, self.rows, self.classes, self.run = store, rows, classes, run
-        self.steps = len(rows) // run.sampler.batch_size
+        self.steps = steps_per_epoch(len(rows), len(np.unique(classes)), run.sampler)
 
     def epoch(
         self,

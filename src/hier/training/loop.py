@@ -17,7 +17,6 @@ from hier.training.interruption import interruptible
 from hier.training.model_selection import ModelSelector, Recalls
 from hier.training.objective import Objective
 from hier.training.optimisation import start_epoch
-from hier.training.schedule import schedule_in_force
 from hier.training.state import Generators, History, State
 from hier.training.step import Step
 
@@ -55,7 +54,6 @@ def train(
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
     step = Step(run, network, objective, device)
-    schedule = schedule_in_force(run)
     selector = ModelSelector(run, recalls)
     generators = Generators(run.seed, device)
     state = State(
@@ -75,7 +73,7 @@ def train(
     ):
         shown = ProgressLine(run, bar, state, images.steps)
         for epoch in range(state.epoch, run.schedule.epochs):
-            rate = start_epoch(step.optimizer, schedule, epoch)
+            rate = start_epoch(step.optimizer, run.schedule, epoch)
             if not state.step:  # within an epoch the generators go on as the checkpoint has them
                 generators.start_epoch(epoch)
             network.train()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hier.config.run import Run
 from hier.models.network import EmbeddingNetwork
+from hier.training.looks import is_looked_at
 
 Recalls = Callable[[EmbeddingNetwork], dict[str, float]]
 """Recall@K of a network by the name of a column, such as `test R@1`; shares of 1."""
@@ -16,7 +17,7 @@ CHOOSES_BY = {"best_on_test": "test R@1", "held_out": "held-out R@1"}
 
 
 class ModelSelector:
-    """Looks at recall every `protocol.test_every` epochs and keeps the epoch that is to be reported.
+    """Looks at recall when the protocol says so (`is_looked_at`), and keeps the epoch that is to be reported.
 
     A choice among equal epochs is the earliest. The network is in training mode afterwards, and no
     random generator is used, so that looking changes nothing.
@@ -30,11 +31,7 @@ class ModelSelector:
 
     def evaluate(self, network: EmbeddingNetwork, epoch: int) -> dict[str, float]:
         """The recalls after `epoch` (from 0), NaN for an epoch that is not looked at."""
-        every = self.run.protocol.test_every
-        if not every or self.recalls is None:
-            return {}
-        last = epoch + 1 == self.run.schedule.epochs
-        if (epoch + 1) % every and not last:
+        if self.recalls is None or not is_looked_at(self.run, epoch):
             return {}
         found = self.recalls(network)
         network.train()

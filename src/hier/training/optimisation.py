@@ -1,4 +1,4 @@
-"""Parameter groups, their learning rates over the epochs, and the frozen warm-up (method, section 5)."""
+"""Parameter groups, their gradients, and their rates over the epochs (method, section 5)."""
 
 from typing import Any
 
@@ -33,6 +33,14 @@ def build_optimizer(
     )
 
 
+def scale_gradients(network: nn.Module, config: Optimizer) -> None:
+    """Multiply the network's gradients by their scale (see `Optimizer`)."""
+    if config.network_gradient_scale != 1.0:
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(config.network_gradient_scale)
+
+
 def clip_gradients(parameters: list[nn.Parameter], config: Optimizer) -> None:
     """Clip each gradient's values (HIER's code) or the norm of all together (Hyp's), where set."""
     if config.clip_value is not None:
@@ -44,16 +52,20 @@ def clip_gradients(parameters: list[nn.Parameter], config: Optimizer) -> None:
 def start_epoch(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> float:
     """Set each group's rate for `epoch` (from 0); return the factor on the base rates.
 
-    While warming up the backbone is frozen: its parameters get no gradient and so take no step.
+    While warming up the backbone does not move: its rate, with which its weight decay goes, is 0, or its
+    parameters get no gradient and so take no step.
     """
+    warming_up = epoch < schedule.warmup_epochs
     factor = 1.0
     if schedule.name == "step":
         factor = schedule.gamma ** (epoch // schedule.step_size)
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
-        if group["name"] == "backbone":
+        if group["name"] == "backbone" and schedule.warmup == "zero_rate":
+            group["lr"] *= not warming_up
+        elif group["name"] == "backbone":
             for parameter in group["params"]:
-                parameter.requires_grad_(epoch >= schedule.warmup_epochs)
-                if epoch < schedule.warmup_epochs:
+                parameter.requires_grad_(not warming_up)
+                if warming_up:
                     parameter.grad = None
     return factor

@@ -6,7 +6,7 @@ from torch import Tensor
 from hier.config.run import Run
 from hier.models.network import EmbeddingNetwork
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, clip_gradients
+from hier.training.optimisation import build_optimizer, clip_gradients, scale_gradients
 
 
 class Step:
@@ -18,6 +18,7 @@ class Step:
     def __init__(
         self, run: Run, network: EmbeddingNetwork, objective: Objective, device: torch.device
     ) -> None:
+        self.network = network
         self.forward = torch.compile(network) if run.runtime.compile else network
         self.objective, self.device, self.config = objective, device, run.optimizer
         self.parameters = [*network.parameters(), *objective.parameters()]
@@ -36,6 +37,7 @@ class Step:
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
+        scale_gradients(self.network, self.config)
         clip_gradients(self.parameters, self.config)
         self.scaler.step(self.optimizer)
         self.scaler.update()

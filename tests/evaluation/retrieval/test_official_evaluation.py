@@ -1,0 +1,73 @@
+"""Recall as the official evaluation computes it, query by query (tests/golden/steps)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fakes.steps import ROOT, golden
+from hier.config.compose import compose
+from hier.config.run import Protocol
+from hier.evaluation.retrieval.queries_and_gallery import Retrieval
+from hier.evaluation.retrieval.recall import recall_at_k
+from hier.geometry.poincare import exp0
+
+
+@pytest.fixture(scope="module")
+def official():
+    """A run of a metric loss alone under the official protocol."""
+    (run,) = compose(["suite=smoke", "methods=[pa]", "protocol=official"], ROOT / "conf").runs.values()
+    assert (run.evaluate.metric, run.protocol.masks_gallery_of_query) == ("poincare", True)
+    return run
+
+
+def points(u, settings):
+    return exp0(u, settings["curvature"], settings["clip_radius"])
+
+
+def index(*sides):
+    frames = [pd.DataFrame({"split": split, "label": labels}) for split, labels in sides]
+    return pd.concat(frames, ignore_index=True)
+
+
+def shares(recall, ks):
+    return dict(zip(map(str, ks), recall.tolist(), strict=True))
+
+
+def test_in_shop_hides_gallery_image_i_from_query_i(official):
+    arrays, settings = golden("eval_inshop")
+    z = np.concatenate([points(arrays[f"{side}/u"], settings) for side in ("query", "gallery")])
+    rows = index(*((side, arrays[f"{side}/labels"]) for side in ("query", "gallery")))
+    ks = settings["ks"]
+    z = torch.from_numpy(z)
+    assert Retrieval(z, rows, official).class_recall(ks) == shares(arrays["recall"], ks)
+    right = Protocol(**(official.protocol.model_dump() | {"masks_gallery_of_query": False}))
+    unmasked = official.model_copy(update={"protocol": right})
+    assert Retrieval(z, rows, unmasked).class_recall(ks) == shares(arrays["recall_unmasked"], ks)
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_each_in_shop_query_hits_as_it_does_there(number):
+    """One query at a time, with the gallery image of its number left out by hand."""
+    arrays, settings = golden("eval_inshop")
+    query, gallery = (points(arrays[f"{side}/u"], settings) for side in ("query", "gallery"))
+    labels = [arrays[f"{side}/labels"].numpy() for side in ("query", "gallery")]
+    kept = np.arange(len(gallery)) != number
+    found = recall_at_k(
+        query[number : number + 1], labels[0][number : number + 1], gallery[kept], labels[1][kept],
+        settings["ks"], "poincare", settings["curvature"],
+    )  # fmt: skip
+    assert [*found.values()] == arrays["hits"][number].double().tolist()
+
+
+def test_a_metric_loss_is_evaluated_by_poincare_distance(official):
+    arrays, settings = golden("eval_pa_poincare")
+    z, labels, ks = points(arrays["u"], settings), arrays["labels"].numpy(), settings["ks"]
+    rows = index(("test", labels))
+    assert Retrieval(z, rows, official).class_recall(ks) == shares(arrays["recall"], ks)
+    by_cosine = official.model_copy(
+        update={"evaluate": official.evaluate.model_copy(update={"metric": "cosine"})}
+    )
+    found = Retrieval(z, rows, by_cosine).class_recall(ks)
+    assert found == shares(arrays["recall_cosine"], ks)
+    assert found != shares(arrays["recall"], ks)
