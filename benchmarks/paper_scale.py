@@ -48,7 +48,6 @@ from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.loop import train
 from hier.training.model_selection import Recalls
-from hier.training.schedule import schedule_in_force
 from interleaved import peak_memory
 
 WIDTH, HEIGHT = 500, 375
@@ -193,7 +192,7 @@ def chosen(suite: Suite, options: argparse.Namespace) -> tuple[Run, Dataset]:
         ConfigError: settings that do not go together, or the backbone is frozen to the last epoch.
     """
     run = suite.run(options.run)
-    warm_up = schedule_in_force(run).warmup_epochs
+    warm_up = run.schedule.warmup_epochs
     if options.epochs <= warm_up:
         raise ConfigError(
             f"--epochs {options.epochs}: in its first {warm_up} epochs {run.name} trains no backbone; "

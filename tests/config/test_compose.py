@@ -92,7 +92,9 @@ def test_the_demo_suite_is_spelt_out(composed):
         "temperature": 0.1, "margin": 0.1, "geometry": "poincare", "proxy_term": True,
     }  # fmt: skip
     assert run.loss.model_dump() == {"name": "pa", "margin": 0.1, "alpha": 32.0}
-    assert run.head.model_dump() == {"dim": 64, "curvature": 0.1, "clip_radius": 2.3}
+    assert run.head.model_dump() == {
+        "dim": 64, "curvature": 0.1, "clip_radius": 2.3, "norm": "layer_norm", "riemannian": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -256,12 +258,13 @@ def test_every_key_of_the_schema_can_be_set():
     suite = smoke(
         "dataset.mirrors=[/somewhere]", "dataset.exclude=[a.jpg]", "dataset.by_hand=Ask",
         "dataset.limits={files:9,bytes:99}", "optimizer.clip_norm=1.0", "runtime.tf32=true",
-        "schedule.advised_warmup_epochs=0", "regularizer.proxy_term=false", "backbone.pooling=avg+max",
+        "head.norm=none", "regularizer.proxy_term=false", "backbone.pooling=avg+max",
     )  # fmt: skip
     dataset = suite.datasets["smoke"]
     assert (dataset.mirrors, dataset.exclude, dataset.by_hand) == (["/somewhere"], ["a.jpg"], "Ask")
     assert dataset.limits.bytes == 99
     run = suite.runs[HIER]
+    assert run.head.norm == "none"
     assert (run.optimizer.clip_norm, run.runtime.tf32, run.backbone.pooling) == (
         1.0,
         True,
@@ -289,7 +292,7 @@ def one_line(caught):
 DATASETS = ", ".join(sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
 BACKBONES = ", ".join(sorted(path.stem for path in (CONF / "backbone").glob("*.yaml")))
 RECIPES = ", ".join(sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
-LOSSES = ["hyp", "ms", "nsoftmax", "pa", "pnca", "softtriple", "xbm"]
+LOSSES = ["hyp", "hyp_sphere", "ms", "nsoftmax", "pa", "pnca", "pnca_hier", "softtriple", "xbm"]
 REGULARISED = ["hier", *(f"hier_{name}" for name in LOSSES if name != "pa")]
 METHODS = ", ".join(sorted([*LOSSES, *REGULARISED, "pretrained", "untrained"]))
 
@@ -354,7 +357,7 @@ RUN = f"hier compose: runs.{HIER}"
         ("schedule.epochs=1.5", f"{RUN}.schedule.epochs: Input should be a valid integer"),
         ("schedule.epochs=null", f"{RUN}.schedule.epochs: Input should be a valid integer"),
         ("augmentation.scale=0.5", f"{RUN}.augmentation.scale: Input should be a valid list"),
-        ("backbone.freeze_batch_norm=1", f"{RUN}.backbone.freeze_batch_norm: Input should be"),
+        ("backbone.batch_norm=on", f"{RUN}.backbone.batch_norm: Input should be"),
         ("optimizer.multipliers=1.0", "optimizer.multipliers is a group of settings, give one"),
         ("loss=hyp", "loss is a group of settings, give one of them as loss.<setting>=value"),
         ("seeds=[a]", "runs.smoke-hier-test_resnet-16-sa.seed: Input should be a valid integer"),
@@ -557,6 +560,19 @@ def test_a_wrong_file_of_each_group_is_one_line(conf, file, old, new, message):
     assert message in one_line(caught)
 
 
+def test_below_a_protocols_name_stands_what_holds_for_its_runs_alone(conf):
+    conf("recipe/smoke.yaml", "augmentation:", "official: {optimizer: {lr: 0.25}}\naugmentation:")
+    rates = {
+        protocol: {run.optimizer.lr for run in compose(["suite=smoke", *given]).runs.values()}
+        for protocol, given in {
+            "corrected": [],
+            "official": ["protocol=official"],
+            "over it": ["protocol=official", "optimizer.lr=0.5"],
+        }.items()
+    }
+    assert rates == {"corrected": {5e-3}, "official": {0.25}, "over it": {0.5}}
+
+
 def test_a_method_in_a_suite_without_a_file(conf):
     conf("suite/smoke.yaml", "[untrained, pa,", "[untraned, pa,")
     with pytest.raises(UnknownNameError) as caught:
@@ -631,6 +647,9 @@ def test_a_suite_of_many_files_that_are_read_once_is_what_hydra_gives_run_by_run
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONF), version_base="1.3"):
             plain = hydra_compose("run", [f"+{group}={name}" for group, name in groups.items()])
+        OmegaConf.set_struct(plain, False)
+        own = {name: plain.pop(name, {}) for name in ("corrected", "official")}
+        plain = OmegaConf.merge(plain, own["corrected"])
         plain.head.dim = run.head.dim
         found = OmegaConf.to_container(plain, resolve=True)
         found["dataset"] = found["dataset"]["name"]

@@ -256,7 +256,7 @@ def test_no_weights_are_drawn_where_a_file_has_them(monkeypatch, file):
     network = build_network(config(name, None if file in NAMES else AUGREG), head)
     assert all(value.isfinite().all() for value in network.state_dict().values())
     torch.manual_seed(3)
-    alone = EmbeddingHead(FEATURES[name], 8, 0.1, 2.3)
+    alone = EmbeddingHead(FEATURES[name], Head(dim=8, curvature=0.1, clip_radius=2.3))
     assert torch.equal(network.head.linear.weight, alone.linear.weight)
 
 
@@ -297,34 +297,32 @@ def batch_norms(network):
     return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_the_batch_norms_of_resnet_are_frozen_where_the_recipe_says_so(frozen):
-    network = build_network(config("resnet50", freeze_batch_norm=frozen), None).train()
+@pytest.mark.parametrize(
+    ("batch_norm", "trained", "learns_statistics"),
+    [("train", 159, True), ("eval", 159, False), ("frozen", 53, False)],
+)
+def test_what_is_trained_of_resnet_by_the_mode_of_its_batch_norms(
+    batch_norm, trained, learns_statistics
+):
+    """Of 159 tensors, 106 are the weights and biases of 53 batch norms."""
+    network = build_network(config("resnet50", batch_norm=batch_norm), None).train()
     norms = batch_norms(network)
-    assert len(norms) == 53
-    grouped = {
-        id(p)
-        for group in optimizer_of(
-            network.requires_grad_(True) if not frozen else network
-        ).param_groups
-        for p in group["params"]
-    }
-    for norm in norms:
-        assert norm.training != frozen
-        for p in norm.parameters():
-            assert (p.requires_grad, id(p) in grouped) == (not frozen, not frozen)
+    assert (len(norms), len(list(network.parameters()))) == (53, 159)
+    grouped = [p for group in optimizer_of(network).param_groups for p in group["params"]]
+    assert len(grouped) == sum(p.requires_grad for p in network.parameters()) == trained
+    assert {norm.training for norm in norms} == {learns_statistics}
     before = {name: value.clone() for name, value in network.named_buffers()}
     with torch.no_grad():
         network(images(2, 64))
     moved = [not torch.equal(value, before[name]) for name, value in network.named_buffers()]
-    assert any(moved) != frozen
+    assert any(moved) == learns_statistics
 
 
 def test_another_network_of_timm_takes_no_code():
     """A file in conf/backbone/ is all: its own normalisation, length, frozen part and size of image."""
     backbone = Backbone(
         name="mine", timm="test_vit.r160_in1k", features=64, mean=[0.1] * 3, std=[0.2] * 3,
-        weights=None, freeze_batch_norm=False, freeze=["patch_embed", "blocks.0"],
+        weights=None, batch_norm="train", freeze=["patch_embed", "blocks.0"],
     )  # fmt: skip
     network = build_network(backbone, Head(dim=8, curvature=0.1, clip_radius=2.3))
     for size in (160, 32):
@@ -344,7 +342,7 @@ def test_another_network_of_timm_with_weights(tmp_path, monkeypatch):
     backbone = Backbone(
         name="mine", timm="test_vit.r160_in1k", features=64, mean=[0.1] * 3, std=[0.2] * 3,
         weights=Weights(file="mine.safetensors", sha256=None, match="name"),
-        freeze_batch_norm=False,
+        batch_norm="train",
     )  # fmt: skip
     network = build_network(backbone, None)
     assert torch.equal(network.backbone.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight)

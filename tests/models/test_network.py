@@ -63,7 +63,7 @@ def by_hand(head, features, curvature, clip_radius):
 @pytest.mark.parametrize("curvature", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("clip_radius", [2.3, 1000.0])
 def test_the_head_is_its_formula(dtype, curvature, clip_radius):
-    head = EmbeddingHead(12, 5, curvature, clip_radius).to(dtype)
+    head = EmbeddingHead(12, head_config(curvature=curvature, clip_radius=clip_radius)).to(dtype)
     nn.init.normal_(head.linear.bias, std=0.1)
     features = torch.randn(7, 12, dtype=dtype) * 4 + 3
     if curvature * clip_radius > 10:  # nearer to the border than the ball lets points come
@@ -77,7 +77,7 @@ def test_the_head_is_its_formula(dtype, curvature, clip_radius):
 
 @pytest.mark.parametrize(("features", "dim"), [(96, 16), (8, 32), (20, 20)])
 def test_weight_is_orthogonal_bias_zero_and_norm_has_nothing_to_learn(features, dim):
-    head = EmbeddingHead(features, dim, C, CLIP)
+    head = EmbeddingHead(features, head_config(dim=dim))
     weight = head.linear.weight.double()
     gram = weight @ weight.T if dim <= features else weight.T @ weight
     torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), rtol=0, atol=1e-5)
@@ -86,21 +86,21 @@ def test_weight_is_orthogonal_bias_zero_and_norm_has_nothing_to_learn(features, 
 
 
 def test_embeddings_lie_within_the_image_of_the_clip_radius():
-    head = EmbeddingHead(64, 16, C, CLIP)
+    head = EmbeddingHead(64, head_config(dim=16))
     norms = head(torch.randn(200, 64) * 100).norm(dim=1)
     # tanh(√0.1 · 2.3)/√0.1: the official embeddings' norm (method, section 1)
     assert norms.max().item() == pytest.approx(1.9651, abs=1e-4)
     assert norms.max().item() <= math.tanh(math.sqrt(C) * CLIP) / math.sqrt(C) + 1e-6
     # Unit variance in 64 dimensions has norm 8, of which 16 orthogonal rows see about 4.
     assert (norms > 1.9650).float().mean() > 0.9
-    shrunk = EmbeddingHead(64, 16, C, CLIP)
+    shrunk = EmbeddingHead(64, head_config(dim=16))
     shrunk.linear.weight.data *= 0.01
     assert shrunk(torch.randn(200, 64)).norm(dim=1).max() < 0.1
 
 
 def test_the_gradient_through_the_ball_is_the_riemannian_one():
-    head = EmbeddingHead(6, 3, C, CLIP).double()
-    flat = EmbeddingHead(6, 3, 0.0, CLIP).double()
+    head = EmbeddingHead(6, head_config(dim=3)).double()
+    flat = EmbeddingHead(6, head_config(dim=3, curvature=0.0)).double()
     flat.load_state_dict(head.state_dict())
     features = torch.randn(2, 6, dtype=torch.float64)
     head.linear.weight.data *= 0.5  # inside the clip radius
@@ -165,7 +165,7 @@ def norms(network):
 
 
 def test_frozen_batch_norms_keep_statistics_and_affine_parameters():
-    network = build_network(backbone_config(freeze_batch_norm=True), head_config())
+    network = build_network(backbone_config(batch_norm="frozen"), head_config())
     for norm in norms(network):
         nn.init.ones_(norm.weight)  # timm starts some at 0, behind which nothing learns
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -183,8 +183,9 @@ def test_frozen_batch_norms_keep_statistics_and_affine_parameters():
         assert torch.equal(value, before[name]) == (id(value) in frozen), name
 
 
-def test_frozen_batch_norms_use_their_running_statistics_in_training():
-    network = EmbeddingNetwork(small_backbone(), None, frozen_norms=True)
+@pytest.mark.parametrize("batch_norm", ["frozen", "eval"])
+def test_batch_norms_without_batch_statistics_use_their_running_statistics_in_training(batch_norm):
+    network = EmbeddingNetwork(small_backbone(), None, batch_norm)
     network.backbone[1].running_mean.fill_(3.0)
     network.backbone[1].running_var.fill_(4.0)
     batch = images()
@@ -197,7 +198,7 @@ def test_frozen_batch_norms_use_their_running_statistics_in_training():
 
 
 def test_batch_norms_that_are_not_frozen_learn():
-    network = EmbeddingNetwork(small_backbone(), None, frozen_norms=False)
+    network = EmbeddingNetwork(small_backbone(), None, batch_norm="train")
     network.train()
     network(images()).sum().backward()
     norm = network.backbone[1]
@@ -258,7 +259,7 @@ def test_embeddings_are_float32_under_autocast(half, curvature):
 
 
 def test_the_map_into_the_ball_is_computed_in_full_precision_under_autocast():
-    head = EmbeddingHead(64, 16, C, CLIP)
+    head = EmbeddingHead(64, head_config(dim=16))
     features = torch.randn(50, 64) * 10
     with torch.autocast("cpu", dtype=torch.bfloat16):
         clipped = head(features).norm(dim=1)

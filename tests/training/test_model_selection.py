@@ -18,8 +18,6 @@ from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.loop import train
 from hier.training.model_selection import ModelSelector
-from hier.training.optimisation import build_optimizer, start_epoch
-from hier.training.schedule import schedule_in_force
 
 CONF = Path(__file__).parents[2] / "conf"
 SEEN, UNSEEN, PER_CLASS, SIZE = 8, 4, 6, 16
@@ -49,9 +47,9 @@ def plain() -> Run:
     return next(iter(compose(SETTINGS, CONF).runs.values()))
 
 
-def watching(run, every=1, choose="last", held_out=0.0):
+def watching(run, test_every=1, choose="last", held_out_classes=0.0, **others):
     protocol = run.protocol.model_dump() | {
-        "test_every": every, "choose": choose, "held_out_classes": held_out,
+        "test_every": test_every, "choose": choose, "held_out_classes": held_out_classes, **others,
     }  # fmt: skip
     return run.model_copy(update={"protocol": Protocol.model_validate(protocol)})
 
@@ -84,11 +82,22 @@ def followed(run, recalls, epochs=4):
 
 
 @pytest.mark.parametrize(
-    ("every", "looks"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3, 4]), (9, [4])]
+    ("given", "looks"),
+    [
+        ({"test_every": 0}, []),
+        ({"test_every": 1}, [1, 2, 3, 4]),
+        ({"test_every": 2}, [1, 3, 4]),
+        ({"test_every": 2, "test_last": False}, [1, 3]),
+        ({"test_every": 1, "test_from": 2}, [3, 4]),
+        ({"test_every": 3, "test_from": 1, "test_last": False}, [4]),
+        ({"test_every": 9, "test_from": 9}, [4]),
+        ({"test_every": 9, "test_from": 9, "test_last": False}, []),
+    ],
 )
-def test_it_looks_every_so_many_epochs_and_at_the_last(plain, every, looks):
+def test_it_looks_every_so_many_epochs_from_one_on(plain, given, looks):
+    """Epochs are counted from 0 in the settings, as in the released code, and from 1 in the history."""
     recalls = Scripted(*[0.5] * 4)
-    _, rows = followed(watching(plain, every), recalls)
+    _, rows = followed(watching(plain, **given), recalls)
     assert [epoch for epoch, row in enumerate(rows, 1) if row] == looks
     assert recalls.asked == len(looks)
 
@@ -127,8 +136,8 @@ def test_a_choice_on_held_out_classes_does_not_see_the_test_classes(plain):
 
 
 def test_only_epochs_that_were_looked_at_can_be_chosen(plain):
-    weight, _ = followed(watching(plain, 2, "best_on_test"), Scripted(0.9, 0.1))
-    assert weight == 2.0
+    run = watching(plain, 2, "best_on_test", test_from=1)
+    assert followed(run, Scripted(0.9, 0.1))[0] == 3.0
 
 
 def test_it_goes_on_from_its_state(plain, tmp_path):
@@ -227,15 +236,15 @@ def unwatched(plain, data, tmp_path_factory):
     return trained(plain, data, tmp_path_factory.mktemp("unwatched"))
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_looking_changes_nothing_but_the_history(plain, data, unwatched, tmp_path, every):
-    network, proxies, history = trained(watching(plain, every), data, tmp_path)
+@pytest.mark.parametrize(("every", "last"), [(1, True), (3, True), (2, False)])
+def test_looking_changes_nothing_but_the_history(plain, data, unwatched, tmp_path, every, last):
+    network, proxies, history = trained(watching(plain, every, test_last=last), data, tmp_path)
     assert equal(network, unwatched[0])
     assert equal(proxies, unwatched[1])
     shown = ["test R@1", "test R@2"]
     for epoch, (row, before) in enumerate(zip(history, unwatched[2], strict=True), 1):
         assert {k: v for k, v in row.items() if k not in shown} == before
-        looked = epoch % every == 0 or epoch == 4
+        looked = (epoch - 1) % every == 0 or (last and epoch == 4)
         assert [k for k in row if k in shown] == (shown if looked else [])
         assert all(0 <= row[k] <= 1 for k in shown if looked)
     write_history(history, tmp_path / "history.csv")
@@ -316,31 +325,3 @@ def test_a_side_on_which_nothing_can_be_right_is_told_before_training(plain, dat
     held_out = rows[-3:] if side == "held-out" else rows[:12]
     with pytest.raises(ConfigError, match=f"none of the . {side} queries"):
         recalls_of(run, index, store, held_out, [1])
-
-
-# --- warm-up --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("advised", "as_in_scripts", "frozen"),
-    [(None, False, 2), (None, True, 2), (0, False, 0), (0, True, 2), (1, False, 1), (3, True, 2)],
-)
-def test_warm_up_is_the_scripts_or_what_was_advised_later(plain, advised, as_in_scripts, frozen):
-    from hier.models.network import build_network
-    from hier.training.objective import Objective
-
-    run = plain.model_copy(
-        update={
-            "schedule": plain.schedule.model_copy(
-                update={"warmup_epochs": 2, "advised_warmup_epochs": advised}
-            ),
-            "protocol": plain.protocol.model_copy(update={"warmup_as_in_scripts": as_in_scripts}),
-        }
-    )
-    network = build_network(run.backbone, run.head)
-    optimizer = build_optimizer(network, Objective(run, SEEN), run.optimizer)
-    still = []
-    for epoch in range(4):
-        start_epoch(optimizer, schedule_in_force(run), epoch)
-        still.append(not any(p.requires_grad for p in network.backbone.parameters()))
-    assert still == [epoch < frozen for epoch in range(4)]

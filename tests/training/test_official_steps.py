@@ -98,7 +98,9 @@ def test_rates_related_pairs_and_norms_are_the_official_ones(replay):
     assert replayed.others == []
     rates = replayed.arrays["lr"]
     names = replayed.settings["optimizer"]["groups"]
-    for group, ours in zip(replayed.step.optimizer.param_groups, zip(*replayed.rates), strict=True):
+    for group, ours in zip(
+        replayed.step.optimizer.param_groups, zip(*replayed.rates, strict=True), strict=True
+    ):
         theirs = rates[:, names.index(group["name"]) if len(names) > 1 else 0]
         torch.testing.assert_close(torch.tensor(ours, dtype=torch.float64), theirs)
     assert len(replayed.norms) == (len(rates) if "grad_norm" in replayed.arrays else 0)

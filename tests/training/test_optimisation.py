@@ -1,4 +1,4 @@
-"""Parameter groups, their rates and the frozen warm-up (method, section 5)."""
+"""Parameter groups, their rates and gradients, and the warm-up (method, section 5)."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hier.config.compose import compose
 from hier.config.run import Multipliers, Schedule
 from hier.models.network import build_network
 from hier.training.objective import Objective
-from hier.training.optimisation import build_optimizer, clip_gradients, start_epoch
+from hier.training.optimisation import build_optimizer, clip_gradients, scale_gradients, start_epoch
 
 CONF = Path(__file__).parents[2] / "conf"
 MULTIPLIERS = Multipliers(backbone=0.5, head=3.0, hierarchical_proxies=50.0, metric_proxies=1e4)
@@ -32,8 +32,10 @@ def parts(run, **changes):
     return network, objective, build_optimizer(network, objective, config)
 
 
-def constant(warmup=0):
-    return Schedule(epochs=10, warmup_epochs=warmup, name="constant", step_size=1, gamma=0.1)
+def constant(warmup=0, how="zero_rate"):
+    return Schedule(
+        epochs=10, warmup_epochs=warmup, warmup=how, name="constant", step_size=1, gamma=0.1
+    )
 
 
 def groups(optimizer):
@@ -80,7 +82,7 @@ def test_without_a_head_there_is_no_group_for_it(runs):
 
 def test_frozen_batch_norms_are_in_no_group(runs):
     run = runs["pa"]
-    frozen = run.backbone.model_copy(update={"freeze_batch_norm": True})
+    frozen = run.backbone.model_copy(update={"batch_norm": "frozen"})
     network, _, optimizer = parts(run.model_copy(update={"backbone": frozen}))
     grouped = {id(p) for p in groups(optimizer)["backbone"]["params"]}
     norms = {
@@ -91,8 +93,8 @@ def test_frozen_batch_norms_are_in_no_group(runs):
     }
     assert norms
     assert not grouped & norms
-    start_epoch(optimizer, constant(warmup=1), 0)
-    start_epoch(optimizer, constant(warmup=1), 1)
+    for epoch in (0, 1):
+        start_epoch(optimizer, constant(warmup=1, how="no_gradient"), epoch)
     assert not any(p.requires_grad for p in network.parameters() if id(p) in norms)
 
 
@@ -180,7 +182,8 @@ def moved(module, before):
     return sum(not torch.equal(a, b) for a, b in zip(now, before, strict=True)), len(now)
 
 
-def test_warming_up_leaves_the_backbone_alone_and_then_lets_it_go(runs):
+@pytest.mark.parametrize("how", ["zero_rate", "no_gradient"])
+def test_warming_up_leaves_the_backbone_alone_and_then_lets_it_go(runs, how):
     run = runs["hier"]
     network, objective, optimizer = parts(run, lr=1e-4, weight_decay=0.1)
     network.train()
@@ -192,12 +195,16 @@ def test_warming_up_leaves_the_backbone_alone_and_then_lets_it_go(runs):
     }
     for epoch in range(4):
         before = {name: parameters(module) for name, module in modules.items()}
-        start_epoch(optimizer, constant(warmup=2), epoch)
+        start_epoch(optimizer, constant(2, how), epoch)
         for _ in range(2):
             step(network, objective, optimizer, run)
         for name, module in modules.items():
             changed, total = moved(module, before[name])
             assert changed == (0 if name == "backbone" and epoch < 2 else total), (name, epoch)
+        # At a rate of 0 Adam's moments grow: after the warm-up it is not cold.
+        known = [p for p in network.backbone.parameters() if optimizer.state.get(p)]
+        steps = {int(optimizer.state[p]["step"]) for p in known}
+        assert steps == ({2 * epoch + 2} if how == "zero_rate" else {2 * epoch - 2} - {-2, 0})
 
 
 def test_freezing_again_drops_gradients_that_were_left(runs):
@@ -206,7 +213,7 @@ def test_freezing_again_drops_gradients_that_were_left(runs):
     start_epoch(optimizer, constant(warmup=0), 0)
     step(network, objective, optimizer, run)
     assert any(p.grad is not None for p in network.backbone.parameters())
-    start_epoch(optimizer, constant(warmup=5), 1)
+    start_epoch(optimizer, constant(5, "no_gradient"), 1)
     before = parameters(network.backbone)
     optimizer.step()  # Adam's momentum alone must not move it, nor weight decay
     assert moved(network.backbone, before)[0] == 0
@@ -218,6 +225,20 @@ def test_the_smoke_suite_warms_up_and_the_papers_groups_are_as_published(runs):
     _, _, optimizer = parts(runs["hier"], lr=1e-5, weight_decay=1e-2, multipliers=paper)
     start_epoch(optimizer, constant(), 0)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([1e-5, 1e-5, 5e-4, 0.1])
+
+
+def test_the_networks_gradients_are_scaled_and_the_proxies_are_not(runs):
+    network, objective, _ = parts(runs["hier"])
+    everything = [*network.parameters(), *objective.parameters()]
+    for p in everything[1:]:
+        p.grad = torch.ones_like(p)
+    scale_gradients(network, runs["hier"].optimizer)
+    assert all((p.grad == 1.0).all() for p in everything[1:])
+    config = runs["hier"].optimizer.model_copy(update={"network_gradient_scale": 0.5})
+    scale_gradients(network, config)
+    assert everything[0].grad is None
+    assert all((p.grad == 0.5).all() for p in [*network.parameters()][1:])
+    assert all((p.grad == 1.0).all() for p in objective.parameters())
 
 
 @pytest.mark.parametrize(

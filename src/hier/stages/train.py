@@ -80,6 +80,6 @@ def tensors(module: nn.Module) -> dict:
 
 
 def write_history(history: History, path: Path) -> None:
-    """One row per epoch: the mean of each term of the loss, the factor on the rates, recalls."""
-    columns = list(history[-1]) if history else ["epoch", "loss", "rate"]
-    pd.DataFrame(history, columns=columns).to_csv(path, index=False, lineterminator="\n")
+    """One row per epoch: the mean of each term of the loss, the factor on the rates, recalls if any."""
+    table = pd.DataFrame(history) if history else pd.DataFrame(columns=["epoch", "loss", "rate"])
+    table.to_csv(path, index=False, lineterminator="\n")
