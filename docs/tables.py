@@ -1,16 +1,25 @@
-"""Write the tables of results into README.md and docs/results.md, from expected/<suite>.csv.
+"""Write the tables of results into README.md and docs/results.md, from expected/<suite>.csv, and the steps of
+Table 1 into docs/official.md.
 
     python docs/tables.py
 
-A table stands between `<!-- table: SUITE -->` and `<!-- end -->`; what is between them is replaced.
+A table stands between `<!-- table: SUITE -->`, or `<!-- steps -->`, and `<!-- end -->`, and is replaced.
 """
 
 import csv
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
+from hier.config.compose import compose
+from hier.data.sampling import steps_per_epoch
+
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "official.md")
+STEPS = re.compile(r"(<!-- steps -->\n).*?(<!-- end -->)", re.DOTALL)
+SAMPLERS = ROOT / "tests" / "golden" / "steps" / "samplers.json"
+NAMES = {"cub": "CUB", "cars": "Cars", "sop": "SOP", "inshop": "Inshop"}  # as that file has them
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METHODS = {
     "untrained": "untrained",
@@ -49,8 +58,39 @@ def table(suite: str) -> str:
     return "\n".join(lines) + f"\n\n{made}\n\n"
 
 
+def steps() -> str:
+    """Steps of the rows of HIER and Hyp and of the pretrained ones, beside those of the released samplers."""
+    suite = compose(["suite=table1", "protocol=official"], ROOT / "conf")
+    official = json.loads(SAMPLERS.read_text(encoding="utf-8"))["datasets"]
+    rows: Counter[tuple[str, ...]] = Counter()
+    for run in suite.runs.values():
+        if run.method in ("hier", "hyp", "pretrained"):
+            counts, epochs = suite.datasets[run.dataset].counts, run.schedule.epochs
+            ours = steps_per_epoch(counts.images["train"], counts.train_classes, run.sampler)
+            sampler = "hyp" if run.sampler.epoch == "classes" else "hier"
+            theirs = official[NAMES[run.dataset]][sampler]["steps_per_epoch"]
+            figures = [f"{n:,}" for n in (epochs, ours, theirs, ours * epochs, theirs * epochs)]
+            shown = figures if epochs else ["0", "–", "–", "0", "0"]
+            rows[run.method, sampler if epochs else "–", run.dataset, *shown] += 1
+    heads = [
+        "method",
+        "sampler",
+        "data",
+        "rows",
+        "epochs",
+        "steps per epoch",
+        "official",
+        "in all",
+        "official",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "---:|" * 6]
+    lines += [f"| {' | '.join([*key[:3], str(n), *key[3:]])} |" for key, n in sorted(rows.items())]
+    return "\n".join(lines) + "\n\n"
+
+
 def with_tables(text: str) -> str:
     """A page with its tables as they are now."""
+    text = STEPS.sub(lambda found: found[1] + "\n" + steps() + found[2], text)
     return TABLE.sub(lambda found: found[1] + "\n" + table(found[2]) + found[3], text)
 
 
