@@ -110,19 +110,23 @@ class Replay:
         rates: of each step, of each group.
         gradients: of step 1, as the optimiser got them.
         after: parameters after each step of which the file has them.
+        lengths: of the backbone's move in each step.
         norms: gradient norms before clipping.
         others: draws whose related pairs are not the official ones.
     """
 
-    def __init__(self, name, monkeypatch):
+    def __init__(self, name, monkeypatch, **changes):
+        """`changes` are of the run's groups of settings: `schedule={"warmup": "no_gradient"}`."""
         self.arrays, self.settings = golden(name)
-        self.run = run_of(self.settings)
+        run = run_of(self.settings)
+        groups = {key: getattr(run, key).model_copy(update=new) for key, new in changes.items()}
+        self.run = run.model_copy(update=groups)
         self.network = network_of(self.settings, self.run)
         self.objective = Objective(self.run, self.settings["classes"]).double()
         self._load_start()
         self.step = Step(self.run, self.network, self.objective, torch.device("cpu"))
         self.losses, self.rates, self.norms, self.others = [], [], [], []
-        self.gradients, self.after = {}, {}
+        self.gradients, self.after, self.lengths = {}, {}, []
         self._terms = iter(())
         self._give_draws(monkeypatch)
 
@@ -145,12 +149,17 @@ class Replay:
             start_epoch(self.step.optimizer, self.run.schedule, epoch)
             self.rates.append([group["lr"] for group in self.step.optimizer.param_groups])
             self._draws = iter([self._draw(number, term) for term in ("data", "proxy")])
+            before = self._backbone()
             loss, terms = self.step(images[batch], labels[batch], torch.Generator())
+            self.lengths.append((self._backbone() - before).norm().item())
             self.losses.append([loss.item(), *(term.item() for term in terms.values())])
             if number in self.settings["snapshots"]:
                 values = self.parameters().items()
                 self.after[number] = {name: value.detach().clone() for name, value in values}
         return self
+
+    def _backbone(self):
+        return nn.utils.parameters_to_vector(self.network.backbone.parameters()).detach()
 
     def _load_start(self):
         start = {

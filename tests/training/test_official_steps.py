@@ -114,3 +114,32 @@ def test_batch_norms_in_eval_mode_learn_no_statistics(replay):
     _, replayed = replay
     for name, buffer in replayed.network.named_buffers():
         assert torch.equal(buffer, replayed.arrays[f"start/{name}"]), name
+
+
+def lengths(name, **changes):
+    """How far the backbone moves in each step after the warm-up."""
+    with pytest.MonkeyPatch.context() as patch:
+        replayed = Replay(name, patch, **changes).follow()
+    return torch.tensor(replayed.lengths[replayed.settings["warmup_steps"] :])
+
+
+def told(what, ratios):
+    print(f"{what}: {ratios[0]:.2f} in the first step, {ratios[-1]:.2f} in step {len(ratios)}")
+
+
+def test_after_a_warm_up_without_gradients_adam_starts_cold():
+    """Its first steps are longer than those of the released code, whose moments have grown by then."""
+    warm = lengths("hier_warmup")
+    cold = lengths("hier_warmup", schedule={"warmup": "no_gradient"})
+    told("no_gradient to zero_rate", cold / warm)
+    assert cold[0] > 1.2 * warm[0]
+
+
+def test_half_of_the_networks_gradient_is_a_shorter_step_where_eps_is_not_small():
+    full = {"optimizer": {"network_gradient_scale": 1.0}}
+    with_eps = lengths("hier_two_gpus-eps1e-4") / lengths("hier_two_gpus-eps1e-4", **full)
+    told("half to full with eps 1e-4", with_eps)
+    assert (with_eps < 0.998).all()
+    without = lengths("hier_two_gpus-eps1e-8") / lengths("hier_two_gpus-eps1e-8", **full)
+    told("half to full with eps 1e-8", without)
+    assert (without > 0.999).all()
