@@ -130,7 +130,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/packing.py", "data/sources.py", "data/transfer.py",
+                "data/transfer.py",
             ),
             packages=("numpy", "pillow"),
         ),
@@ -146,8 +146,7 @@ STEPS: dict[str, Stage] = {
             ),
             code=(
                 "data/archive.py", "data/index.py", "data/layouts/__init__.py", "data/layouts/{layout}.py",
-                "data/packing.py", "data/pixels.py", "data/prepare.py", "data/store.py", "data/subset.py",
-                "registry.py",
+                "data/pixels.py", "data/prepare.py", "data/store.py", "registry.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),

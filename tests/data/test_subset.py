@@ -4,7 +4,7 @@ import pytest
 
 from hier.config.dataset import Subset
 from hier.data.layouts import Row, table
-from hier.data.subset import take
+from hier.data.prepare import take
 from hier.errors import ConfigError
 
 

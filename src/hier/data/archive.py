@@ -7,7 +7,6 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -15,25 +14,34 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from hier.config.dataset import Limits
-from hier.data.packing import refuse_closed_members, refuse_other_formats
 from hier.errors import ArchiveError
 from hier.progress import progress
 
 DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    NotImplementedError,
+    tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError,
     RuntimeError,
-)
+)  # fmt: skip
 IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 CHUNK = 1 << 16
 SPARSE = "a sparse file"
 """tarfile may write more bytes for it than its size says."""
 SUFFIXES = (".bz2", ".gz", ".tar", ".tbz", ".tgz", ".txz", ".xz", ".zip")
 AGAIN = "remove it and download it again"
+# How files begin that are neither zip nor a tar that Python reads.
+BEGINNINGS = {
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"\x04\x22\x4d\x18": "packed with lz4",
+    b"LZIP": "packed with lzip",
+    b"\x1f\x9d": "packed with compress",
+    b"MSCF": "a cabinet",
+}
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")
+# Methods of packing a zip's members: those that Python knows, and names of others.
+KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "PPMd"}
+ENCRYPTED, AES = 0x1, 99  # the flag of an encrypted member, and a method that says so too
 
 
 class Budget:
@@ -44,16 +52,12 @@ class Budget:
         self.bytes: float = limits.bytes if limits else math.inf
 
     def spend(self, files: int = 0, bytes: int = 0) -> None:
-        """Take this much away before it is written.
-
-        Raises:
-            _TooMuchError: there is less left.
-        """
+        """Take this much away before it is written; _TooMuchError where less is left."""
         self.afford(files, bytes)
         self.files -= files
         self.bytes -= bytes
 
-    def afford(self, files: int, bytes: int) -> None:
+    def afford(self, files: int = 0, bytes: int = 0) -> None:
         """Raise _TooMuchError where that much is not left."""
         for what, asked, left in (("files", files, self.files), ("bytes", bytes, self.bytes)):
             if not 0 <= asked <= left:
@@ -68,7 +72,7 @@ class Member(NamedTuple):
     """A member of an archive, as far as a tar and a zip have the same.
 
     Attributes:
-        kind: "file", "folder", "symlink", "hardlink", or what it is in words where that is not unpacked.
+        kind: "file", "folder", "symlink", "hardlink", or in words what is not unpacked.
         target: of a link.
         open: the content of a file as a stream.
         position: how many bytes of the archive have been read.
@@ -89,10 +93,8 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     is one file of the budget.
 
     Raises:
-        ArchiveError: the archive is damaged, cut short, encrypted or packed in a way that cannot be
-            read here (see hier.data.packing), or a member has an absolute path or
-            `..`, is a link to such a path, is a device, or is more than the budget allows.
-            Names archive and member.
+        ArchiveError: the archive is damaged, encrypted or of a kind not read here; or a member's path
+            or link is absolute or has `..` in it, or it is a device, or is more than the budget allows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     budget, seen = budget or Budget(), set[PurePosixPath]()
@@ -104,7 +106,7 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
             if reason := _reason_to_refuse(member, folder, seen):
                 raise _refused(archive, member.name, reason)
             budget.spend(files=1)
-            budget.afford(files=0, bytes=member.size)
+            budget.afford(bytes=member.size)
             _write(member, folder, budget)
             if (read := member.position() // 1000) > shown.done:
                 shown.update(read - shown.done)
@@ -114,7 +116,7 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every regular file in the archive, in its order.
 
     Raises:
-        ArchiveError: the archive is damaged, cut short, encrypted or of a kind not read here.
+        ArchiveError: the archive is damaged, encrypted or of a kind not read here.
     """
     with _reading(archive) as found:
         for member in found:
@@ -127,11 +129,11 @@ def check(archive: Path) -> None:
     """Read an archive's list of members, and of a tar all of it.
 
     Raises:
-        ArchiveError: it is no archive, is cut short, is damaged where that shows, is encrypted or
-            of a kind not read here.
+        ArchiveError: it is none, is damaged where that shows, is encrypted or of a kind not read here.
     """
     with _reading(archive) as found:
-        deque(found, maxlen=0)
+        for _ in found:
+            pass
 
 
 def leads_out(name: str) -> str | None:
@@ -147,94 +149,19 @@ def leads_out(name: str) -> str | None:
     return "leads out of the folder" if ".." in (*path.parts, *windows.parts) else None
 
 
-def _members_of_tar(archive: Path) -> Generator[Member, None, None]:
-    with archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
-        for member in tar:
-            kinds = (
-                (SPARSE, member.issparse()), ("file", member.isreg()), ("folder", member.isdir()),
-                ("symlink", member.issym()), ("hardlink", member.islnk()), ("a device", True),
-            )  # fmt: skip
-            kind = next(kind for kind, is_one in kinds if is_one)
-            read = partial(tar.extractfile, member)
-            yield Member(member.name, kind, member.size, member.linkname, read, raw.tell)
-        # The checksum of the compressed whole comes after the last member.
-        while tar.fileobj is not None and tar.fileobj.read(CHUNK):
-            pass
+def refuse_pages(archive: Path) -> None:
+    """Refuse a web page, which a site sends instead of a file where it asks to confirm or to log in.
 
-
-def _members_of_zip(archive: Path) -> Generator[Member, None, None]:
-    read = 0
-    with _open_zip(archive) as opened:
-        for entry in opened.infolist():
-            mode = stat.S_IFMT(entry.external_attr >> 16)
-            kind = "folder" if entry.filename.endswith("/") else "file"
-            if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-                kind = "a link or a device"
-            read += entry.compress_size
-            position = partial(int, read)
-            yield Member(
-                entry.filename, kind, entry.file_size, "", partial(opened.open, entry), position
-            )
-
-
-def _reason_to_refuse(member: Member, folder: Path, seen: set[PurePosixPath]) -> str | None:
-    """Why a member is not unpacked; `seen` are the files before it."""
-    if not member.name:  # Python's own reader of zips stumbles over it
-        return "it has no name"
-    for path in (member.name, member.target):
-        if reason := leads_out(path):
-            return f"its path or link '{path}' {reason}"
-    if member.kind not in ("file", "folder", "symlink", "hardlink"):
-        return f"it is {member.kind}"
-    if member.kind == "file":
-        if PurePosixPath(member.name) in seen:  # it would replace the first
-            return "it is the second file of that name"
-        seen.add(PurePosixPath(member.name))
-    if member.kind == "hardlink" and not (folder / member.target).exists():
-        return "it links to a file that has not come before it"  # tarfile would write that file
-    return None
-
-
-def _write(member: Member, folder: Path, budget: Budget) -> None:
-    """Written by hand: tarfile's own filters came with Python 3.11.4 and change with its patches.
-
-    What really comes out is paid for: a header can say that it is less.
+    Raises:
+        ArchiveError: it is one.
     """
-    path = folder / member.name
-    (path if member.kind == "folder" else path.parent).mkdir(parents=True, exist_ok=True)
-    if member.kind == "symlink":
-        path.symlink_to(member.target)
-    elif member.kind == "hardlink":
-        path.hardlink_to(folder / member.target)
-    elif member.kind == "file":
-        with member.open() as stream, path.open("wb") as write:
-            while chunk := stream.read(CHUNK):
-                budget.spend(bytes=len(chunk))
-                write.write(chunk)
-
-
-def _open_zip(archive: Path) -> zipfile.ZipFile:
-    opened = zipfile.ZipFile(archive)
-    try:
-        refuse_closed_members(archive, opened)
-    except ArchiveError:
-        opened.close()
-        raise
-    return opened
-
-
-def _is_zip(archive: Path) -> bool:
-    """By content for archives that begin as zips do, else by name; other formats are refused."""
-    refuse_other_formats(archive)
     with archive.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04" or archive.suffix.lower() == ".zip"
-
-
-def _refused(archive: object, member: str, reason: str) -> ArchiveError:
-    return ArchiveError(
-        f"{archive}: refused to unpack member '{member}': {reason}; "
-        "get the archive from another place"
-    )
+        head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(PAGES):
+        raise ArchiveError(
+            f"{archive}: it is a web page, not an archive: its site asks to confirm or to log in, or has "
+            "no such file; get the archive itself by a browser and put it in that place"
+        )
 
 
 @contextmanager
@@ -265,6 +192,108 @@ def _reading(archive: Path) -> Iterator[Iterator[Member]]:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         where = f"at or after member '{name}'" if name else "before its first member"
-        raise ArchiveError(
-            f"{archive}: damaged or cut short {where} ({reason}); {AGAIN}"
-        ) from error
+        text = f"{archive}: damaged or cut short {where} ({reason}); {AGAIN}"
+        raise ArchiveError(text) from error
+
+
+def _is_zip(archive: Path) -> bool:
+    """By content for archives that begin as zips do, else by name; other formats are refused."""
+    refuse_pages(archive)
+    with archive.open("rb") as stream:
+        head = stream.read(8)
+    for beginning, kind in BEGINNINGS.items():
+        if head.startswith(beginning):
+            raise _to_be_packed_again(archive, f"{kind}, whatever its name says")
+    return head.startswith(b"PK\x03\x04") or archive.suffix.lower() == ".zip"
+
+
+def _members_of_tar(archive: Path) -> Generator[Member, None, None]:
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
+        for member in tar:
+            kinds = (
+                (SPARSE, member.issparse()), ("file", member.isreg()), ("folder", member.isdir()),
+                ("symlink", member.issym()), ("hardlink", member.islnk()), ("a device", True),
+            )  # fmt: skip
+            kind = next(kind for kind, is_one in kinds if is_one)
+            read = partial(tar.extractfile, member)
+            yield Member(member.name, kind, member.size, member.linkname, read, raw.tell)
+        # The checksum of the compressed whole comes after the last member.
+        while tar.fileobj is not None and tar.fileobj.read(CHUNK):
+            pass
+
+
+def _members_of_zip(archive: Path) -> Generator[Member, None, None]:
+    done = 0
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            _refuse_closed(archive, entry)
+        for entry in opened.infolist():
+            mode = stat.S_IFMT(entry.external_attr >> 16)
+            kind = "folder" if entry.filename.endswith("/") else "file"
+            if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+                kind = "a link or a device"
+            done += entry.compress_size
+            read = partial(opened.open, entry)
+            yield Member(entry.filename, kind, entry.file_size, "", read, partial(int, done))
+
+
+def _refuse_closed(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse a zip of which a member is encrypted or packed by a method that Python does not know."""
+    if entry.flag_bits & ENCRYPTED or entry.compress_type == AES:
+        reason = "is encrypted; its authors give out the password"
+    elif entry.compress_type not in KNOWN:
+        method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+        reason = f"is packed with {method}, which Python cannot unpack"
+    else:
+        return
+    raise _to_be_packed_again(archive, f"member '{entry.filename}' {reason}")
+
+
+def _to_be_packed_again(archive: Path, reason: str) -> ArchiveError:
+    """Nothing is wrong with it, so that downloading it again would not help."""
+    name = archive.name
+    return ArchiveError(
+        f"{archive}: {reason}; unpack it and pack it again as a plain zip of that name: "
+        f"7z x -ounpacked {name} && (cd unpacked && zip -qr ../plain.zip .) && mv plain.zip {name}"
+    )
+
+
+def _reason_to_refuse(member: Member, folder: Path, seen: set[PurePosixPath]) -> str | None:
+    """Why a member is not unpacked; `seen` are the files before it."""
+    if not member.name:  # Python's own reader of zips stumbles over it
+        return "it has no name"
+    for path in (member.name, member.target):
+        if reason := leads_out(path):
+            return f"its path or link '{path}' {reason}"
+    if member.kind not in ("file", "folder", "symlink", "hardlink"):
+        return f"it is {member.kind}"
+    if member.kind == "file":
+        if PurePosixPath(member.name) in seen:  # it would replace the first
+            return "it is the second file of that name"
+        seen.add(PurePosixPath(member.name))
+    if member.kind == "hardlink" and not (folder / member.target).exists():
+        return "it links to a file that has not come before it"  # tarfile would write that file
+    return None
+
+
+def _refused(archive: Path, member: str, reason: str) -> ArchiveError:
+    mend = "get the archive from another place"
+    return ArchiveError(f"{archive}: refused to unpack member '{member}': {reason}; {mend}")
+
+
+def _write(member: Member, folder: Path, budget: Budget) -> None:
+    """Written by hand: tarfile's own filters came with Python 3.11.4 and change with its patches.
+
+    What really comes out is paid for: a header can say that it is less.
+    """
+    path = folder / member.name
+    (path if member.kind == "folder" else path.parent).mkdir(parents=True, exist_ok=True)
+    if member.kind == "symlink":
+        path.symlink_to(member.target)
+    elif member.kind == "hardlink":
+        path.hardlink_to(folder / member.target)
+    elif member.kind == "file":
+        with member.open() as stream, path.open("wb") as write:
+            while chunk := stream.read(CHUNK):
+                budget.spend(bytes=len(chunk))
+                write.write(chunk)

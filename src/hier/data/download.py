@@ -1,13 +1,11 @@
 """Get a dataset's archives: drawn on the spot, or from the first source of which every file can be had."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from hier.config.dataset import Dataset, Source
+from hier.config.dataset import Dataset
 from hier.data.demo import write_archive
-from hier.data.fetch import MIRROR_VARIABLE, fetch, places_of
-from hier.data.sources import by_hand, mirrors_of
+from hier.data.fetch import MANUAL_DIR, MIRROR_VARIABLE, fetch, mirrors_of, places_of
 from hier.errors import NoDataError
 from hier.files.atomic import atomic_folder, write_text
 
@@ -42,7 +40,7 @@ def download(dataset: Dataset, destination: Path) -> None:
 
 
 def _download_first(dataset: Dataset, folder: Path) -> None:
-    mirrors, hand = mirrors_of(dataset), by_hand(dataset)
+    mirrors, hand = mirrors_of(dataset), MANUAL_DIR / dataset.name
     failures: list[str] = []
     for source in dataset.sources:
         try:
@@ -55,12 +53,9 @@ def _download_first(dataset: Dataset, folder: Path) -> None:
         else:
             return
     advice = f"{' '.join(dataset.by_hand.split())} " if dataset.by_hand else ""
+    names = (" and ".join(file.name for file in source.files) for source in dataset.sources)
     raise NoDataError(
         f"{dataset.name}: no source could be had. {'; or '.join(failures)}. {advice}"
-        f"Put {_names(dataset.sources)} into {hand}{os.sep} "
+        f"Put {', or '.join(names)} into {hand}{os.sep} "
         f"(or into another folder, and set {MIRROR_VARIABLE} to it)"
     )
-
-
-def _names(sources: Sequence[Source]) -> str:
-    return ", or ".join(" and ".join(file.name for file in source.files) for source in sources)

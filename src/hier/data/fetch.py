@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from hier.config.dataset import File
-from hier.data.archive import AGAIN, SUFFIXES, check, members
-from hier.data.packing import refuse_pages
+from hier.config.dataset import Dataset, File, Source
+from hier.data.archive import AGAIN, SUFFIXES, check, members, refuse_pages
 from hier.data.transfer import CHUNK, MB, NotThereError, transfer, write
 from hier.errors import ArchiveError, ChecksumError, ConfigError, NoDataError
 from hier.files.atomic import atomic_file
 from hier.progress import progress
 
+MANUAL_DIR = Path("downloads")  # <dataset>/ in it is for files put there by hand, and for parts
 MIRROR_VARIABLE = "HIER_MIRROR"
 SCHEMES = ("http", "https", "ftp", "file")
 ADDRESSES = "addresses begin with http://, https://, ftp:// or file://"
@@ -63,11 +63,13 @@ def places_of(file: File, mirrors: Iterable[str]) -> list[str]:
     return [*places, *([file.url] if file.url else []), *file.alternates]
 
 
-def local(place: str) -> Path | None:
-    """The path of a place on this machine; None of an address elsewhere."""
-    if not _is_url(place):
-        return Path(place)
-    return Path(unquote(urlsplit(place).path)) if place.startswith("file://") else None
+def mirrors_of(dataset: Dataset) -> list[str]:
+    """The folders and addresses that come before a file's own address, in order.
+
+    Raises:
+        ConfigError: HIER_MIRROR names what can be neither.
+    """
+    return [*mirrors_of_environment(), str(MANUAL_DIR / dataset.name), *dataset.mirrors]
 
 
 def mirrors_of_environment() -> list[str]:
@@ -88,27 +90,20 @@ def mirrors_of_environment() -> list[str]:
     return mirrors
 
 
-def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
-    """SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in an archive.
+def source_of(dataset: Dataset, names: Iterable[str]) -> Source | None:
+    """The first source all of whose files are among `names`."""
+    there = set(names)
+    complete = (s for s in dataset.sources if {file.name for file in s.files} <= there)
+    return next(complete, None)
 
-    The archive's top folder is stripped from the paths, folders in `exclude` (paths after
-    that) are left out, and lines are sorted by the bytes of their paths.
 
-    Raises:
-        ArchiveError: the archive is damaged, or two of its files come to the same path.
-    """
-    digests: dict[bytes, str] = {}
-    for name, content in members(archive):
-        path = name.removeprefix("./").partition("/")[2]
-        if not any(path.startswith(f"{folder.strip('/')}/") for folder in exclude):
-            key = path.encode(errors="surrogateescape")  # the bytes that the archive has
-            if key in digests:
-                raise ArchiveError(f"{archive}: '{name}' is the second file '{path}'; {AGAIN}")
-            digests[key] = hashlib.sha256(content).hexdigest()
-    whole = hashlib.sha256()
-    for key in sorted(digests):
-        whole.update(f"{digests[key]}  ./".encode() + key + b"\n")
-    return whole.hexdigest()
+def taken_from(file: File, mirrors: Iterable[str]) -> Path | None:
+    """The local file that `file` would be taken from; None where an address comes before it."""
+    for place in places_of(file, mirrors):
+        path = _local(place)
+        if path is None or not _cannot_be_read(path):
+            return path
+    return None
 
 
 def _unusable(mirror: str) -> str | None:
@@ -139,6 +134,13 @@ def _is_url(place: str) -> bool:
     return "://" in place
 
 
+def _local(place: str) -> Path | None:
+    """The path of a place on this machine; None of an address elsewhere."""
+    if not _is_url(place):
+        return Path(place)
+    return Path(unquote(urlsplit(place).path)) if place.startswith("file://") else None
+
+
 @contextmanager
 def _no_empty(folder: Path) -> Iterator[None]:
     """Remove `folder` and the one above it where they come in the block and stay empty."""
@@ -153,7 +155,7 @@ def _no_empty(folder: Path) -> Iterator[None]:
 
 def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
     """Bring what `place` has to `path`; return its digest if that was taken on the way."""
-    if (source := local(place)) is not None:
+    if (source := _local(place)) is not None:
         return _copy(source, path, kind)
     if place.split("://")[0] not in SCHEMES:
         raise NotThereError(ADDRESSES)
@@ -191,35 +193,53 @@ def _kind(file: File) -> str | None:
 
 
 def _verify(path: Path, file: File, place: str, digest: str | None) -> None:
-    if file.unproved is not None:
-        if file.name.lower().endswith(SUFFIXES):
-            with _damage_names(file, place, path):
-                check(path)
-        print(f"{file.name} is taken without a checksum: {file.unproved}", file=sys.stderr)
-        return
-    kind = _kind(file)
-    if kind is None:
-        with _damage_names(file, place, path):
-            expected, found = file.contents or "", contents_digest(path, file.contents_exclude)
-    else:
-        expected, found = file.sha256 or file.md5 or "", digest or ""
-        if not found:
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, kind).hexdigest()
-    if found != expected:
-        if file.name.lower().endswith(SUFFIXES):
-            with _damage_names(file, place, path):
-                refuse_pages(path)
-        raise ChecksumError(file.name, expected, found, place)
-
-
-@contextmanager
-def _damage_names(file: File, place: str, path: Path) -> Iterator[None]:
-    """Name the place that an archive is from instead of its copy at `path`."""
+    """Prove a copy; what is said of it names the place that it is from, not `path`."""
     try:
-        yield
+        _prove(path, file, place, digest)
     except ArchiveError as error:
         text = str(error).replace(str(path), f"{file.name} from {place}")
         text = text.replace(path.name, file.name)  # in the command that packs it again
         mend = "get it again or from another place" if _is_url(place) else f"replace {place}"
         raise ArchiveError(text.replace(AGAIN, f"nothing was kept; {mend}")) from error
+
+
+def _prove(path: Path, file: File, place: str, digest: str | None) -> None:
+    is_archive, kind = file.name.lower().endswith(SUFFIXES), _kind(file)
+    if file.unproved is not None:
+        if is_archive:
+            check(path)
+        print(f"{file.name} is taken without a checksum: {file.unproved}", file=sys.stderr)
+        return
+    if kind is None:
+        digest = contents_digest(path, file.contents_exclude)
+    elif digest is None:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, kind).hexdigest()
+    expected = file.sha256 or file.md5 or file.contents or ""
+    if digest != expected:
+        if is_archive:
+            refuse_pages(path)
+        raise ChecksumError(file.name, expected, digest, place)
+
+
+def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
+    """SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in an archive.
+
+    The archive's top folder is stripped from the paths, folders in `exclude` (paths after
+    that) are left out, and lines are sorted by the bytes of their paths.
+
+    Raises:
+        ArchiveError: the archive is damaged, or two of its files come to the same path.
+    """
+    digests: dict[bytes, str] = {}
+    for name, content in members(archive):
+        path = name.removeprefix("./").partition("/")[2]
+        if not any(path.startswith(f"{folder.strip('/')}/") for folder in exclude):
+            key = path.encode(errors="surrogateescape")  # the bytes that the archive has
+            if key in digests:
+                raise ArchiveError(f"{archive}: '{name}' is the second file '{path}'; {AGAIN}")
+            digests[key] = hashlib.sha256(content).hexdigest()
+    whole = hashlib.sha256()
+    for key in sorted(digests):
+        whole.update(f"{digests[key]}  ./".encode() + key + b"\n")
+    return whole.hexdigest()

@@ -1,5 +1,6 @@
 """The index: one row per image, checked against the facts that the configuration promises."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
 
 SPLITS = ("train", "test", "query", "gallery")
-
+SURROGATE = re.compile("[\ud800-\udfff]")
 COLUMNS = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
@@ -40,34 +41,28 @@ COLUMNS = pa.schema(
 
 def schema(stored: bool) -> "DataFrameSchema":
     """The pandera schema of a layout's table or, where `stored`, of the whole index."""
-    import pandera.pandas as pandera
+    from pandera.pandas import Check, Column, DataFrameSchema
 
-    def text(*checks: pandera.Check, nullable: bool = False) -> pandera.Column:
-        is_text = pandera.Check(
-            lambda value: isinstance(value, str) and value != "", element_wise=True
-        )
-        is_utf_8 = pandera.Check(_is_utf_8, element_wise=True, error="is no UTF-8")
-        return pandera.Column(object, [is_text, is_utf_8, *checks], nullable=nullable)
-
+    is_text = Check(lambda value: isinstance(value, str) and value != "", element_wise=True)
+    # Python keeps the bytes of a file's name that is no UTF-8 as surrogates.
+    is_utf_8 = Check(
+        lambda value: not SURROGATE.search(value), element_wise=True, error="is no UTF-8"
+    )
+    once = Check(lambda column: ~column.duplicated(), error="occurs twice")
     columns = {
-        "image": text(pandera.Check(lambda column: ~column.duplicated(), error="occurs twice")),
-        "label": pandera.Column("int64", pandera.Check.ge(0)),
-        "class_name": text(),
-        "superclass": text(nullable=True),
-        "split": text(pandera.Check.isin(SPLITS)),
+        "image": Column(object, [is_text, is_utf_8, once]),
+        "label": Column("int64", Check.ge(0)),
+        "class_name": Column(object, [is_text, is_utf_8]),
+        "superclass": Column(object, [is_text, is_utf_8], nullable=True),
+        "split": Column(object, Check.isin(SPLITS)),
     }
     if stored:
         columns |= {
-            "height": pandera.Column("int32", pandera.Check.gt(0)),
-            "width": pandera.Column("int32", pandera.Check.gt(0)),
-            "offset": pandera.Column("int64", pandera.Check.ge(0)),
+            "height": Column("int32", Check.gt(0)),
+            "width": Column("int32", Check.gt(0)),
+            "offset": Column("int64", Check.ge(0)),
         }
-    return pandera.DataFrameSchema(columns, strict=True, ordered=True)
-
-
-def _is_utf_8(name: str) -> bool:
-    """Whether a file's name is; Python keeps the bytes of another one as surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    return DataFrameSchema(columns, strict=True, ordered=True)
 
 
 def check_index(index: pd.DataFrame, dataset: Dataset) -> None:
@@ -79,7 +74,7 @@ def check_index(index: pd.DataFrame, dataset: Dataset) -> None:
         MissingSuperclassError: the dataset promises super-classes and a class has none.
         CountError: other numbers of images or classes than `dataset.counts`.
     """
-    _check_schema(index, dataset.name)
+    _check_schema(index, dataset.name, stored="offset" in index)
     _check_borders(index, dataset)
     _check_superclasses(index, dataset)
     _check_counts(index, dataset)
@@ -102,32 +97,22 @@ def read_index(path: Path) -> pd.DataFrame:
 
     Raises:
         MissingInputError: no such file.
-        ValueError: it is no file, lacks a column, or lacks a value that each image must have.
+        ValueError: it lacks a column, or a value that each image must have.
     """
     if not path.exists():
         raise MissingInputError(path, f"hier prepare {path.parent.name}")
-    if not path.is_file():
-        raise ValueError("it is no regular file")
-    read = pq.read_table(path, schema=COLUMNS)
-    _refuse_gaps(path, read)
-    return pd.DataFrame(
-        {
-            field.name: pd.Series(read[field.name].to_pylist(), dtype=object)
-            if pa.types.is_string(field.type)
-            else read[field.name].to_numpy()
-            for field in COLUMNS
-        }
-    )
-
-
-def _refuse_gaps(path: Path, read: pa.Table) -> None:
-    """A column that a file lacks is read as one without values."""
-    there = pq.read_schema(path).names
+    there, read = pq.read_schema(path).names, pq.read_table(path, schema=COLUMNS)
+    columns = {}
     for field in COLUMNS:
-        if field.name not in there:
+        if field.name not in there:  # it was read as one without values
             raise ValueError(f"it has no column {field.name}")
         if not field.nullable and read[field.name].null_count:
             raise ValueError(f"its column {field.name} lacks values")
+        if pa.types.is_string(field.type):
+            columns[field.name] = pd.Series(read[field.name].to_pylist(), dtype=object)
+        else:
+            columns[field.name] = read[field.name].to_numpy()
+    return pd.DataFrame(columns)
 
 
 def rows_to_embed(index: pd.DataFrame) -> NDArray[np.int64]:
@@ -135,11 +120,16 @@ def rows_to_embed(index: pd.DataFrame) -> NDArray[np.int64]:
     return np.flatnonzero(index["split"] != "train")
 
 
-def _check_schema(index: pd.DataFrame, name: str, stored: bool | None = None) -> None:
+def few(names: list[str]) -> str:
+    """The first of some names, for a message."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _check_schema(index: pd.DataFrame, name: str, stored: bool) -> None:
     from pandera.errors import SchemaError
 
     try:
-        schema("offset" in index if stored is None else stored).validate(index)
+        schema(stored).validate(index)
     except SchemaError as error:
         reason = " ".join(str(error).split())[:300]
         raise LayoutError(f"index of {name}: {reason}") from error
@@ -147,12 +137,11 @@ def _check_schema(index: pd.DataFrame, name: str, stored: bool | None = None) ->
 
 def _check_borders(index: pd.DataFrame, dataset: Dataset) -> None:
     in_train = index["split"] == "train"
-    shared = set(index.loc[in_train, "label"]) & set(index.loc[~in_train, "label"])
-    if shared:
-        names = sorted(set(index.loc[index["label"].isin(shared), "class_name"]))
+    shared = index[in_train & index["label"].isin(index.loc[~in_train, "label"])]
+    if len(shared):
         raise ClassOverlapError(
-            f"{dataset.name}: {len(shared)} classes have training and test images: "
-            f"{_few(names)}; mend the layout {dataset.layout} or the archive"
+            f"{dataset.name}: {shared['label'].nunique()} classes have training and test images: "
+            f"{few(sorted(set(shared['class_name'])))}; mend the layout {dataset.layout} or the archive"
         )
 
 
@@ -167,31 +156,21 @@ def _check_superclasses(index: pd.DataFrame, dataset: Dataset) -> None:
     lacking = sorted(set(index.loc[index["superclass"].isna(), "class_name"]))
     if dataset.superclass and lacking:
         raise MissingSuperclassError(
-            f"{dataset.name}: {len(lacking)} classes have no super-class: {_few(lacking)}; "
-            f"mend the archive, or set superclass: false in conf/dataset/{dataset.name}.yaml and "
-            "compose again"
+            f"{dataset.name}: {len(lacking)} classes have no super-class: {few(lacking)}; mend the "
+            f"archive, or set superclass: false in conf/dataset/{dataset.name}.yaml and compose again"
         )
 
 
 def _check_counts(index: pd.DataFrame, dataset: Dataset) -> None:
-    in_train = index["split"] == "train"
-    promised = {str(split): images for split, images in dataset.counts.images.items()}
-    facts = [
-        (f"{split} images", promised.get(split, 0), int((index["split"] == split).sum()))
-        for split in SPLITS
-    ]
-    for side, rows, expected in (
-        ("train", in_train, dataset.counts.train_classes),
-        ("test", ~in_train, dataset.counts.test_classes),
-    ):
-        facts.append((f"{side} classes", expected, index.loc[rows, "label"].nunique()))
+    counts, found = dataset.counts, index["split"].value_counts()
+    promised = {str(split): images for split, images in counts.images.items()}
+    classes = index.groupby(index["split"] == "train")["label"].nunique()
+    facts = [(f"{s} images", promised.get(s, 0), found.get(s, 0)) for s in SPLITS]
+    facts.append(("train classes", counts.train_classes, classes.get(True, 0)))
+    facts.append(("test classes", counts.test_classes, classes.get(False, 0)))
     wrong = [f"{what}: expected {e}, found {f}" for what, e, f in facts if e != f]
     if wrong:
         raise CountError(
             f"{dataset.name}: {'; '.join(wrong)}; replace the archive, "
             f"or correct counts in conf/dataset/{dataset.name}.yaml and compose again"
         )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset, Subset
 from hier.data.archive import SUFFIXES, Budget, unpack
-from hier.data.index import check_index, write_index
+from hier.data.index import check_index, few, write_index
 from hier.data.layouts import is_there
 from hier.data.store import write_store
-from hier.data.subset import take
 from hier.errors import ConfigError, LayoutError, MissingInputError
 from hier.files.atomic import full_disk_is_clear
 from hier.registry import LAYOUTS
@@ -26,10 +26,9 @@ PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
 def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path) -> None:
     """Unpack every archive in the folder `archives`, check the facts, write index and store.
 
-    Files that are no archives (see PLAIN) are laid beside what the archives hold.
-    The unpacked files live in a temporary folder beside the store and are removed at the end.
-    Image paths in the index are relative to the one folder that holds everything in the archives.
-    Of a dataset with a `subset`, the facts of the whole are checked and the part is stored.
+    Files that are no archives (see PLAIN) are laid beside what the archives hold. Image paths in the
+    index are relative to the one folder that holds everything in the archives. Of a dataset with a
+    `subset`, the facts of the whole are checked and the part is stored.
 
     Raises:
         MissingInputError: `archives` is missing or empty.
@@ -42,9 +41,12 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
     files = sorted(f for f in archives.glob("*") if not f.name.startswith("."))
     if not files:
         raise MissingInputError(archives, f"hier download {dataset.name}")
-    store_path.parent.mkdir(parents=True, exist_ok=True)
-    unpacked = Path(mkdtemp(prefix=f".{dataset.name}.", suffix=".part", dir=store_path.parent))
-    try:
+    folder = store_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(
+        ".part", f".{dataset.name}.", folder, ignore_cleanup_errors=True
+    ) as name:
+        unpacked = Path(name)
         with full_disk_is_clear(store_path):
             budget = Budget(dataset.limits)
             for file in files:
@@ -59,10 +61,7 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
             _see_that_images_are_there(root, table, dataset)
             if dataset.subset is not None:
                 table = take(table, dataset.subset)
-                _say_what_is_smaller(table, dataset.subset)
             write_index(write_store(root, table, dataset, store_path), index_path)
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
 
 
 @contextmanager
@@ -72,21 +71,30 @@ def _paths_are_the_archives(unpacked: Path, files: list[Path], dataset: Dataset)
         yield
     except LayoutError as error:
         text = str(error).replace(f"{unpacked}{os.sep}", "").replace(str(unpacked), "the archive")
-        if inner := _archive_in(unpacked):
-            text += f" ({inner} in it is an archive of its own; is that the one that is meant?)"
+        paths = sorted(p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file())
+        if inner := [p for p in paths if p.suffix.lower() in (*SUFFIXES, ".rar", ".7z")]:
+            text += f" ({inner[0]} in it is an archive of its own; is that the one that is meant?)"
         names = " or ".join(file.name for file in files)
         place = f"replace {names} where it came from (by hand: downloads/{dataset.name}/), then"
-        raise LayoutError(
-            f"{text}; {'make it anew with' if dataset.generate else place}: "
-            f"hier download --force {dataset.name}"
-        ) from error
+        mend = "make it anew with" if dataset.generate else place
+        raise LayoutError(f"{text}; {mend}: hier download --force {dataset.name}") from error
 
 
-def _archive_in(unpacked: Path) -> str | None:
-    """The first archive that came out of another one."""
-    paths = sorted(p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file())
-    found = (path.as_posix() for path in paths if path.suffix.lower() in (*SUFFIXES, ".rar", ".7z"))
-    return next(found, None)
+def _top(folder: Path) -> Path:
+    """The folder reached by going down while there is nothing but one folder."""
+    inside = list(folder.iterdir())
+    return _top(inside[0]) if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _without(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """The table without the images that `exclude` names."""
+    unknown = sorted(set(dataset.exclude) - set(table["image"]))
+    if unknown:
+        raise ConfigError(
+            f"{dataset.name}: exclude names images that do not exist: {', '.join(unknown)}; "
+            f"correct exclude in conf/dataset/{dataset.name}.yaml and compose again"
+        )
+    return table[~table["image"].isin(dataset.exclude)].reset_index(drop=True)
 
 
 def _see_that_images_are_there(root: Path, table: pd.DataFrame, dataset: Dataset) -> None:
@@ -95,14 +103,33 @@ def _see_that_images_are_there(root: Path, table: pd.DataFrame, dataset: Dataset
     if not images or any(is_there(root / image) for image in images):
         return
     folders = sorted(path.name for path in root.iterdir() if path.is_dir())
-    there = ", ".join(folders[:5]) + (", …" if len(folders) > 5 else "")
+    found = f"the folders {few(folders)}" if folders else "no folders"
     raise LayoutError(
-        f"{dataset.name}: none of its {len(images)} images is in the archive; expected {images[0]}, "
-        f"found {f'the folders {there}' if folders else 'no folders'}" + dataset.advice
+        f"{dataset.name}: none of its {len(images)} images is in the archive; "
+        f"expected {images[0]}, found {found}{dataset.advice}"
     )
 
 
-def _say_what_is_smaller(part: pd.DataFrame, subset: Subset) -> None:
+def take(index: pd.DataFrame, subset: Subset) -> pd.DataFrame:
+    """The rows of a few classes of each side, in their order; they depend on the arguments alone.
+
+    The classes are spread evenly over the side's labels, those that retrieval can use first (two
+    images, or a query and a gallery image). Of each class the first `subset.images` images of each
+    split are kept; how many classes have fewer is said on standard error.
+
+    Args:
+        index: a layout's table whose facts have been checked.
+
+    Raises:
+        ConfigError: a side has fewer classes than asked for.
+    """
+    in_train = index["split"] == "train"
+    labels = [
+        *_classes(index[in_train], subset, "training"),
+        *_classes(index[~in_train], subset, "test"),
+    ]
+    early = index.groupby(["label", "split"]).cumcount() < subset.images
+    part = index[early & index["label"].isin(labels)].reset_index(drop=True)
     sizes = part.groupby(["label", "split"]).size()
     if fewer := int((sizes < subset.images).sum()):
         print(
@@ -110,22 +137,22 @@ def _say_what_is_smaller(part: pd.DataFrame, subset: Subset) -> None:
             "have fewer, and give all that they have",
             file=sys.stderr,
         )
+    return part
 
 
-def _top(folder: Path) -> Path:
-    """The folder reached by going down while there is nothing but one folder."""
-    inside = list(folder.iterdir())
-    while len(inside) == 1 and inside[0].is_dir():
-        folder = inside[0]
-        inside = list(folder.iterdir())
-    return folder
-
-
-def _without(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    unknown = sorted(set(dataset.exclude) - set(table["image"]))
-    if unknown:
+def _classes(side: pd.DataFrame, subset: Subset, name: str) -> list[int]:
+    """Sorted labels of the classes to keep."""
+    images = side.groupby(["label", "split"]).size().unstack(fill_value=0).sort_index()
+    usable = (images > 0).all(axis=1) & (images.sum(axis=1) > 1)
+    if len(images) < subset.classes:
         raise ConfigError(
-            f"{dataset.name}: exclude names images that do not exist: {', '.join(unknown)}; "
-            f"correct exclude in conf/dataset/{dataset.name}.yaml and compose again"
+            f"subset.classes {subset.classes}: there are only {len(images)} {name} classes"
         )
-    return table[~table["image"].isin(dataset.exclude)].reset_index(drop=True)
+    good, others = images.index[usable].to_numpy(), images.index[~usable].to_numpy()
+    kept = _spread(good, min(subset.classes, len(good)))
+    return sorted([*kept, *_spread(others, subset.classes - len(kept))])
+
+
+def _spread(values: np.ndarray, number: int) -> list[int]:
+    """`number` of the values at even distances, the first among them."""
+    return values[np.arange(number) * len(values) // max(number, 1)].tolist()

@@ -39,7 +39,7 @@ def _pairs(job: Job) -> Iterator[tuple[Path, Path]]:
     from pydantic import ValidationError
 
     from hier.config.dataset import Dataset
-    from hier.data.sources import mirrors_of, source_of, taken_from
+    from hier.data.fetch import mirrors_of, source_of, taken_from
 
     folder = Path(job.outputs[0])
     with suppress(ValidationError, ConfigError):  # told when it is downloaded
