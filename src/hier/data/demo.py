@@ -90,43 +90,40 @@ def draw_image(generate: Generate, leaf: Leaf, number: int) -> NDArray[np.uint8]
 
 
 def write_archive(generate: Generate, path: Path) -> None:
-    """Write the dataset as a .tgz in CUB-200-2011's layout, plus `superclasses.txt`.
+    """Write the dataset as a .tgz in CUB-200-2011's layout, plus `superclasses.txt`, whole or not at all.
 
     `superclasses.txt` has lines `<class id> <path>`, such as `12 A/A3`. The same `generate` gives
-    the same bytes (with the same releases of NumPy, Pillow and zlib). The file appears whole or
-    not at all.
+    the same bytes (with the same releases of NumPy, Pillow and zlib).
 
     Raises:
         DiskFullError: no space left.
     """
-    classes = leaves(generate)
-    files: dict[str, list[str]] = {name: [] for name in ("images", "image_class_labels", "split")}
+    classes = list(enumerate(leaves(generate), start=1))
+    lists: dict[str, list[str]] = {
+        "images.txt": [],
+        "image_class_labels.txt": [],
+        "train_test_split.txt": [],
+        "classes.txt": [f"{class_id} {_folder(class_id, leaf)}" for class_id, leaf in classes],
+        "superclasses.txt": [f"{class_id} {leaf.superclass}" for class_id, leaf in classes],
+    }
+    jobs = list(product(classes, range(generate.images_per_class)))
     with (
         atomic_file(path) as temporary,
         temporary.open("wb") as raw,
         gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        jobs = list(product(range(len(classes)), range(generate.images_per_class)))
-        for image_id, (label, number) in enumerate(track(jobs, "drawing demo images"), start=1):
-            leaf = classes[label]
-            name = f"{_folder(label, leaf)}/{leaf.names[-1]}_{number + 1:04d}.jpg"
+        for image_id, job in enumerate(track(jobs, "drawing demo images"), start=1):
+            (class_id, leaf), number = job
+            name = f"{_folder(class_id, leaf)}/{leaf.names[-1]}_{number + 1:04d}.jpg"
             _add(tar, f"images/{name}", _jpeg(draw_image(generate, leaf, number)))
-            files["images"].append(f"{image_id} {name}")
-            files["image_class_labels"].append(f"{image_id} {label + 1}")
-            files["split"].append(f"{image_id} {int(2 * label < len(classes))}")
-        for file, lines in _metadata(classes, files).items():
+            lists["images.txt"].append(f"{image_id} {name}")
+            lists["image_class_labels.txt"].append(f"{image_id} {class_id}")
+            lists["train_test_split.txt"].append(
+                f"{image_id} {int(2 * (class_id - 1) < len(classes))}"
+            )
+        for file, lines in lists.items():
             _add(tar, file, "".join(f"{line}\n" for line in lines).encode())
-
-
-def _metadata(classes: list[Leaf], files: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {
-        "images.txt": files["images"],
-        "image_class_labels.txt": files["image_class_labels"],
-        "train_test_split.txt": files["split"],
-        "classes.txt": [f"{i + 1} {_folder(i, leaf)}" for i, leaf in enumerate(classes)],
-        "superclasses.txt": [f"{i + 1} {leaf.superclass}" for i, leaf in enumerate(classes)],
-    }
 
 
 def _random(seed: int, *key: int) -> np.random.Generator:
@@ -162,10 +159,7 @@ def _plane(
 
 def _figure(look: Array, x: Array, y: Array, edge: float) -> tuple[Array, Array]:
     """Cover (0–1) and shade (−1–1) of the figure in its own coordinates; `edge` is one pixel."""
-    waves, (hole, rings, spokes, mix, eye_x, eye_y, eye) = (
-        look[: len(HARMONICS)],
-        look[len(HARMONICS) :],
-    )
+    waves, (hole, rings, spokes, mix, eye_x, eye_y, eye) = np.split(look, [len(HARMONICS)])
     radius, angle = np.hypot(x, y), np.abs(np.arctan2(x, y))  # the angle from the top: symmetric
     swing = np.tensordot(0.22 * np.tanh(waves), np.cos(HARMONICS[:, None, None] * angle), axes=1)
     outline = 0.8 * np.exp(swing)
@@ -201,8 +195,8 @@ def _pixels(values: Array) -> NDArray[np.uint8]:
     return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _folder(label: int, leaf: Leaf) -> str:
-    return f"{label + 1:03d}.{leaf.names[-1]}"
+def _folder(class_id: int, leaf: Leaf) -> str:
+    return f"{class_id:03d}.{leaf.names[-1]}"
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -1,18 +1,17 @@
 """Bring a file from an address, gone on with after each break, over HTTP or FTP."""
 
-import errno
 import ftplib
 import hashlib
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from hier.errors import DiskFullError
+from hier.files.atomic import FULL, full_disk_is_clear
 from hier.progress import Progress, progress
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ TIMEOUT = 30  # seconds without an answer
 TRIES = 5  # without a byte more
 FIRST_WAIT = 1.0  # seconds after the first try in vain; doubled after each further one
 BUSY = (408, 429)  # HTTP: try again, as after every 5xx
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class NotThereError(Exception):
@@ -52,20 +50,16 @@ def transfer(url: str, part: Path, kind: str | None) -> str | None:
     """
     print(f"downloading {url}", file=sys.stderr, flush=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    receive = _receive_ftp if url.startswith("ftp://") else _receive_http
-    longest, in_vain = size_of(part), 0
-    with _ends_clearly(part, kind):
-        while True:
-            try:
-                return receive(url, part, kind)
-            except _BrokenOffError as error:
-                in_vain = 0 if size_of(part) > longest else in_vain + 1
-                longest = max(longest, size_of(part))
-                if in_vain == TRIES:
-                    raise NotThereError(f"{error} ({TRIES} tries)") from error
-                wait = FIRST_WAIT * 2 ** max(in_vain - 1, 0)
-                print(f"{url}: {error}; next try in {wait:g} s", file=sys.stderr, flush=True)
-                time.sleep(wait)
+    try:
+        with full_disk_is_clear(part, "what has arrived is kept"):
+            return _try_again(url, part, kind)
+    except KeyboardInterrupt as stop:
+        if kind is None:
+            part.unlink(missing_ok=True)
+        if not _size_of(part):
+            raise
+        said = f"interrupted; what has arrived is kept in {part}: start again to go on"
+        raise KeyboardInterrupt(said) from stop
 
 
 def write(
@@ -83,31 +77,24 @@ def write(
     return hasher.hexdigest() if hasher else None
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
+def _try_again(url: str, part: Path, kind: str | None) -> str | None:
+    receive = _receive_ftp if url.startswith("ftp://") else _receive_http
+    longest, in_vain = _size_of(part), 0
+    while True:
+        try:
+            return receive(url, part, kind)
+        except _BrokenOffError as error:
+            in_vain = 0 if _size_of(part) > longest else in_vain + 1
+            longest = max(longest, _size_of(part))
+            if in_vain == TRIES:
+                raise NotThereError(f"{error} ({TRIES} tries)") from error
+            wait = FIRST_WAIT * 2 ** max(in_vain - 1, 0)
+            print(f"{url}: {error}; next try in {wait:g} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+
+
+def _size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def _ends_clearly(part: Path, kind: str | None) -> Iterator[None]:
-    """After Ctrl-C or on a full disk, say that what has arrived is kept, where it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise DiskFullError(
-            f"no space left while writing {part}, which is kept. "
-            f"Free some space (see: df -h {part.parent}) and start again: it goes on from there"
-        ) from error
-    except KeyboardInterrupt as stop:
-        if kind is None:
-            part.unlink(missing_ok=True)
-        if not size_of(part):
-            raise
-        raise KeyboardInterrupt(
-            f"interrupted; what has arrived is kept in {part}: start again to go on"
-        ) from stop
 
 
 def _receive(
@@ -116,16 +103,16 @@ def _receive(
     with progress(f"downloading {part.stem} (MB)", (total or 0) // MB) as shown:
         shown.update(start // MB)
         digest = write(chunks, part, start, kind, shown)
-    if total is not None and size_of(part) != total:
+    if total is not None and _size_of(part) != total:
         raise _BrokenOffError("the transfer broke off")
     return digest
 
 
 def _receive_http(url: str, part: Path, kind: str | None) -> str | None:
     import requests
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, NameResolutionError
 
-    asked = size_of(part)
+    asked = _size_of(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={asked}-"} if asked else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -135,7 +122,11 @@ def _receive_http(url: str, part: Path, kind: str | None) -> str | None:
             chunks = response.raw.stream(CHUNK, decode_content=False)
             return _receive(chunks, part, start, total, kind)
     except requests.RequestException as error:
-        raise _http_failure(error) from error
+        cause = getattr(error.args[0] if error.args else None, "reason", None)
+        if isinstance(cause, NameResolutionError):
+            raise NotThereError("unknown host") from error
+        passing = isinstance(error, (requests.ConnectionError, requests.Timeout))
+        raise (_BrokenOffError if passing else NotThereError)(_in_words(error)) from error
     except HTTPError as error:
         raise _BrokenOffError("the transfer broke off") from error
 
@@ -153,41 +144,6 @@ def _start(response: "requests.Response", part: Path, asked: int) -> int:
         raise _BrokenOffError(f"HTTP {status}: what is here cannot be gone on with")
     failure = _BrokenOffError if status >= 500 or status in BUSY else NotThereError
     raise failure(f"HTTP {status}")
-
-
-def _http_failure(error: "requests.RequestException") -> Exception:
-    """What a request without an answer comes to. An unknown host or a bad address stays what it is."""
-    import requests
-    from urllib3.exceptions import NameResolutionError
-
-    cause = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(cause, NameResolutionError):
-        return NotThereError("unknown host")
-    passing = isinstance(error, (requests.ConnectionError, requests.Timeout))
-    return (_BrokenOffError if passing else NotThereError)(_in_words(error))
-
-
-def _in_words(error: Exception) -> str:
-    """What went wrong with a connection, without the name of a class."""
-    import requests
-
-    # The special before the general: a ConnectTimeout is both a Timeout and a ConnectionError.
-    for kinds, words in (
-        ((requests.Timeout, TimeoutError), f"no answer within {TIMEOUT} s"),
-        (requests.exceptions.SSLError, "no secure connection (certificate or encryption)"),
-        (requests.exceptions.ProxyError, "the proxy cannot be reached"),
-        (requests.TooManyRedirects, "it is redirected without end"),
-        ((requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema), "no valid address"),
-    ):
-        if isinstance(error, kinds):
-            return words
-    cause: BaseException | None = error  # what the operating system said, if that is behind it
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    lost = isinstance(error, (requests.ConnectionError, EOFError))
-    return "no connection, or it broke off" if lost else " ".join(str(error).split())
 
 
 def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
@@ -216,7 +172,7 @@ def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
 
 def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str | None:
     ftp.voidcmd("TYPE I")
-    total, start = None, size_of(part)
+    total, start = None, _size_of(part)
     with suppress(ftplib.error_perm):  # a server that does not know the command
         total = ftp.size(path)
     if total is not None and start >= total:
@@ -225,3 +181,27 @@ def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str |
         digest = _receive(iter(lambda: data.recv(CHUNK), b""), part, start, total, kind)
     ftp.voidresp()
     return digest
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong with a connection, without the name of a class."""
+    import requests
+    from requests import exceptions
+
+    # The special before the general: a ConnectTimeout is both a Timeout and a ConnectionError.
+    for kinds, words in (
+        ((requests.Timeout, TimeoutError), f"no answer within {TIMEOUT} s"),
+        (exceptions.SSLError, "no secure connection (certificate or encryption)"),
+        (exceptions.ProxyError, "the proxy cannot be reached"),
+        (requests.TooManyRedirects, "it is redirected without end"),
+        ((exceptions.InvalidURL, exceptions.InvalidSchema), "no valid address"),
+    ):
+        if isinstance(error, kinds):
+            return words
+    cause: BaseException | None = error  # what the operating system said, if that is behind it
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    lost = isinstance(error, (requests.ConnectionError, EOFError))
+    return "no connection, or it broke off" if lost else " ".join(str(error).split())

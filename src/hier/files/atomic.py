@@ -4,16 +4,18 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 from hier.errors import DiskFullError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
-def full_disk_is_clear(path: Path) -> Iterator[None]:
-    """Turn `No space left on device` into one line that names the folder.
+def full_disk_is_clear(path: Path, kept: str = "nothing half-written was kept") -> Iterator[None]:
+    """Turn `No space left on device` into one line that names the folder, and what was `kept`.
 
     Raises:
         DiskFullError: where the block meets ENOSPC or EDQUOT.
@@ -21,12 +23,12 @@ def full_disk_is_clear(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left while writing {path}; nothing half-written was kept. "
-                f"Free some space (see: df -h {path.parent}) and start again"
-            ) from error
-        raise
+        if error.errno not in FULL:
+            raise
+        raise DiskFullError(
+            f"no space left while writing {path}; {kept}. "
+            f"Free some space (see: df -h {path.parent}) and start again"
+        ) from error
 
 
 @contextmanager
@@ -68,8 +70,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             _fsync(temporary)
             temporary.replace(path)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,10 +99,9 @@ def put_link(path: Path, target: Path) -> None:
 def own_copy(path: Path, of: Path | None = None) -> None:
     """Put a new file or folder with the bytes of `of` (by default its own) at `path`.
 
-    It has no inode in common with any other, so that to write to it, or to set its times, changes
-    nothing elsewhere.
+    It shares no inode: to write to it, or to set its times, changes nothing elsewhere.
     """
-    source = path if of is None else of
+    source = of or path
     if source.is_dir():
         with atomic_folder(path) as temporary:
             shutil.copytree(source, temporary, copy_function=shutil.copyfile, dirs_exist_ok=True)
