@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate, default_convert, get_worker_info
 
 from hier.errors import HierError, WorkerError
 
@@ -40,16 +40,10 @@ _abandoned: list[Iterator[Any]] = []
 
 @dataclass(frozen=True)
 class Failure:
-    """What a worker sends in place of a batch: its error as text, and itself where it is our own."""
+    """What a worker sends in place of a batch: its error, and its trace as text."""
 
-    text: str
+    error: HierError
     trace: str
-    error: HierError | None
-
-    def raised_as(self) -> HierError:
-        raised = self.error or WorkerError(f"failed: {self.text}")
-        raised.__cause__ = RuntimeError(f"in a worker that loads images:\n{self.trace}")
-        return raised
 
 
 class _Guarded(Dataset[Tensor]):
@@ -64,10 +58,15 @@ class _Guarded(Dataset[Tensor]):
         except Exception as error:
             if get_worker_info() is None:
                 raise
-            own = error if isinstance(error, HierError) else None
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            return Failure(text, traceback.format_exc(), own)
+            return Failure(_own(error), traceback.format_exc())
         return batch
+
+
+def _own(error: Exception) -> HierError:
+    """An error that takes one line."""
+    if isinstance(error, HierError):
+        return error
+    return WorkerError("failed: " + " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def batches(
@@ -96,7 +95,7 @@ def batches(
         batch_size=batch_size,
         sampler=positions,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=default_convert,  # a batch is collated already
         pin_memory=pin_memory,
         generator=generator,
         worker_init_fn=_begin,
@@ -122,14 +121,14 @@ def _next(
             if dead := next((each for each in processes if not each.is_alive()), None):
                 raise WorkerError(_end_of(dead)) from error
             if "timed out" not in str(error):
-                text = " ".join(str(error).split())
-                raise WorkerError(f"failed: {type(error).__name__}: {text}") from error
+                raise _own(error) from error
             waited += TICK
             if stop() or waited >= PATIENCE:
                 raise WorkerError(f"has not answered for {waited:.0f} seconds") from error
             continue
         if isinstance(batch, Failure):
-            raise batch.raised_as()
+            where = f"in a worker that loads images:\n{batch.trace}"
+            raise batch.error from RuntimeError(where)
         return batch
 
 
@@ -191,10 +190,6 @@ def _signals_put_off() -> Iterator[None]:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _begin(worker: int) -> None:

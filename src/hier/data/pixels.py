@@ -75,7 +75,7 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
         exif: whether pixels come as they lie in the file, or upright as a viewer shows them.
 
     Raises:
-        OSError, ValueError: it is missing or damaged, or its pixels cannot be mapped faithfully.
+        OSError, ValueError: it is missing, damaged, or has pixels that cannot be mapped faithfully.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
@@ -88,9 +88,8 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
                 remarks.append(DARK)
             return Picture(rgb if turn is None else rgb.transpose(turn), remarks)
     except UnidentifiedImageError as error:
-        raise ValueError(
-            f"it is damaged, or Pillow knows neither its format nor its kind of pixels; {MEND}, as PNG"
-        ) from error
+        reason = "it is damaged, or Pillow knows neither its format nor its kind of pixels"
+        raise ValueError(f"{reason}; {MEND}, as PNG") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -144,9 +143,8 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
     white = 4095 if tags.get(BITS) == (12,) else 65535
     least, most = values.min(), values.max()
     if least < 0 or most > white:
-        raise ValueError(
-            f"it has whole numbers (mode {image.mode}) from {least} to {most}, beyond 0 to {white}; {MEND}"
-        )
+        reason = f"whole numbers (mode {image.mode}) from {least} to {most}, beyond 0 to {white}"
+        raise ValueError(f"it has {reason}; {MEND}")
     narrow = ((values * 255 + white // 2) // white).astype(np.uint8)
     return 255 - narrow if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else narrow
 

@@ -2,8 +2,7 @@
 
 `images.npy` is a flat uint8 array (NumPy's format, so that it can be memory-mapped) with the
 images back to back as height × width × 3. Where each begins and how large it is stands in the
-index. Reading an image costs nothing before its pixels are looked at, and no decoder runs while
-training.
+index. No decoder runs while training, and what is not looked at is not read.
 """
 
 import sys
@@ -22,14 +21,13 @@ from hier.files.atomic import atomic_file
 from hier.progress import progress
 
 Pixels = NDArray[np.uint8]
-MAGIC = b"\x93NUMPY"
 
 
 def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
     """Decode the images of `index` (paths below `root`) into the store at `path`.
 
     One image at a time is in memory. The file appears whole or not at all. Remarks on images
-    (see hier.data.pixels) are printed once for all of them, on standard error.
+    (see hier.data.pixels) are printed once each, on standard error.
 
     Returns:
         `index` with the columns height, width (int32, pixels) and offset (int64, bytes from the
@@ -62,10 +60,8 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
     for remark, examples in remarks.items():
         of = f"{len(examples)} of {len(index)} images"
         print(f"{dataset.name}: {of} {remark} (such as {examples[0]})", file=sys.stderr)
-    sizes = np.array(shapes, dtype=np.int32).reshape(-1, 2)
-    return index.assign(
-        height=sizes[:, 0], width=sizes[:, 1], offset=np.array(offsets, dtype=np.int64)
-    )
+    height, width = np.array(shapes, dtype=np.int32).reshape(-1, 2).T
+    return index.assign(height=height, width=width, offset=np.array(offsets, dtype=np.int64))
 
 
 class ImageStore:
@@ -77,10 +73,10 @@ class ImageStore:
         path: the store.
         index: an index as `read_index` returns it.
 
-    Raises:
-        MissingInputError: the store is not there (at the first access).
-        StaleError: the store does not hold what the index says (at the first access).
-        ValueError: the store is no such file (at the first access).
+    Raises, at the first access:
+        MissingInputError: the store is not there.
+        StaleError: it does not hold what the index says.
+        ValueError: it is no such file.
     """
 
     def __init__(self, path: Path, index: pd.DataFrame) -> None:
@@ -106,7 +102,11 @@ class ImageStore:
     def _open(self) -> Pixels:
         if not self.path.exists():
             raise MissingInputError(self.path, f"hier prepare {self.path.parent.name}")
-        opened = _map(self.path)
+        mapped = np.lib.format.open_memmap(self.path, mode="r")
+        opened: Pixels = mapped.view(np.ndarray)  # cheaper to slice
+        if opened.dtype != np.uint8 or opened.ndim > 1:
+            shape = "×".join(map(str, opened.shape))
+            raise ValueError(f"it holds {opened.dtype} ({shape}), where bytes in a row belong")
         expected = int(self._shapes.prod(axis=1).sum() * 3)
         if opened.size != expected:
             raise StaleError(
@@ -116,57 +116,36 @@ class ImageStore:
         return opened
 
 
-def _map(path: Path) -> Pixels:
-    """The array in a store, from the file itself."""
-    if not path.is_file():
-        raise ValueError("it is no regular file")
-    with path.open("rb") as stream:
-        if stream.read(len(MAGIC)) not in (MAGIC, b""):  # NumPy takes it for a pickle or a zip
-            raise ValueError("it does not begin as a .npy file does")
-    mapped: Pixels = np.load(path, mmap_mode="r").view(np.ndarray)  # cheaper to slice
-    if mapped.dtype != np.uint8 or mapped.ndim > 1:
-        shape = "×".join(map(str, mapped.shape))
-        raise ValueError(f"it holds {mapped.dtype} ({shape}), where bytes in a row belong")
-    return mapped
-
-
 def _decode(
     root: Path, image: str, class_name: str, dataset: Dataset
 ) -> tuple[Pixels, dict[str, str]]:
-    """The pixels to store, and remarks on the file, with its name."""
+    """The pixels to store, and remarks on the file, with its name.
+
+    Raises:
+        LayoutError: the file is outside of `root`, or has more pixels than the dataset promises.
+        ImageError: it cannot be decoded.
+    """
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
-        raise LayoutError(
-            f"{dataset.name}: image '{image}' (class {class_name}) leads out of the archive, to "
-            f"{real}; is this the right archive?"
-        )
+        where = f"image '{image}' (class {class_name}) leads out of the archive, to {real}"
+        raise LayoutError(f"{dataset.name}: {where}; is this the right archive?")
     try:
         picture = read(root / image, dataset.exif)
         pixels = np.asarray(_shrink(picture.rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
-    noted = dict.fromkeys(picture.remarks, image)
-    return pixels, noted | _smaller(image, picture.rgb.size, dataset)
-
-
-def _smaller(image: str, size: tuple[int, int], dataset: Dataset) -> dict[str, str]:
-    """A remark on an image that has fewer pixels than the dataset promises.
-
-    Raises:
-        LayoutError: it has more, so that it is of another set.
-    """
+    noted, size = dict.fromkeys(picture.remarks, image), picture.rgb.size
     promised = tuple(dataset.image_size or size)
-    if size == promised:
-        return {}
     found, expected = (f"{width} × {height}" for width, height in (size, promised))
     if size[0] > promised[0] or size[1] > promised[1]:
         raise LayoutError(
-            f"{dataset.name}: {image} has {found} pixels, and {expected} are promised "
-            f"(image_size in conf/dataset/{dataset.name}.yaml); is it of a set of higher resolution?"
-            + dataset.advice
+            f"{dataset.name}: {image} has {found} pixels, and {expected} are promised (image_size in conf/"
+            f"dataset/{dataset.name}.yaml); is it of a set of higher resolution?{dataset.advice}"
         )
-    return {f"have fewer than the {expected} pixels that are promised": f"{image}, {found}"}
+    if size != promised:
+        noted[f"have fewer than the {expected} pixels that are promised"] = f"{image}, {found}"
+    return pixels, noted
 
 
 def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
@@ -182,6 +161,5 @@ def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
 def _write_header(stream: BinaryIO, length: int) -> None:
     """Write the header in place: NumPy pads it so that any length fits."""
     stream.seek(0)
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": "|u1", "fortran_order": False, "shape": (length,)}
-    )
+    header = {"descr": "|u1", "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(stream, header)

@@ -5,20 +5,24 @@ To add a layout: write `layouts/<name>.py` with
     def read(root: Path, dataset: Dataset) -> pandas.DataFrame
 
 that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
-naming file and line; `Row.listed` names them for what `table` refuses. `base` finds the archive's
-folder where a copy has others around it. Give it a tiny hand-made archive with the expected rows in
-tests/data/test_layouts.py (or, for an archive of the real shape, in tests/fakes/archives.py and
-tests/data/test_layouts_paper.py).
+naming file and line, as `read_lines` and `Line.match` do; `Row.listed` names them for what `table`
+refuses. `base` finds the archive's folder where a copy has others around it. Give the layout a tiny
+hand-made archive with the expected rows in tests/data/test_layouts.py (or, for an archive of the real
+shape, in tests/fakes/archives.py and tests/data/test_layouts_paper.py).
 """
 
+import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
 from hier.data.archive import leads_out
 from hier.errors import LayoutError
+
+ID = "[0-9]{1,18}"
+"""The pattern of a whole number that fits into int64."""
 
 
 class Row(NamedTuple):
@@ -48,9 +52,8 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
     rows = list(rows)
     for row in rows:
         if reason := leads_out(row.image):
-            raise LayoutError(
-                f"{row.listed}: image '{row.image}' {reason}; is this the right archive?"
-            )
+            wrong = f"{row.listed}: image '{row.image}' {reason}"
+            raise LayoutError(f"{wrong}; is this the right archive?")
     columns = list(zip(*rows, strict=True)) or [()] * len(Row._fields)
     return pd.DataFrame(
         {
@@ -93,11 +96,33 @@ def is_there(path: Path) -> bool:
 
 def below(root: Path, folder: Path, name: str) -> str:
     """The path of `folder`/`name` below `root`, as an index has it."""
-    return name if folder == root else f"{folder.relative_to(root).as_posix()}/{name}"
+    return str(PurePosixPath(folder.relative_to(root).as_posix()) / name)
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered non-empty lines (from 1) of a metadata file.
+class Line(NamedTuple):
+    """A line of a metadata file, its blank ends cut off; as a string, where it stands."""
+
+    path: Path
+    number: int  # from 1
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+    def match(self, pattern: str, expected: str) -> re.Match[str]:
+        """The whole text's match of a pattern.
+
+        Raises:
+            LayoutError: there is none; says what was `expected`.
+        """
+        if match := re.fullmatch(pattern, self.text):
+            return match
+        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}…"
+        raise LayoutError(f"{self}: expected {expected}, found '{shown}'")
+
+
+def read_lines(path: Path, least: int = 0) -> list[Line]:
+    """The lines of a metadata file that are not empty, and empty ones where there are not `least`.
 
     Raises:
         LayoutError: the file is missing or is not UTF-8.
@@ -105,21 +130,19 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise LayoutError(
-            f"{path.name} is missing: expected at {path}; is this the right archive?"
-        ) from error
+        raise missing(path) from error
     except UnicodeDecodeError as error:
         raise LayoutError(f"{path} is not UTF-8 text: {error}") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
-    return [(number, line) for number, line in lines if line]
+    lines = [Line(path, at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
+    lines = [line for line in lines if line.text]
+    return lines + [Line(path, at, "") for at in range(len(lines) + 1, least + 1)]
 
 
 def number(text: str) -> int | None:
-    """The whole number that `text` is, if it is one of at most 18 digits (which fit into int64)."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    """The whole number that `text` is, if it is one that fits into int64."""
+    return int(text) if re.fullmatch(ID, text) else None
 
 
-def bad_line(path: Path, number: int, line: str, expected: str) -> LayoutError:
-    """The error for a line that does not have the expected form."""
-    shown = line if len(line) <= 200 else f"{line[:200]}…"
-    return LayoutError(f"{path}, line {number}: expected {expected}, found '{shown}'")
+def missing(path: Path) -> LayoutError:
+    """The error for a metadata file that is not there."""
+    return LayoutError(f"{path.name} is missing: expected at {path}; is this the right archive?")

@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, base, below, number, table
+from hier.data.layouts import Row, base, below, missing, number, table
 from hier.errors import LayoutError
 
 WHOLE = "cars_annos.mat"
 IMAGES = "car_ims"
 META = "devkit/cars_meta.mat"
+# Each half's images, and its labels with the folder in which they usually lie.
 HALVES = {
-    "cars_train": ("devkit/cars_train_annos.mat",),
-    "cars_test": ("cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"),
+    "cars_train": ("devkit", "cars_train_annos.mat"),
+    "cars_test": ("", "cars_test_annos_withlabels.mat"),
 }
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, OSError, zlib.error)
 
@@ -38,7 +39,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     whole, meta = base(root, "", WHOLE) / WHOLE, base(root, "", META) / META
     if whole.exists():
         top = base(root, "", IMAGES)
-        return table(_rows(whole, "relative_im_path", below(root, top, ""), _names(whole)))
+        return table(_rows(whole, "relative_im_path", root, top, _names(whole)))
     if not meta.exists():
         raise LayoutError(
             f"{root}: expected {WHOLE} (beside car_ims/) or {META} (beside cars_train/ and "
@@ -46,37 +47,27 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         )
     names = _names(meta)
     rows: list[Row] = []
-    for folder, places in HALVES.items():
-        top = base(root, "", folder)
-        rows += _rows(_first(root, places), "fname", below(root, top, f"{folder}/"), names)
+    for half, (usual, labels) in HALVES.items():
+        top = base(root, "", half)
+        rows += _rows(base(root, usual, labels) / labels, "fname", root, top / half, names)
     return table(rows)
 
 
-def _first(root: Path, places: tuple[str, ...]) -> Path:
-    """The first of the places that exists, else the first of all."""
-    found = [base(root, "", place) / place for place in places]
-    return next((path for path in found if path.exists()), found[0])
-
-
-def _rows(path: Path, field: str, prefix: str, names: list[str]) -> Iterable[Row]:
+def _rows(path: Path, field: str, root: Path, folder: Path, names: list[str]) -> Iterable[Row]:
+    """The annotations in a file, whose `field` is an image's path below `folder`."""
     found = _variable(path, "annotations")
-    missing = {field, "class"} - set(found.dtype.names or ())
-    if missing:
-        raise LayoutError(f"{path}: annotations has no field {' or '.join(sorted(missing))}")
+    lacking = {field, "class"} - set(found.dtype.names or ())
+    if lacking:
+        raise LayoutError(f"{path}: annotations has no field {' or '.join(sorted(lacking))}")
     for row, (file, label) in enumerate(zip(found[field], found["class"], strict=True), start=1):
-        if not _is_id(label, len(names)):
-            raise LayoutError(
-                f"{path}, annotation {row} ({file}): class is '{label}', "
-                f"expected an id from 1 to {len(names)}"
-            )
-        index = int(label) - 1
-        split = "train" if index < len(names) // 2 else "test"
-        yield Row(f"{prefix}{file}", index, names[index], None, split, f"{path}, annotation {row}")
-
-
-def _is_id(value: Any, most: int) -> bool:
-    """Whether it is a whole number from 1 to `most`."""
-    return np.ndim(value) == 0 and 1 <= (number(str(value)) or 0) <= most
+        where, most = f"{path}, annotation {row}", len(names)
+        class_id = (number(str(label)) if np.ndim(label) == 0 else None) or 0
+        if not 1 <= class_id <= most:
+            wrong = f"class is '{label}', expected an id from 1 to {most}"
+            raise LayoutError(f"{where} ({file}): {wrong}")
+        split = "train" if class_id <= most // 2 else "test"
+        image = below(root, folder, str(file))
+        yield Row(image, class_id - 1, names[class_id - 1], None, split, where)
 
 
 def _names(path: Path) -> list[str]:
@@ -93,7 +84,7 @@ def _variable(path: Path, name: str) -> Any:
     from scipy.io.matlab import MatReadError
 
     if not path.exists():
-        raise LayoutError(f"{path.name} is missing: expected at {path}; is this the right archive?")
+        raise missing(path)
     try:
         found = loadmat(path, squeeze_me=True, variable_names=[name])
     except (MatReadError, *UNREADABLE) as error:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, base, number, read_lines, table
+from hier.data.layouts import ID, Line, Row, base, below, number, read_lines, table
 from hier.errors import LayoutError
 
 
@@ -18,64 +18,46 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """One row per line of `images.txt`, in the order of image ids; labels are class ids less 1.
 
     Raises:
-        LayoutError: metadata missing or bad, an image without a class, or a file not there.
+        LayoutError: metadata missing or bad, or an image without a class.
     """
     top = base(root, "CUB_200_2011", "images.txt")
-    names = _texts(_read_ids(top / "classes.txt", "<class id> <name>"))
+    names = _read_ids(top / "classes.txt", "<class id> <name>")
     images = _read_ids(top / "images.txt", "<image id> <file>")
-    labels = _read_labels(top / "image_class_labels.txt", names)
-    superclasses: dict[int, str] = {}
+    listed = top / "image_class_labels.txt"
+    labels = _read_ids(listed, "<image id> <class id>")
+    superclasses: dict[int, Line] = {}
     if (top / "superclasses.txt").exists():
-        superclasses = _texts(_read_ids(top / "superclasses.txt", "<class id> <path>"))
+        superclasses = _read_ids(top / "superclasses.txt", "<class id> <path>")
     train = set(sorted(names)[: len(names) // 2])
-    prefix = PurePosixPath(top.relative_to(root).as_posix()) / "images"
     rows = []
-    for image_id, (line, file) in sorted(images.items()):
-        if PurePosixPath(file).name.startswith("._"):
+    for image_id, line in sorted(images.items()):
+        if PurePosixPath(line.text).name.startswith("._"):
             continue
         if image_id not in labels:
-            raise LayoutError(
-                f"{top / 'image_class_labels.txt'}: no class for image {image_id} ({file})"
-            )
-        label = labels[image_id]
+            raise LayoutError(f"{listed}: no class for image {image_id} ({line.text})")
+        label = number(labels[image_id].text)
+        if label is None or label not in names:
+            found = f"class '{labels[image_id].text[:200]}', not in classes.txt"
+            raise LayoutError(f"{listed}: image {image_id} has {found}")
         rows.append(
             Row(
-                image=str(prefix / file),
+                image=below(root, top / "images", line.text),
                 label=label - 1,
-                class_name=names[label].split(".", 1)[-1],
-                superclass=superclasses.get(label),
+                class_name=names[label].text.split(".", 1)[-1],
+                superclass=superclasses[label].text if label in superclasses else None,
                 split="train" if label in train else "test",
-                listed=f"{top / 'images.txt'}, line {line}",
+                listed=str(line),
             )
         )
     return table(rows)
 
 
-def _read_ids(path: Path, form: str) -> dict[int, tuple[int, str]]:
-    """Lines `<id> <text>` as a dictionary of ids to the line's number and its text."""
-    found: dict[int, tuple[int, str]] = {}
-    for at, line in read_lines(path):
-        key, _, text = line.partition(" ")
-        found_id = number(key)
-        if found_id is None or not text:
-            raise bad_line(path, at, line, form)
-        if found_id in found:
-            raise LayoutError(f"{path}, line {at}: id {key} occurs twice")
-        found[found_id] = at, text
+def _read_ids(path: Path, form: str) -> dict[int, Line]:
+    """Lines `<id> <text>` by their id, with the text alone."""
+    found: dict[int, Line] = {}
+    for line in read_lines(path):
+        key, text = line.match(f"({ID}) (.+)", form).groups()
+        if int(key) in found:
+            raise LayoutError(f"{line}: id {key} occurs twice")
+        found[int(key)] = line._replace(text=text)
     return found
-
-
-def _texts(found: dict[int, tuple[int, str]]) -> dict[int, str]:
-    return {key: text for key, (_, text) in found.items()}
-
-
-def _read_labels(path: Path, names: dict[int, str]) -> dict[int, int]:
-    labels = {}
-    for image_id, (_, text) in _read_ids(path, "<image id> <class id>").items():
-        label = number(text)
-        if label is None or label not in names:
-            raise LayoutError(
-                f"{path}: image {image_id} has class '{text[:200]}', not in classes.txt"
-            )
-        labels[image_id] = label
-    return labels

@@ -6,17 +6,20 @@ as queries and `train.txt` + `val.txt` as gallery. The lists show other visits t
 that query and gallery are not near-duplicates.
 """
 
-import csv
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, number, read_lines, table
+from hier.data.layouts import ID, Row, base, below, read_lines, table
 from hier.errors import LayoutError
 
 SIDE = {"train": "gallery", "val": "gallery", "test": "query"}  # of the odd classes
+LINE = rf"([^,/]*/([^,/]+)/[^,]+?)\s*,\s*({ID})\s*,\s*({ID})"
+CLASS = rf"([^,]*),({ID}),([^,]*),({ID})(?:,.*)?"
+CLASS_FORM = "<name>,<fine id>,<coarse name>,<coarse id>,…"
+FORM = "<list>/<department>/…/<file>, <fine id>, <coarse id>"
 
 
 class _Class(NamedTuple):
@@ -33,51 +36,26 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     Raises:
         LayoutError: a list or `classes.csv` is missing, or has a bad line.
     """
-    top = _top(root)
+    top = base(root, "dataset", "classes.csv")
     classes = _read_classes(top / "classes.csv")
-    prefix = PurePosixPath(top.relative_to(root).as_posix())
     rows = []
     for name, side in SIDE.items():
-        path = top / f"{name}.txt"
-        for at, line in read_lines(path):
-            file, label = _parse(path, at, line, classes)
-            rows.append(
-                Row(
-                    image=str(prefix / file),
-                    label=label,
-                    class_name=classes[label].name,
-                    superclass=f"{PurePosixPath(file).parts[1]}/{classes[label].coarse}",
-                    split="train" if label % 2 == 0 else side,
-                    listed=f"{path}, line {at}",
-                )
-            )
+        for line in read_lines(top / f"{name}.txt"):
+            file, department, *ids = line.match(LINE, FORM).groups()
+            label, coarse = map(int, ids)
+            if label not in classes or classes[label].coarse_id != coarse:
+                found = f"class {label} in coarse class {coarse}"
+                raise LayoutError(f"{line}: {found} is not in classes.csv")
+            split = "train" if label % 2 == 0 else side
+            superclass = f"{department}/{classes[label].coarse}"
+            image = below(root, top, file)
+            rows.append(Row(image, label, classes[label].name, superclass, split, str(line)))
     return table(rows)
-
-
-def _top(root: Path) -> Path:
-    """The folder `dataset`, in `root` or in the archive's top folder."""
-    inner = [folder for folder in sorted(root.glob("*/dataset")) if folder.is_dir()]
-    return root / "dataset" if (root / "dataset").is_dir() or not inner else inner[0]
-
-
-def _parse(path: Path, at: int, line: str, classes: dict[int, _Class]) -> tuple[str, int]:
-    file, *ids = (part.strip() for part in line.split(","))
-    label, coarse = map(number, ids) if len(ids) == 2 else (None, None)
-    if label is None or coarse is None or len(PurePosixPath(file).parts) < 3:
-        raise bad_line(path, at, line, "<list>/<department>/…/<file>, <fine id>, <coarse id>")
-    if label not in classes or classes[label].coarse_id != coarse:
-        raise LayoutError(
-            f"{path}, line {at}: class {label} in coarse class {coarse} is not in classes.csv"
-        )
-    return file, label
 
 
 def _read_classes(path: Path) -> dict[int, _Class]:
     classes: dict[int, _Class] = {}
-    for at, line in read_lines(path)[1:]:
-        fields = next(csv.reader([line]))
-        fine, coarse = (number(fields[1]), number(fields[3])) if len(fields) > 3 else (None, None)
-        if fine is None or coarse is None:
-            raise bad_line(path, at, line, "<name>,<fine id>,<coarse name>,<coarse id>,…")
-        classes[fine] = _Class(fields[0], fields[2], coarse)
+    for line in read_lines(path)[1:]:
+        name, fine, coarse, coarse_id = line.match(CLASS, CLASS_FORM).groups()
+        classes[int(fine)] = _Class(name, coarse, int(coarse_id))
     return classes

@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, base, below, is_there, number, read_lines, table
+from hier.data.layouts import ID, Line, Row, base, below, is_there, read_lines, table
 from hier.errors import LayoutError
 
 LIST = "list_eval_partition.txt"
 HEADER = "image_name item_id evaluation_status"
+LINE = r"(img(?:/[^\s/]*){4,})\s+(id_[0-9]+)\s+(\S+)"
+FORM = "img/<people>/<category>/<item>/<file> id_<digits> <status>"
 HIGH = "img_highres"
 STATUS = ("train", "query", "gallery")
 
@@ -29,67 +31,40 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             header is another, or a line is bad.
     """
     path = base(root, "Eval", LIST) / LIST
-    parsed = [(at, *_parse(path, at, line)) for at, line in _read_list(path)]
-    top = _top(root, parsed[0][1]) if parsed else root
-    labels = {item: label for label, item in enumerate(sorted({row[2] for row in parsed}))}
+    lines = _read_list(path)
+    parsed = [line.match(LINE, FORM).groups() for line in lines]
+    top = _top(root, parsed[0][0]) if parsed else root
+    labels = {item: label for label, item in enumerate(sorted({item for _, item, _ in parsed}))}
     superclasses: dict[str, str] = {}
     rows = []
-    for at, image, item, status in parsed:
+    for line, (image, item, status) in zip(lines, parsed, strict=True):
+        if status not in STATUS:
+            raise LayoutError(f"{line}: unknown status '{status}'; expected {', '.join(STATUS)}")
         superclass = superclasses.setdefault(item, "/".join(image.split("/")[1:-2]))
         image = below(root, top, image)
-        rows.append(Row(image, labels[item], item, superclass, status, f"{path}, line {at}"))
+        rows.append(Row(image, labels[item], item, superclass, status, str(line)))
     return table(rows)
+
+
+def _read_list(path: Path) -> list[Line]:
+    """The lines after count and header, which must be as they should."""
+    count, header, *lines = read_lines(path, least=2)
+    count.match(ID, "the number of images")
+    header.match(HEADER.replace(" ", r"\s+"), f"the header '{HEADER}'")
+    if int(count.text) != len(lines):
+        announced = f"{count.text} images are announced, {len(lines)} are listed"
+        raise LayoutError(f"{count}: {announced}; is the file cut short?")
+    return lines
 
 
 def _top(root: Path, image: str) -> Path:
     """The folder that the list's paths begin in: it holds `img`, and that `MEN` or `WOMEN`."""
     people = "/".join(image.split("/")[:2])
     top = base(root, "", people)
-    if not is_there(top / people):
-        other = base(root, "", HIGH) / HIGH
-        if other.exists():
-            raise LayoutError(
-                f"{other} holds the high-resolution images; the paper's are the low-resolution ones, "
-                "in Img/img.zip of the authors' drive"
-            )
+    other = base(root, "", HIGH) / HIGH
+    if not is_there(top / people) and other.exists():
+        raise LayoutError(
+            f"{other} holds the high-resolution images; the paper's are the low-resolution ones, "
+            "in Img/img.zip of the authors' drive"
+        )
     return top
-
-
-def _read_list(path: Path) -> list[tuple[int, str]]:
-    """The numbered lines after count and header, which must be as they should."""
-    lines = read_lines(path)
-    announced = number(lines[0][1]) if lines else None
-    if announced is None:
-        raise bad_line(path, *(lines[0] if lines else (1, "")), "the number of images")
-    at, header = lines[1] if len(lines) > 1 else (2, "")
-    if header.split() != HEADER.split():
-        raise bad_line(path, at, header, f"the header '{HEADER}'")
-    if announced != len(lines) - 2:
-        raise LayoutError(
-            f"{path}, line {lines[0][0]}: {lines[0][1]} images are announced, "
-            f"{len(lines) - 2} are listed; is the file cut short?"
-        )
-    return lines[2:]
-
-
-def _parse(path: Path, number: int, line: str) -> tuple[str, str, str]:
-    """Image, item and part of the evaluation."""
-    fields = line.split()
-    if len(fields) != 3 or not _is_image(fields[0]) or not _is_item(fields[1]):
-        raise bad_line(
-            path, number, line, "img/<people>/<category>/<item>/<file> id_<digits> <status>"
-        )
-    if fields[2] not in STATUS:
-        raise LayoutError(
-            f"{path}, line {number}: unknown status '{fields[2]}'; expected {', '.join(STATUS)}"
-        )
-    return fields[0], fields[1], fields[2]
-
-
-def _is_image(name: str) -> bool:
-    return name.startswith("img/") and name.count("/") >= 4
-
-
-def _is_item(name: str) -> bool:
-    digits = name.removeprefix("id_")
-    return digits != name and digits.isascii() and digits.isdigit()

@@ -3,15 +3,18 @@
 Their lines give image id, class id, super-class id and path; the classes of the two are disjoint.
 """
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, bad_line, base, number, read_lines, table
+from hier.data.layouts import Row, base, below, read_lines, table
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 HEADER = "image_id class_id super_class_id path"
+ID = "[1-9][0-9]{0,17}"
+LINE = rf"{ID}\s+({ID})\s+{ID}\s+(([^/]*?)(?:_final)?/([^/]+)_[^/]*)"
+FORM = "<image id> <class id> <super-class id> <super-class>_final/<product id>_<number>.JPG"
 
 
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
@@ -24,40 +27,14 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         LayoutError: a list is missing, or has another header or a bad line.
     """
     top = base(root, "Stanford_Online_Products", LISTS["train"])
-    prefix = PurePosixPath(top.relative_to(root).as_posix())
-    names: dict[int, tuple[str, str]] = {}
+    names: dict[str, tuple[str, str]] = {}
     rows = []
     for split, name in LISTS.items():
-        for at, label, file in _read_list(top / name):
-            product, superclass = names.setdefault(label, _names(file))
-            listed = f"{top / name}, line {at}"
-            rows.append(Row(str(prefix / file), label, product, superclass, split, listed))
+        header, *lines = read_lines(top / name, least=1)
+        header.match(HEADER.replace(" ", r"\s+"), f"the header '{HEADER}'")
+        for line in lines:
+            class_id, file, *found = line.match(LINE, FORM).groups()
+            superclass, product = names.setdefault(class_id, (found[0], found[1]))
+            image = below(root, top, file)
+            rows.append(Row(image, int(class_id) - 1, product, superclass, split, str(line)))
     return table(rows)
-
-
-def _names(file: str) -> tuple[str, str]:
-    """Product id and super-class of `<super-class>_final/<product id>_<number>.JPG`."""
-    path = PurePosixPath(file)
-    return path.stem.rpartition("_")[0], path.parts[0].removesuffix("_final")
-
-
-def _read_list(path: Path) -> list[tuple[int, int, str]]:
-    """Number, 0-based class and file of every line."""
-    lines = read_lines(path)
-    at, header = lines[0] if lines else (1, "")
-    if header.split() != HEADER.split():
-        raise bad_line(path, at, header, f"the header '{HEADER}'")
-    return [(at, *_parse(path, at, line)) for at, line in lines[1:]]
-
-
-def _parse(path: Path, at: int, line: str) -> tuple[int, str]:
-    *ids, file = line.split(maxsplit=3)
-    numeric = len(ids) == 3 and all(number(i) for i in ids)
-    if not numeric or file.count("/") != 1 or not all(_names(file)):
-        raise bad_line(
-            path,
-            at,
-            line,
-            "<image id> <class id> <super-class id> <super-class>_final/<product id>_<number>.JPG",
-        )
-    return int(ids[1]) - 1, file
