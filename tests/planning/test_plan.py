@@ -350,11 +350,13 @@ def test_what_is_timed_has_a_card_to_itself(suite, monkeypatch):
 
 
 def test_a_gpu_that_is_asked_for_and_not_there(suite, monkeypatch):
+    from hier.planning.throughput import measured_rates
+
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run = suite.run("smoke-pa-test_resnet-16-s0")
     wants = run.model_copy(update={"runtime": run.runtime.model_copy(update={"device": "cuda"})})
     with pytest.raises(ConfigError, match="torch sees no GPU"):
-        rates.measured_rates([wants])
+        measured_rates([wants])
 
 
 # --- sizes, and some of the runs -----------------------------------------------------------------

@@ -11,8 +11,7 @@ from hier.config.suite import Suite
 from hier.data.sampling import steps_per_epoch
 from hier.ledger.dvc_lock import AWAY
 from hier.pipeline import EMBEDDINGS, METRICS, MODEL, STAGES
-from hier.planning.rate import Rate
-from hier.planning.rates import kept_rates, measured_rates, seconds_to_measure
+from hier.planning.rates import Rate, kept_rates, seconds_to_measure
 from hier.training.looks import is_looked_at
 
 EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is given
@@ -27,10 +26,7 @@ def show(
     """Print one line per run (what it is, what it costs, how far it has come), then totals.
 
     Args:
-        images_per_second: of training, for every run alike; None takes the rates that are kept, or
-            leaves the hours out.
-        measured: measure each backbone on this machine instead, which takes some seconds, and keep
-            the rates.
+        images_per_second, measured: see `Hours`.
         compose: the command that writes this suite to params.yaml, where that holds another.
     """
     hours = Hours(suite, images_per_second, measured)
@@ -71,16 +67,24 @@ def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
 
 
 class Hours:
-    """Hours of a suite's runs, from a rate that is given, from rates measured now or those kept."""
+    """Hours of a suite's runs.
+
+    Args:
+        images_per_second: of training, for every run alike; None takes rates of this machine.
+        measured: measure those now, in some seconds each, and keep them; else they are the kept ones.
+    """
 
     def __init__(
         self, suite: Suite, images_per_second: float | None = None, measured: bool = False
     ) -> None:
         self.suite, self.given, self.measured = suite, images_per_second, measured
-        runs = list(suite.runs.values())
         self.rates: dict[str, Rate] = {}
-        if images_per_second is None:
-            self.rates = measured_rates(runs) if measured else kept_rates(runs)
+        if images_per_second is None and measured:
+            from hier.planning.throughput import measured_rates
+
+            self.rates = measured_rates(suite.runs.values())
+        elif images_per_second is None:
+            self.rates = kept_rates(suite.runs.values())
 
     def of(self, run: Run) -> float | None:
         """Hours of one run; None where there is not a rate for every run of the suite."""
@@ -99,7 +103,7 @@ class Hours:
 
     def describe(self) -> str:
         """The sum, and where the rates are from."""
-        runs = list(self.suite.runs.values())
+        runs = self.suite.runs.values()
         if any(self.of(run) is None for run in runs):
             return (
                 "hours unknown: give --images-per-second N, or --measure this machine "
@@ -129,15 +133,13 @@ def sizes(dataset: Dataset) -> str:
     images = sum(dataset.counts.images.values())
     if dataset.subset:
         return f"{images:,} images, of which a subset is taken"
-    fetched = "drawn on the spot"
-    if dataset.sources:
-        known = [[file.bytes for file in source.files] for source in dataset.sources]
-        whole = next((sum(b) for b in known if all(b)), None)  # type: ignore[arg-type]
-        fetched = f"{whole / 1e9:.2f} GB to download" if whole else "download of unknown size"
+    known = [[file.bytes or 0 for file in source.files] for source in dataset.sources]
+    whole = next((f"{sum(each) / 1e9:.2f} GB to download" for each in known if all(each)), None)
+    unknown = "download of unknown size" if dataset.sources else "drawn on the spot"
+    fetched = whole or unknown
     if dataset.store_size == "exact":
         return f"{images:,} images, {fetched}, three bytes a pixel prepared"
-    # Most photos are 4:3 or squarer; three bytes a pixel.
-    store = images * dataset.store_size**2 * 4 / 3 * 3
+    store = images * dataset.store_size**2 * 4 / 3 * 3  # most photos are 4:3 or squarer
     return f"{images:,} images, {fetched}, at most {store / 1e9:.1f} GB prepared"
 
 

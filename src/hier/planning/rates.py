@@ -11,21 +11,31 @@ from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, PositiveFloat, TypeAdapter
 
+from hier.config.base import Strict
 from hier.config.run import Run
 from hier.errors import DiskFullError
 from hier.files.atomic import write_text
 from hier.ledger.environment import cpus, processor
-from hier.planning.rate import Rate
-from hier.progress import track
 
 CPU_BATCH = 4
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 MODEL = re.compile(r"^Model:(.*)", re.MULTILINE)
 SECONDS_EACH = 4
 """What measuring one rate takes, about."""
+
+
+class Rate(Strict):
+    """Images per second of a training step (None of a run that is not trained) and of evaluation,
+    and where and when they were measured."""
+
+    training: PositiveFloat | None
+    embedding: PositiveFloat
+    device: str
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 RATES = TypeAdapter(dict[str, Rate])
@@ -39,30 +49,15 @@ def kept_rates(runs: Collection[Run]) -> dict[str, Rate]:
     return {name: rate for name, rates in of.items() if (rate := next(filter(None, rates), None))}
 
 
-def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
-    """Measure each rate that the runs need, on this machine and now, and keep it.
-
-    Returns:
-        the rate of each run by its name.
-
-    Raises:
-        ConfigError: a run asks for a GPU that is not there, or does not fit on the one that is.
-    """
-    from hier.planning.throughput import measure, on_gpu
-
-    here = machine()
-    keys = {run.name: key_of(run, on_gpu(run), here) for run in runs}
-    examples = {keys[run.name]: run for run in reversed([*runs])}
-    rates = {}
-    for key, run in track(list(examples.items()), "measuring"):
-        gpu = on_gpu(run)
-        rates[key] = measure(run, batch_of(run, gpu), is_whole(run, gpu))
-    _keep(rates)
-    return {name: rates[key] for name, key in keys.items()}
+def keep_rates(rates: dict[str, Rate]) -> None:
+    """Keep rates by their `key_of`; where the file cannot be written, the plan goes without it."""
+    text = RATES.dump_json(_read() | rates, indent=2).decode() + "\n"
+    with suppress(OSError, DiskFullError):
+        write_text(kept_file(), text)
 
 
 def seconds_to_measure(runs: Collection[Run]) -> int:
-    """About how long `measured_rates` would take."""
+    """About how long measuring the rates of some runs would take."""
     gpu = bool(gpus())
     return SECONDS_EACH * len({key_of(run, gpu, "") for run in runs})
 
@@ -100,8 +95,16 @@ def gpus() -> list[str]:
     """Names of the NVIDIA GPUs that are not hidden from this process."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return []
-    texts = (_text(file) for file in sorted(NVIDIA.glob("*/information")))
-    return [name.strip() for text in texts for name in MODEL.findall(text)] or _listed_gpus()
+    with suppress(OSError):
+        files = sorted(NVIDIA.glob("*/information"))
+        text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
+        if names := [name.strip() for name in MODEL.findall(text)]:
+            return names
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=5)
+        return done.stdout.splitlines()
+    return []
 
 
 def kept_file() -> Path:
@@ -110,30 +113,8 @@ def kept_file() -> Path:
     return folder / "hier/throughput.json"
 
 
-def _listed_gpus() -> list[str]:
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", check=True, timeout=5
-        ).stdout.splitlines()
-    return []
-
-
 def _read() -> dict[str, Rate]:
-    """What is kept; nothing where the file cannot be read or is not as `_keep` writes it."""
+    """What is kept; nothing where the file cannot be read or is not as `keep_rates` writes it."""
     with suppress(OSError, ValueError):
         return RATES.validate_json(kept_file().read_bytes())
     return {}
-
-
-def _keep(rates: dict[str, Rate]) -> None:
-    """Add rates to the file; where that cannot be written, the plan goes without it."""
-    text = RATES.dump_json(_read() | rates, indent=2).decode() + "\n"
-    with suppress(OSError, DiskFullError):
-        write_text(kept_file(), text)
-
-
-def _text(file: Path) -> str:
-    with suppress(OSError):
-        return file.read_text(encoding="utf-8", errors="replace")
-    return ""

@@ -1,7 +1,7 @@
 """How many images a second this machine trains and embeds, measured in seconds, for `hier plan`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
 from functools import partial
 
@@ -12,7 +12,8 @@ from hier.config.run import Run
 from hier.errors import ConfigError
 from hier.gpus import acquire_gpu
 from hier.models.network import build_network
-from hier.planning.rate import Rate
+from hier.planning.rates import Rate, batch_of, is_whole, keep_rates, key_of, machine
+from hier.progress import track
 from hier.training.determinism import make_deterministic
 from hier.training.objective import Objective
 from hier.training.step import Step
@@ -22,12 +23,33 @@ CPU = (1, 2)
 GPU = (3, 5)
 
 
+def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
+    """Measure each rate that the runs need, on this machine and now, and keep it.
+
+    Returns:
+        the rate of each run by its name.
+
+    Raises:
+        ConfigError: a run asks for a GPU that is not there, or does not fit on the one that is.
+        CardError: see `acquire_gpu`.
+    """
+    here, present = machine(), torch.cuda.is_available()
+    gpu = {run.name: present and run.runtime.device != "cpu" for run in runs}
+    keys = {run.name: key_of(run, gpu[run.name], here) for run in runs}
+    examples = {keys[run.name]: run for run in reversed([*runs])}
+    rates = {
+        key: measure(run, batch_of(run, gpu[run.name]), is_whole(run, gpu[run.name]))
+        for key, run in track(list(examples.items()), "measuring")
+    }
+    keep_rates(rates)
+    return {name: rates[key] for name, key in keys.items()}
+
+
 def measure(run: Run, batch: int, whole: bool) -> Rate:
     """Time a few steps of the run's network, with random weights, on `batch` random images.
 
-    Training is timed only where the run trains. On a GPU, a card that no other job works on is
-    waited for.
-    Precision, image size and threads are the run's. The reading of images is not in it.
+    Precision, image size and threads are the run's; training is timed only where it trains. The
+    reading of images is not in it. On a GPU, a card that no other job works on is waited for.
 
     Args:
         whole: the objective, with its regulariser, is in the training step; `batch` must then be
@@ -42,18 +64,9 @@ def measure(run: Run, batch: int, whole: bool) -> Rate:
         try:
             return _measure(run, batch, whole, device)
         except torch.OutOfMemoryError as error:
-            raise ConfigError(f"{run.name}: a batch of {batch} images does not fit on {name_of(device)}; "
-                              "give --images-per-second N instead of --measure") from error  # fmt: skip
-
-
-def on_gpu(run: Run) -> bool:
-    """Whether this machine would train the run on a GPU."""
-    return torch.cuda.is_available() and run.runtime.device != "cpu"
-
-
-def name_of(device: torch.device) -> str:
-    """What a person calls the device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+            mend = "give --images-per-second N instead of --measure"
+            where = f"{run.name}: a batch of {batch} images does not fit on {_name_of(device)}"
+            raise ConfigError(f"{where}; {mend}") from error
 
 
 def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Rate:
@@ -64,19 +77,20 @@ def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Rate:
     images = torch.randn(batch, 3, edge, edge, device=device)
     classes = torch.arange(batch, device=device) // each  # the batch's classes are all
     generator = torch.Generator(device).manual_seed(0)
-
-    def evaluate() -> None:
-        with torch.inference_mode():
-            step.embed(images)
-
     training = None
     if run.schedule.epochs:
         network.train()
         training = _images_per_second(partial(step, images, classes, generator), batch, device)
     network.eval()
-    embedding = _images_per_second(evaluate, batch, device)
-    today, name = date.today().isoformat(), name_of(device)
+    with torch.inference_mode():
+        embedding = _images_per_second(partial(step.embed, images), batch, device)
+    today, name = date.today().isoformat(), _name_of(device)
     return Rate(training=training, embedding=embedding, device=name, date=today)
+
+
+def _name_of(device: torch.device) -> str:
+    """What a person calls the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
 
 
 class _NoObjective(Objective):
