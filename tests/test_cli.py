@@ -592,7 +592,7 @@ def test_an_interrupted_transfer_says_what_is_kept(tmp_path):
     assert call(folder, "compose", "suite=grocery", "methods=[pa]").returncode == 0
     code = (
         "import hier.data.transfer as transfer\n"
-        "def fetched(url, part, kind):\n"
+        "def fetched(url, part):\n"
         "    part.write_bytes(b'some')\n"
         "    raise KeyboardInterrupt\n"
         "transfer._receive_http = fetched\n"

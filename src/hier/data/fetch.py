@@ -42,7 +42,8 @@ def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
         for place in places:
             try:
                 with atomic_file(folder / file.name) as path:
-                    _verify(path, file, place, _get(place, path, part, _kind(file)))
+                    _get(place, path, part, provable=bool(file.sha256 or file.md5))
+                    _verify(path, file, place)
             except NotThereError as reason:
                 reasons.append(f"{place}: {reason}")
             else:
@@ -153,27 +154,21 @@ def _no_empty(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def _get(place: str, path: Path, part: Path, kind: str | None) -> str | None:
-    """Bring what `place` has to `path`; return its digest if that was taken on the way."""
+def _get(place: str, path: Path, part: Path, provable: bool) -> None:
+    """Bring what `place` has to `path`."""
     if (source := _local(place)) is not None:
-        return _copy(source, path, kind)
-    if place.split("://")[0] not in SCHEMES:
+        if reason := _cannot_be_read(source):
+            raise NotThereError(reason)
+        size = source.stat().st_size // MB
+        with source.open("rb") as read, progress(f"copying {source.name} (MB)", size) as shown:
+            write(iter(lambda: read.read(CHUNK), b""), path, 0, shown)
+    elif place.split("://")[0] not in SCHEMES:
         raise NotThereError(ADDRESSES)
-    if kind is None:
-        part.unlink(missing_ok=True)
-    digest = transfer(place, part, kind)
-    shutil.move(part, path)
-    return digest
-
-
-def _copy(source: Path, path: Path, kind: str | None) -> str | None:
-    if reason := _cannot_be_read(source):
-        raise NotThereError(reason)
-    with (
-        source.open("rb") as read,
-        progress(f"copying {source.name} (MB)", source.stat().st_size // MB) as shown,
-    ):
-        return write(iter(lambda: read.read(CHUNK), b""), path, 0, kind, shown)
+    else:
+        if not provable:
+            part.unlink(missing_ok=True)
+        transfer(place, part, provable)
+        shutil.move(part, path)
 
 
 def _cannot_be_read(path: Path) -> str | None:
@@ -187,15 +182,10 @@ def _cannot_be_read(path: Path) -> str | None:
     return "not a regular file" if path.exists() else "no such file"
 
 
-def _kind(file: File) -> str | None:
-    """The hash that proves the file's own bytes, if any does."""
-    return "sha256" if file.sha256 else "md5" if file.md5 else None
-
-
-def _verify(path: Path, file: File, place: str, digest: str | None) -> None:
+def _verify(path: Path, file: File, place: str) -> None:
     """Prove a copy; what is said of it names the place that it is from, not `path`."""
     try:
-        _prove(path, file, place, digest)
+        _prove(path, file, place)
     except ArchiveError as error:
         text = str(error).replace(str(path), f"{file.name} from {place}")
         text = text.replace(path.name, file.name)  # in the command that packs it again
@@ -203,23 +193,22 @@ def _verify(path: Path, file: File, place: str, digest: str | None) -> None:
         raise ArchiveError(text.replace(AGAIN, f"nothing was kept; {mend}")) from error
 
 
-def _prove(path: Path, file: File, place: str, digest: str | None) -> None:
-    is_archive, kind = file.name.lower().endswith(SUFFIXES), _kind(file)
+def _prove(path: Path, file: File, place: str) -> None:
+    is_archive, expected = file.name.lower().endswith(SUFFIXES), file.sha256 or file.md5
     if file.unproved is not None:
         if is_archive:
             check(path)
         print(f"{file.name} is taken without a checksum: {file.unproved}", file=sys.stderr)
         return
-    if kind is None:
-        digest = contents_digest(path, file.contents_exclude)
-    elif digest is None:
+    if expected:
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, kind).hexdigest()
-    expected = file.sha256 or file.md5 or file.contents or ""
-    if digest != expected:
+            found = hashlib.file_digest(stream, "sha256" if file.sha256 else "md5").hexdigest()
+    else:
+        expected, found = file.contents or "", contents_digest(path, file.contents_exclude)
+    if found != expected:
         if is_archive:
             refuse_pages(path)
-        raise ChecksumError(file.name, expected, digest, place)
+        raise ChecksumError(file.name, expected, found, place)
 
 
 def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:

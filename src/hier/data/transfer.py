@@ -1,7 +1,6 @@
 """Bring a file from an address, gone on with after each break, over HTTP or FTP."""
 
 import ftplib
-import hashlib
 import socket
 import sys
 import time
@@ -33,15 +32,12 @@ class _BrokenOffError(Exception):
     """A transfer that may go on at the next try; the message says why."""
 
 
-def transfer(url: str, part: Path, kind: str | None) -> str | None:
+def transfer(url: str, part: Path, provable: bool) -> None:
     """Make `part` whole, in as many tries as bring it on.
 
     Args:
         part: where what arrives is written; what an earlier transfer left there is gone on with.
-        kind: the hash that proves the file. Without one, a part that an interruption left goes.
-
-    Returns:
-        the digest, if one try was enough.
+        provable: whether a hash proves the file. Without one, a part that an interruption left goes.
 
     Raises:
         NotThereError: the address has no such file, or does not bring it on.
@@ -52,9 +48,9 @@ def transfer(url: str, part: Path, kind: str | None) -> str | None:
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with full_disk_is_clear(part, "what has arrived is kept"):
-            return _try_again(url, part, kind)
+            _receive(url, part)
     except KeyboardInterrupt as stop:
-        if kind is None:
+        if not provable:
             part.unlink(missing_ok=True)
         if not _size_of(part):
             raise
@@ -62,27 +58,21 @@ def transfer(url: str, part: Path, kind: str | None) -> str | None:
         raise KeyboardInterrupt(said) from stop
 
 
-def write(
-    chunks: Iterable[bytes], path: Path, start: int, kind: str | None, shown: Progress
-) -> str | None:
-    """Write `chunks` to `path` after its first `start` bytes; the digest of all where that is 0."""
-    hasher = hashlib.new(kind) if kind and not start else None
+def write(chunks: Iterable[bytes], path: Path, start: int, shown: Progress) -> None:
+    """Write `chunks` to `path` after its first `start` bytes."""
     with path.open("ab" if start else "wb") as stream:
         for chunk in chunks:
             stream.write(chunk)
-            if hasher:
-                hasher.update(chunk)
             if stream.tell() // MB > shown.done:
                 shown.update(stream.tell() // MB - shown.done)
-    return hasher.hexdigest() if hasher else None
 
 
-def _try_again(url: str, part: Path, kind: str | None) -> str | None:
+def _receive(url: str, part: Path) -> None:
     receive = _receive_ftp if url.startswith("ftp://") else _receive_http
     longest, in_vain = _size_of(part), 0
     while True:
         try:
-            return receive(url, part, kind)
+            return receive(url, part)
         except _BrokenOffError as error:
             in_vain = 0 if _size_of(part) > longest else in_vain + 1
             longest = max(longest, _size_of(part))
@@ -97,18 +87,15 @@ def _size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _receive(
-    chunks: Iterable[bytes], part: Path, start: int, total: int | None, kind: str | None
-) -> str | None:
+def _append(chunks: Iterable[bytes], part: Path, start: int, total: int | None) -> None:
     with progress(f"downloading {part.stem} (MB)", (total or 0) // MB) as shown:
         shown.update(start // MB)
-        digest = write(chunks, part, start, kind, shown)
+        write(chunks, part, start, shown)
     if total is not None and _size_of(part) != total:
         raise _BrokenOffError("the transfer broke off")
-    return digest
 
 
-def _receive_http(url: str, part: Path, kind: str | None) -> str | None:
+def _receive_http(url: str, part: Path) -> None:
     import requests
     from urllib3.exceptions import HTTPError, NameResolutionError
 
@@ -119,8 +106,7 @@ def _receive_http(url: str, part: Path, kind: str | None) -> str | None:
             start = _start(response, part, asked)
             length = response.headers.get("Content-Length", "")
             total = start + int(length) if length.isdecimal() else None
-            chunks = response.raw.stream(CHUNK, decode_content=False)
-            return _receive(chunks, part, start, total, kind)
+            _append(response.raw.stream(CHUNK, decode_content=False), part, start, total)
     except requests.RequestException as error:
         cause = getattr(error.args[0] if error.args else None, "reason", None)
         if isinstance(cause, NameResolutionError):
@@ -146,7 +132,7 @@ def _start(response: "requests.Response", part: Path, asked: int) -> int:
     raise failure(f"HTTP {status}")
 
 
-def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
+def _receive_ftp(url: str, part: Path) -> None:
     try:
         address, port = urlsplit(url), urlsplit(url).port
     except ValueError as error:
@@ -155,7 +141,7 @@ def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
         with closing(ftplib.FTP(timeout=TIMEOUT)) as ftp:  # its own exit can replace a Ctrl-C
             ftp.connect(address.hostname or "", port or ftplib.FTP_PORT)
             ftp.login(unquote(address.username or ""), unquote(address.password or ""))
-            return _retrieve(ftp, unquote(address.path), part, kind)
+            _retrieve(ftp, unquote(address.path), part)
     except socket.gaierror as error:
         raise NotThereError("unknown host") from error
     except ftplib.error_perm as error:
@@ -170,7 +156,7 @@ def _receive_ftp(url: str, part: Path, kind: str | None) -> str | None:
         raise _BrokenOffError(_in_words(error)) from error
 
 
-def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str | None:
+def _retrieve(ftp: ftplib.FTP, path: str, part: Path) -> None:
     ftp.voidcmd("TYPE I")
     total, start = None, _size_of(part)
     with suppress(ftplib.error_perm):  # a server that does not know the command
@@ -178,9 +164,8 @@ def _retrieve(ftp: ftplib.FTP, path: str, part: Path, kind: str | None) -> str |
     if total is not None and start >= total:
         start = 0
     with ftp.transfercmd(f"RETR {path}", rest=start or None) as data:
-        digest = _receive(iter(lambda: data.recv(CHUNK), b""), part, start, total, kind)
+        _append(iter(lambda: data.recv(CHUNK), b""), part, start, total)
     ftp.voidresp()
-    return digest
 
 
 def _in_words(error: Exception) -> str:
