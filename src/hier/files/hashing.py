@@ -17,14 +17,11 @@ from typing import Any
 
 IGNORED = {"__pycache__", ".snakemake_timestamp"}
 KNOWN = Path(".hier/known.sqlite")
-COLUMNS = {
-    "path": "TEXT PRIMARY KEY",
-    "stat": "TEXT",
-    "sha256": "TEXT",
-    "md5": "TEXT",
-    "size": "INTEGER",
-    "row_check": "TEXT",
-}
+COLUMNS = "path, stat, sha256, md5, size, row_check"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS files "
+    "(path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT, md5 TEXT, size INTEGER, row_check TEXT)"
+)
 BLOCK = 1 << 20
 TICK = 12_000_000  # nanoseconds: within less, a file system may give two changes the same time
 
@@ -79,16 +76,16 @@ class Hasher:
     def anew(self, path: Path) -> Digest:
         """The digest from the bytes themselves, whatever is remembered."""
         self.found.pop(path, None)
-        for file in [path] if path.is_file() else path.rglob("*"):
+        for file in files_in(path):
             self.files.pop(str(file), None)
         return self(path)
 
     def carry_over_digest(self, path: Path, as_: Path | None = None) -> None:
-        """Say that `path` holds what `as_` held when it was hashed (by default: what it held itself
-        then, before its times or links were changed)."""
-        for file in [path] if path.is_file() else path.rglob("*"):
-            like = str(file) if as_ is None else str(as_ / file.relative_to(path))
-            if file.is_file() and like in self.files:
+        """Say that `path` holds what `as_` (by default itself, before its times or links changed) held
+        when it was hashed."""
+        for file in files_in(path):
+            like = str((as_ or path) / file.relative_to(path))
+            if like in self.files:
                 known = (_stat(file), self.files[like][1])
                 self.files[str(file)] = self.news[str(file)] = known
 
@@ -104,16 +101,16 @@ class Hasher:
         listing = [{"md5": digest.md5, "relpath": name} for name, digest in sorted(members)]
         return Digest(
             hashlib.sha256(lines.encode()).hexdigest(),
-            hashlib.md5(dvc_listing(listing)).hexdigest() + ".dir",
+            hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir",
             sum(digest.size for _, digest in members),
             len(members),
         )
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files that count as a folder's content, sorted."""
-    found = (file for file in folder.rglob("*") if not IGNORED.intersection(file.parts))
-    return sorted(file for file in found if file.is_file())
+def files_in(path: Path) -> list[Path]:
+    """The files that count as a folder's content, sorted; of a file, itself."""
+    found = [path] if path.is_file() else path.rglob("*")
+    return sorted(file for file in found if not IGNORED.intersection(file.parts) and file.is_file())
 
 
 @contextmanager
@@ -143,11 +140,6 @@ def hash_file(path: Path) -> Digest:
     return Digest(sha256.hexdigest(), md5.hexdigest(), size)
 
 
-def dvc_listing(members: list[dict[str, str]]) -> bytes:
-    """A folder as DVC's cache keeps it: its files' MD5 and relative paths, sorted by path."""
-    return json.dumps(members, sort_keys=True).encode()
-
-
 def _stat(path: Path) -> str:
     """What changes when a file does. The time of the last change of state (ctime) is in it, since a
     modification time can be set back."""
@@ -167,16 +159,11 @@ def _read_known() -> dict[str, tuple[str, Digest]]:
         return {}
     try:
         with closing(sqlite3.connect(KNOWN, timeout=10)) as connection:
-            rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM files").fetchall()
+            rows = connection.execute(f"SELECT {COLUMNS} FROM files").fetchall()
     except sqlite3.Error:
         return {}  # it only saves time
     found = ((path, stat, Digest(*digest), check) for path, stat, *digest, check in rows)
     return {path: (stat, d) for path, stat, d, check in found if check == _check(path, d)}
-
-
-def _check(path: str, digest: Digest) -> str:
-    """What a row of the memory must end with: a damaged one would accuse a file that is sound."""
-    return hashlib.sha256(f"{path} {digest}".encode()).hexdigest()
 
 
 def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
@@ -185,7 +172,10 @@ def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
     ]
     try:
         KNOWN.parent.mkdir(exist_ok=True)
-        _insert(rows)
+        with closing(sqlite3.connect(KNOWN, timeout=10)) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")  # what a power cut damages is replaced
+            connection.execute(TABLE)
+            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
     except (sqlite3.OperationalError, OSError):
         return  # busy, read-only or full: it only saves time
     except sqlite3.DatabaseError:
@@ -193,9 +183,6 @@ def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
             KNOWN.unlink()  # damaged; the next process begins a new one
 
 
-def _insert(rows: list[tuple[str, str, str, str, int, str]]) -> None:
-    with closing(sqlite3.connect(KNOWN, timeout=10)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")  # what a power cut damages is replaced
-        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-        connection.execute(f"CREATE TABLE IF NOT EXISTS files ({columns})")
-        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+def _check(path: str, digest: Digest) -> str:
+    """What a row of the memory must end with: a damaged one would accuse a file that is sound."""
+    return hashlib.sha256(f"{path} {digest}".encode()).hexdigest()

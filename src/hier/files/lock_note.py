@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from hier.files.lock_owner import Holder, is_holder
 
 LEFT_OVER = 600.0
-"""Seconds after which a right to remove a note is of a process that was killed just then."""
+"""Seconds after which a right to remove a note is that of a process that was killed just then."""
 
 
 class Note(NamedTuple):
@@ -28,7 +29,7 @@ class Note(NamedTuple):
             holder = json.loads(self.text)
         except (ValueError, RecursionError):
             return None
-        return holder if is_holder(holder) and {"inode", "flock"} <= holder.keys() else None
+        return holder if is_holder(holder) else None
 
 
 def look(place: Path) -> Note | None:
@@ -55,19 +56,13 @@ def publish(place: Path, about: dict[str, Any]) -> bytes | None:
         except FileExistsError:
             # NFS may have done so, and lost its answer.
             return text if temporary.stat().st_nlink == 2 else None
-        except OSError:
-            return _publish_without_links(note, about)
+        except OSError:  # a disk without links
+            with suppress(FileExistsError), note.open("xb") as stream:
+                return _write(stream, about)
+            return None
         return text
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _publish_without_links(note: Path, about: dict[str, Any]) -> bytes | None:
-    try:
-        with note.open("xb") as stream:
-            return _write(stream, about)
-    except FileExistsError:
-        return None
 
 
 def _write(stream: BinaryIO, about: dict[str, Any]) -> bytes:
@@ -84,20 +79,18 @@ def remove(place: Path, seen: Note) -> bool:
     """
     name = hashlib.sha256(seen.text).hexdigest()[:16]
     right = place.with_name(f".{place.name}.{name}.part")
-    try:
+    with suppress(FileNotFoundError):
         if now(place) - right.stat().st_mtime_ns > LEFT_OVER * 1e9:
-            right.unlink(missing_ok=True)  # of a process that was killed just then
-    except FileNotFoundError:
-        pass
+            right.unlink(missing_ok=True)
     try:
-        right.open("xb").close()
+        right.touch(exist_ok=False)
     except FileExistsError:
         return False
     try:
-        if look(place) != seen:
-            return False
-        note_of(place).unlink(missing_ok=True)
-        return True
+        is_same = look(place) == seen
+        if is_same:
+            note_of(place).unlink(missing_ok=True)
+        return is_same
     finally:
         right.unlink(missing_ok=True)
 

@@ -11,7 +11,8 @@ import psutil
 Holder = dict[str, Any]
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 NAMESPACE = Path("/proc/self/ns/pid")
-NOTED = {"process": dict, "host": str, "boot": str, "since": str}
+NOTED = {"process": dict, "host": str, "boot": str, "since": str, "inode": int, "flock": bool}
+IDENTITY = {"pid": int, "created": float}
 
 
 def myself() -> Holder:
@@ -21,12 +22,8 @@ def myself() -> Holder:
 
 
 def is_holder(known: Any) -> bool:
-    """Whether it is what `myself` gave, here or elsewhere."""
-    return (
-        isinstance(known, dict)
-        and all(isinstance(known.get(name), kind) for name, kind in NOTED.items())
-        and is_identity(known["process"])
-    )
+    """Whether it is what a note holds: `myself`, here or elsewhere, and facts of the lock."""
+    return _has(known, NOTED) and _has(known["process"], IDENTITY)
 
 
 def describe(holder: Holder | None) -> str:
@@ -75,10 +72,7 @@ def identify(pid: int) -> dict[str, Any]:
 
 def is_identity(known: Any) -> TypeGuard[dict[str, Any]]:
     """Whether it is what `identify` gives."""
-    kinds = {"pid": int, "created": float}
-    return isinstance(known, dict) and all(
-        isinstance(known.get(name), kind) for name, kind in kinds.items()
-    )
+    return _has(known, IDENTITY)
 
 
 def lives(known: dict[str, Any]) -> bool:
@@ -104,3 +98,9 @@ def namespace() -> int:
         return NAMESPACE.stat().st_ino
     except OSError:
         return 0
+
+
+def _has(known: Any, kinds: dict[str, type]) -> bool:
+    return isinstance(known, dict) and all(
+        isinstance(known.get(name), kinds[name]) for name in kinds
+    )
