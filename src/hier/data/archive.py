@@ -23,8 +23,10 @@ DAMAGE = (
 )  # fmt: skip
 IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 CHUNK = 1 << 16
-SPARSE = "a sparse file"
-"""tarfile may write more bytes for it than its size says."""
+SPARSE = "a sparse file"  # tarfile may write more bytes for it than its size says
+KINDS = dict.fromkeys(tarfile.REGULAR_TYPES, "file") | {
+    tarfile.DIRTYPE: "folder", tarfile.SYMTYPE: "symlink", tarfile.LNKTYPE: "hardlink",
+}  # fmt: skip
 SUFFIXES = (".bz2", ".gz", ".tar", ".tbz", ".tgz", ".txz", ".xz", ".zip")
 AGAIN = "remove it and download it again"
 # How files begin that are neither zip nor a tar that Python reads.
@@ -42,6 +44,10 @@ PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")
 KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "PPMd"}
 ENCRYPTED, AES = 0x1, 99  # the flag of an encrypted member, and a method that says so too
+
+
+class _TooMuchError(Exception):
+    """A budget is spent; the message says of what."""
 
 
 class Budget:
@@ -64,26 +70,15 @@ class Budget:
                 raise _TooMuchError(f"with it, more {what} than the dataset's limits would unpack")
 
 
-class _TooMuchError(Exception):
-    """A budget is spent; the message says of what."""
-
-
 class Member(NamedTuple):
-    """A member of an archive, as far as a tar and a zip have the same.
-
-    Attributes:
-        kind: "file", "folder", "symlink", "hardlink", or in words what is not unpacked.
-        target: of a link.
-        open: the content of a file as a stream.
-        position: how many bytes of the archive have been read.
-    """
+    """A member of an archive, as far as a tar and a zip have the same."""
 
     name: str
-    kind: str
+    kind: str  # one of KINDS, or in words what is not unpacked
     size: int
-    target: str
-    open: Callable[[], Any]
-    position: Callable[[], int]
+    target: str  # of a link
+    open: Callable[[], Any]  # the content of a file as a stream
+    position: Callable[[], int]  # how many bytes of the archive have been read
 
 
 def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
@@ -93,8 +88,8 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     is one file of the budget.
 
     Raises:
-        ArchiveError: the archive is damaged, encrypted or of a kind not read here; or a member's path
-            or link is absolute or has `..` in it, or it is a device, or is more than the budget allows.
+        ArchiveError: as `check`; or a member's path or link is absolute or has `..` in it, or it is
+            a device, or is more than the budget allows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     budget, seen = budget or Budget(), set[PurePosixPath]()
@@ -113,11 +108,7 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of every regular file in the archive, in its order.
-
-    Raises:
-        ArchiveError: the archive is damaged, encrypted or of a kind not read here.
-    """
+    """Yield name and content of every regular file, in the archive's order; ArchiveError as `check`."""
     with _reading(archive) as found:
         for member in found:
             if member.name and member.kind in ("file", SPARSE):
@@ -129,7 +120,7 @@ def check(archive: Path) -> None:
     """Read an archive's list of members, and of a tar all of it.
 
     Raises:
-        ArchiveError: it is none, is damaged where that shows, is encrypted or of a kind not read here.
+        ArchiveError: the archive is damaged, encrypted or of a kind not read here.
     """
     with _reading(archive) as found:
         for _ in found:
@@ -150,11 +141,7 @@ def leads_out(name: str) -> str | None:
 
 
 def refuse_pages(archive: Path) -> None:
-    """Refuse a web page, which a site sends instead of a file where it asks to confirm or to log in.
-
-    Raises:
-        ArchiveError: it is one.
-    """
+    """Raise ArchiveError on a web page, which sites send where they ask to confirm or to log in."""
     with archive.open("rb") as stream:
         head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith(PAGES):
@@ -166,11 +153,7 @@ def refuse_pages(archive: Path) -> None:
 
 @contextmanager
 def _reading(archive: Path) -> Iterator[Iterator[Member]]:
-    """The members of an archive; an error names the one that is being read.
-
-    Raises:
-        ArchiveError: the archive is damaged, or the disk refuses a member.
-    """
+    """The members of an archive; ArchiveError names the one that is damaged, or refused by the disk."""
     name = ""
 
     def each(members: Iterator[Member]) -> Iterator[Member]:
@@ -210,11 +193,7 @@ def _is_zip(archive: Path) -> bool:
 def _members_of_tar(archive: Path) -> Generator[Member, None, None]:
     with archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
         for member in tar:
-            kinds = (
-                (SPARSE, member.issparse()), ("file", member.isreg()), ("folder", member.isdir()),
-                ("symlink", member.issym()), ("hardlink", member.islnk()), ("a device", True),
-            )  # fmt: skip
-            kind = next(kind for kind, is_one in kinds if is_one)
+            kind = SPARSE if member.issparse() else KINDS.get(member.type, "a device")
             read = partial(tar.extractfile, member)
             yield Member(member.name, kind, member.size, member.linkname, read, raw.tell)
         # The checksum of the compressed whole comes after the last member.
@@ -265,7 +244,7 @@ def _reason_to_refuse(member: Member, folder: Path, seen: set[PurePosixPath]) ->
     for path in (member.name, member.target):
         if reason := leads_out(path):
             return f"its path or link '{path}' {reason}"
-    if member.kind not in ("file", "folder", "symlink", "hardlink"):
+    if member.kind not in KINDS.values():
         return f"it is {member.kind}"
     if member.kind == "file":
         if PurePosixPath(member.name) in seen:  # it would replace the first

@@ -14,17 +14,14 @@ def download(dataset: Dataset, destination: Path) -> None:
     """Put the dataset's verified archives into the folder `destination`, all or none.
 
     Generated datasets are drawn. Others come from the first of `dataset.sources` of which every
-    file can be had. Each file is looked for in the mirrors (folders or addresses): those of the
-    environment variable HIER_MIRROR (separated by commas or as in PATH), the folder
-    downloads/<dataset>/, then `dataset.mirrors`; and at last at its own `url` and `alternates`.
-    Where no source can be had, no-data.txt beside `destination` says so until the next call.
+    file can be had: in the folders and addresses of the environment variable HIER_MIRROR (separated
+    by commas or as in PATH), in downloads/<dataset>/, in `dataset.mirrors`, or at the file's own `url`
+    and `alternates`. Where none can be had, no-data.txt beside `destination` says so until the next call.
 
     Raises:
-        ChecksumError: a copy was found and is not what the configuration promises.
-        ArchiveError: a copy that is proved by its contents, or has no checksum, is damaged.
+        ChecksumError, ArchiveError, DiskFullError: see `fetch`.
         ConfigError: HIER_MIRROR names what can be neither a folder nor an address.
         NoDataError: no source could be had.
-        DiskFullError: no space left.
     """
     no_data = destination.parent / "no-data.txt"
     no_data.unlink(missing_ok=True)

@@ -26,9 +26,8 @@ ADDRESSES = "addresses begin with http://, https://, ftp:// or file://"
 def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
     """Put `file`, verified, into `folder` from the first of `places` (see `places_of`) that has it.
 
-    What an address sends goes to `parts`/<name>.part, which outlives a failure: the next try or
-    call goes on where that ends. Without a checksum each call and place begins anew, as two
-    versions could be mixed unseen.
+    What an address sends goes to `parts`/<name>.part, which outlives a failure: the next try goes on
+    from there. Without a checksum each place begins anew, as two versions could be mixed unseen.
 
     Raises:
         ChecksumError: a copy was found and is not what `file` promises.
@@ -55,21 +54,15 @@ def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
 
 def places_of(file: File, mirrors: Iterable[str]) -> list[str]:
     """Where to look for `file`, in order: in the mirrors, at its `url`, at its `alternates`."""
-    places = [
-        f"{mirror.rstrip('/')}/{quote(file.name)}"
-        if _is_url(mirror)
-        else str(_at_home(mirror) / file.name)
-        for mirror in mirrors
-    ]
-    return [*places, *([file.url] if file.url else []), *file.alternates]
+    places = []
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{quote(file.name)}"
+        places.append(url if _is_url(mirror) else str(_at_home(mirror) / file.name))
+    return [*places, *filter(None, [file.url]), *file.alternates]
 
 
 def mirrors_of(dataset: Dataset) -> list[str]:
-    """The folders and addresses that come before a file's own address, in order.
-
-    Raises:
-        ConfigError: HIER_MIRROR names what can be neither.
-    """
+    """What comes before a file's own address, in order; ConfigError as `mirrors_of_environment`."""
     return [*mirrors_of_environment(), str(MANUAL_DIR / dataset.name), *dataset.mirrors]
 
 
@@ -94,8 +87,7 @@ def mirrors_of_environment() -> list[str]:
 def source_of(dataset: Dataset, names: Iterable[str]) -> Source | None:
     """The first source all of whose files are among `names`."""
     there = set(names)
-    complete = (s for s in dataset.sources if {file.name for file in s.files} <= there)
-    return next(complete, None)
+    return next((s for s in dataset.sources if {f.name for f in s.files} <= there), None)
 
 
 def taken_from(file: File, mirrors: Iterable[str]) -> Path | None:
@@ -212,10 +204,9 @@ def _prove(path: Path, file: File, place: str) -> None:
 
 
 def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
-    """SHA-256 of the sorted lines `<sha256>  ./<path>` of the files in an archive.
+    """SHA-256 of the lines `<sha256>  ./<path>` of the files in an archive, sorted by the paths' bytes.
 
-    The archive's top folder is stripped from the paths, folders in `exclude` (paths after
-    that) are left out, and lines are sorted by the bytes of their paths.
+    Paths go without the archive's top folder; below that, the folders in `exclude` are left out.
 
     Raises:
         ArchiveError: the archive is damaged, or two of its files come to the same path.

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate, default_conve
 
 from hier.errors import HierError, WorkerError
 
-TICK = 2.0
-"""Seconds after which one looks whether the workers still live."""
-PATIENCE = 600.0
-"""Seconds without a batch after which workers that live count as stuck; a file server may be slow."""
+TICK = 2.0  # seconds after which one looks whether the workers still live
+PATIENCE = (
+    600.0  # seconds without a batch after which they count as stuck; a file server may be slow
+)
 PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CAUSES = {
@@ -158,9 +158,9 @@ def _started(loader: DataLoader[Any]) -> Iterator[tuple[Iterator[Any], list[Base
         finally:
             if in_main:  # torch's would raise wherever a worker's death finds us
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        yield iterator, [each for each in active_children() if each not in before]
+        yield iterator, list({*active_children()} - before)
     finally:
-        left = [each for each in active_children() if each not in before]
+        left = {*active_children()} - before
         for process in left:
             process.kill()
         for process in left:

@@ -24,9 +24,10 @@ def stem(epoch: int, step: int) -> str:
 
 
 def position(path: Path) -> tuple[int, int]:
-    """Epochs and steps done, as a checkpoint's name says."""
-    epoch, step, _ = _parts(path)
-    return int(epoch), int(step)
+    """Epochs and steps done, as a checkpoint's name says; ValueError where it is no such name."""
+    if match := NAME.fullmatch(path.name):
+        return int(match[1]), int(match[2])
+    raise ValueError(f"{path} is not named as a checkpoint is")
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -38,18 +39,10 @@ def checkpoint_files(folder: Path) -> list[Path]:
 def is_damaged(path: Path) -> bool:
     """Whether a checkpoint's bytes are not those that its name promises."""
     with path.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest() != _parts(path)[2]
+        return file_digest(stream, "sha256").hexdigest() != path.name.split(".")[1]
 
 
 def damaged_checkpoints(folder: Path) -> list[Path]:
     """The damaged ones of all checkpoints below `folder`, whatever their run and identity."""
     paths = (path for path in folder.rglob("*.pt") if NAME.fullmatch(path.name))
     return sorted(path for path in paths if is_damaged(path))
-
-
-def _parts(path: Path) -> tuple[str, str, str]:
-    match = NAME.fullmatch(path.name)
-    if match is None:
-        raise ValueError(f"{path} is not named as a checkpoint is")
-    epoch, step, sha256 = match.groups()
-    return epoch, step, sha256

@@ -24,14 +24,10 @@ from hier.errors import BusyError
 from hier.files.lock_note import Note, beside, look, note_of, now, publish, remove
 from hier.files.lock_owner import Holder, boot, describe, is_here, myself, works
 
-LEASE = 600.0
-"""Seconds without a renewal after which a holder on another machine is held to be gone."""
-BEAT = 15.0
-"""Seconds between two renewals."""
-WATCH = 60.0
-"""Seconds for which one looks whether a note that seems old is renewed after all."""
-PAUSE = 1.0
-"""Seconds between two looks at a lock that one waits for."""
+LEASE = 600.0  # seconds without a renewal after which a holder elsewhere is held to be gone
+BEAT = 15.0  # seconds between two renewals
+WATCH = 60.0  # seconds for which one looks whether a note that seems old is renewed after all
+PAUSE = 1.0  # seconds between two looks at a lock that one waits for
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
@@ -71,8 +67,7 @@ def free(place: Path, by_force: bool = False) -> bool:
     """Remove the note of a holder that is gone; whether there is none left.
 
     Args:
-        by_force: of one on another machine, too, where only its renewals could say so. One that
-            works on this machine is never touched.
+        by_force: of one on another machine, too, whose renewals alone could say so.
     """
     seen = look(place)
     try:
@@ -95,16 +90,9 @@ def living(place: Path) -> Holder | None:
     return holder if alive else None
 
 
-# --- the disk's own lock --------------------------------------------------------------------------
-
-
 @contextmanager
 def _flock(place: Path) -> Iterator[bool]:
-    """Hold the disk's own lock; whether there is such a thing.
-
-    Raises:
-        BusyError: another process holds it.
-    """
+    """Hold the disk's own lock, or raise BusyError; whether there is such a thing."""
     path = beside(place, ".lock")
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
@@ -123,17 +111,13 @@ def _flock(place: Path) -> Iterator[bool]:
 
 
 class _Claim(Thread):
-    """A note of this process's, created in place of one whose holder is gone; renewed by a thread.
-
-    Raises:
-        BusyError: somebody else's is there.
-    """
+    """A note of this process's, renewed by a thread; BusyError where somebody else's is there."""
 
     def __init__(self, place: Path, about: dict[str, Any]) -> None:
         super().__init__(daemon=True)
         self.place, self.about, self.done = place, about | myself(), Event()
         while (text := publish(place, self.about)) is None:
-            seen = look(place)
+            seen = look(place)  # a holder that is gone makes room
             if seen and not (_is_gone(place, seen, about["flock"]) and remove(place, seen)):
                 raise _busy(place)
         self.text = text
@@ -164,7 +148,7 @@ class _Claim(Thread):
 
 
 def _is_gone(place: Path, seen: Note, flocked: bool) -> bool:
-    """Whether the holder that a note tells of is gone; looks for a while where that must be seen.
+    """Whether a note's holder is gone; looks for a while where that must be seen.
 
     Args:
         flocked: whether this process holds the disk's own lock meanwhile.

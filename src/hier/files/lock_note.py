@@ -11,8 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from hier.files.lock_owner import Holder, is_holder
 
-LEFT_OVER = 600.0
-"""Seconds after which a right to remove a note is that of a process that was killed just then."""
+LEFT_OVER = 600.0  # seconds after which who had the right to remove a note was killed just then
 
 
 class Note(NamedTuple):

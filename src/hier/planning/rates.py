@@ -24,8 +24,7 @@ from hier.ledger.environment import cpus, processor
 CPU_BATCH = 4
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 MODEL = re.compile(r"^Model:(.*)", re.MULTILINE)
-SECONDS_EACH = 4
-"""What measuring one rate takes, about."""
+SECONDS_EACH = 4  # what measuring one rate takes, about
 
 
 class Rate(Strict):

@@ -18,9 +18,7 @@ from hier.training.determinism import make_deterministic
 from hier.training.objective import Objective
 from hier.training.step import Step
 
-CPU = (1, 2)
-"""Steps that are run first and steps that are timed, on a CPU."""
-GPU = (3, 5)
+CPU, GPU = (1, 2), (3, 5)  # steps that are run first, and steps that are timed
 
 
 def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
@@ -30,8 +28,7 @@ def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
         the rate of each run by its name.
 
     Raises:
-        ConfigError: a run asks for a GPU that is not there, or does not fit on the one that is.
-        CardError: see `acquire_gpu`.
+        ConfigError, CardError: see `measure`.
     """
     here, present = machine(), torch.cuda.is_available()
     gpu = {run.name: present and run.runtime.device != "cpu" for run in runs}
@@ -89,7 +86,6 @@ def _measure(run: Run, batch: int, whole: bool, device: torch.device) -> Rate:
 
 
 def _name_of(device: torch.device) -> str:
-    """What a person calls the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
 
 

@@ -1,14 +1,8 @@
 """How each dataset's unpacked files become one table with a row per image.
 
-To add a layout: write `layouts/<name>.py` with
-
-    def read(root: Path, dataset: Dataset) -> pandas.DataFrame
-
-that returns `table(rows)` (in a fixed order, whatever the file system's) and raises LayoutError
-naming file and line, as `read_lines` and `Line.match` do; `Row.listed` names them for what `table`
-refuses. `base` finds the archive's folder where a copy has others around it. Give the layout a tiny
-hand-made archive with the expected rows in tests/data/test_layouts.py (or, for an archive of the real
-shape, in tests/fakes/archives.py and tests/data/test_layouts_paper.py).
+A layout is a file here with a function `read(root: Path, dataset: Dataset) -> pandas.DataFrame`, which
+returns `table(rows)` in a fixed order and raises LayoutError naming file and line. How to add one, and
+where its tests belong, is in docs/extending.md.
 """
 
 import re
@@ -21,8 +15,7 @@ import pandas as pd
 from hier.data.archive import leads_out
 from hier.errors import LayoutError
 
-ID = "[0-9]{1,18}"
-"""The pattern of a whole number that fits into int64."""
+ID = "[0-9]{1,18}"  # a whole number that fits into int64
 
 
 class Row(NamedTuple):
@@ -40,9 +33,6 @@ class Row(NamedTuple):
     listed: str = "the archive"
 
 
-COLUMNS = Row._fields[:-1]
-
-
 def table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None).
 
@@ -54,13 +44,8 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
         if reason := leads_out(row.image):
             wrong = f"{row.listed}: image '{row.image}' {reason}"
             raise LayoutError(f"{wrong}; is this the right archive?")
-    columns = list(zip(*rows, strict=True)) or [()] * len(Row._fields)
-    return pd.DataFrame(
-        {
-            name: pd.Series(list(values), dtype="int64" if name == "label" else object)
-            for name, values in zip(COLUMNS, columns, strict=False)
-        }
-    )
+    found = pd.DataFrame(rows, columns=Row._fields, dtype=object)
+    return found.drop(columns="listed").astype({"label": "int64"})
 
 
 def base(root: Path, usual: str, name: str) -> Path:
