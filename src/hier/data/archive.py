@@ -46,8 +46,8 @@ METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: 
 ENCRYPTED, AES = 0x1, 99  # the flag of an encrypted member, and a method that says so too
 
 
-class _TooMuchError(Exception):
-    """A budget is spent; the message says of what."""
+class _RefusedError(Exception):
+    """A member is not unpacked; the message says why."""
 
 
 class Budget:
@@ -58,16 +58,16 @@ class Budget:
         self.bytes: float = limits.bytes if limits else math.inf
 
     def spend(self, files: int = 0, bytes: int = 0) -> None:
-        """Take this much away before it is written; _TooMuchError where less is left."""
+        """Take this much away before it is written; _RefusedError where less is left."""
         self.afford(files, bytes)
         self.files -= files
         self.bytes -= bytes
 
     def afford(self, files: int = 0, bytes: int = 0) -> None:
-        """Raise _TooMuchError where that much is not left."""
+        """Raise _RefusedError where that much is not left."""
         for what, asked, left in (("files", files, self.files), ("bytes", bytes, self.bytes)):
             if not 0 <= asked <= left:
-                raise _TooMuchError(f"with it, more {what} than the dataset's limits would unpack")
+                raise _RefusedError(f"with it, more {what} than the dataset's limits would unpack")
 
 
 class Member(NamedTuple):
@@ -85,11 +85,8 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     """Unpack a tar or zip archive into `folder`, which is made where missing.
 
     Contents, folders and links alone are taken: no owner, mode or time. Every member, folders too,
-    is one file of the budget.
-
-    Raises:
-        ArchiveError: as `check`; or a member's path or link is absolute or has `..` in it, or it is
-            a device, or is more than the budget allows.
+    is one file of the budget. Raises ArchiveError as `check` does, and where a member is a device, is
+    more than the budget allows, or has a path or link that is absolute or has `..` in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     budget, seen = budget or Budget(), set[PurePosixPath]()
@@ -99,7 +96,7 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     ):
         for member in found:
             if reason := _reason_to_refuse(member, folder, seen):
-                raise _refused(archive, member.name, reason)
+                raise _RefusedError(reason)
             budget.spend(files=1)
             budget.afford(bytes=member.size)
             _write(member, folder, budget)
@@ -117,10 +114,9 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def check(archive: Path) -> None:
-    """Read an archive's list of members, and of a tar all of it.
+    """Read the list of members, and of a tar all of it.
 
-    Raises:
-        ArchiveError: the archive is damaged, encrypted or of a kind not read here.
+    Raises ArchiveError where the archive is damaged, encrypted or of a kind not read here.
     """
     with _reading(archive) as found:
         for _ in found:
@@ -166,17 +162,17 @@ def _reading(archive: Path) -> Iterator[Iterator[Member]]:
         members_of = _members_of_zip if _is_zip(archive) else _members_of_tar
         with closing(members_of(archive)) as found:
             yield each(found)
-    except _TooMuchError as error:
-        raise _refused(archive, name, str(error)) from error
-    except (*DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno in IN_THE_WAY:
-            raise _refused(archive, name, str(error.strerror)) from error
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+    except (_RefusedError, *DAMAGE, OSError) as error:
+        number = getattr(error, "errno", None)
+        if isinstance(error, _RefusedError) or number in IN_THE_WAY:
+            why = f"{getattr(error, 'strerror', error)}; get the archive from another place"
+            raise ArchiveError(f"{archive}: refused to unpack member '{name}': {why}") from error
+        if number is not None:  # the disk's, not the archive's
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         where = f"at or after member '{name}'" if name else "before its first member"
-        text = f"{archive}: damaged or cut short {where} ({reason}); {AGAIN}"
-        raise ArchiveError(text) from error
+        damage = f"damaged or cut short {where} ({reason})"
+        raise ArchiveError(f"{archive}: {damage}; {AGAIN}") from error
 
 
 def _is_zip(archive: Path) -> bool:
@@ -253,11 +249,6 @@ def _reason_to_refuse(member: Member, folder: Path, seen: set[PurePosixPath]) ->
     if member.kind == "hardlink" and not (folder / member.target).exists():
         return "it links to a file that has not come before it"  # tarfile would write that file
     return None
-
-
-def _refused(archive: Path, member: str, reason: str) -> ArchiveError:
-    mend = "get the archive from another place"
-    return ArchiveError(f"{archive}: refused to unpack member '{member}': {reason}; {mend}")
 
 
 def _write(member: Member, folder: Path, budget: Budget) -> None:

@@ -36,15 +36,11 @@ TOP = "CUB_200_2011"
 
 @dataclass(frozen=True)
 class Leaf:
-    """One class: its place in the tree and its look.
+    """One class: its place in the tree and its look."""
 
-    `path` holds the child number at each level (0-based), `names` the node's name at each level
-    from the family down to the class itself, `look` is float64 of shape (LOOKS,).
-    """
-
-    path: tuple[int, ...]
-    names: tuple[str, ...]
-    look: Array
+    path: tuple[int, ...]  # the child's number at each level, from 0
+    names: tuple[str, ...]  # of the node at each level, from the family down to the class itself
+    look: Array  # float64 (LOOKS)
 
     @property
     def superclass(self) -> str:
@@ -93,10 +89,7 @@ def write_archive(generate: Generate, path: Path) -> None:
     """Write the dataset as a .tgz in CUB-200-2011's layout, plus `superclasses.txt`, whole or not at all.
 
     `superclasses.txt` has lines `<class id> <path>`, such as `12 A/A3`. The same `generate` gives
-    the same bytes (with the same releases of NumPy, Pillow and zlib).
-
-    Raises:
-        DiskFullError: no space left.
+    the same bytes (with the same releases of NumPy, Pillow and zlib). Raises DiskFullError.
     """
     classes = list(enumerate(leaves(generate), start=1))
     lists: dict[str, list[str]] = {

@@ -67,10 +67,9 @@ def mirrors_of(dataset: Dataset) -> list[str]:
 
 
 def mirrors_of_environment() -> list[str]:
-    """The folders and addresses in HIER_MIRROR; a colon before `//` or a port does not separate.
+    """The folders and addresses in HIER_MIRROR; ConfigError where one can be neither.
 
-    Raises:
-        ConfigError: one can be neither a folder nor an address.
+    A colon before `//` or a port does not separate.
     """
     value = os.environ.get(MIRROR_VARIABLE, "")
     for typo in re.findall(r"(?:^|,)\s*([A-Za-z]+):/(?!/)", value):
@@ -207,9 +206,7 @@ def contents_digest(archive: Path, exclude: Sequence[str] = ()) -> str:
     """SHA-256 of the lines `<sha256>  ./<path>` of the files in an archive, sorted by the paths' bytes.
 
     Paths go without the archive's top folder; below that, the folders in `exclude` are left out.
-
-    Raises:
-        ArchiveError: the archive is damaged, or two of its files come to the same path.
+    Raises ArchiveError where the archive is damaged, or two of its files come to the same path.
     """
     digests: dict[bytes, str] = {}
     for name, content in members(archive):

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,6 @@ from hier.errors import (
 )
 from hier.files.atomic import atomic_file
 
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
-
 SPLITS = ("train", "test", "query", "gallery")
 SURROGATE = re.compile("[\ud800-\udfff]")
 COLUMNS = pa.schema(
@@ -37,32 +33,6 @@ COLUMNS = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),
     ]
 )
-
-
-def schema(stored: bool) -> "DataFrameSchema":
-    """The pandera schema of a layout's table or, where `stored`, of the whole index."""
-    from pandera.pandas import Check, Column, DataFrameSchema
-
-    is_text = Check(lambda value: isinstance(value, str) and value != "", element_wise=True)
-    # Python keeps the bytes of a file's name that is no UTF-8 as surrogates.
-    is_utf_8 = Check(
-        lambda value: not SURROGATE.search(value), element_wise=True, error="is no UTF-8"
-    )
-    once = Check(lambda column: ~column.duplicated(), error="occurs twice")
-    columns = {
-        "image": Column(object, [is_text, is_utf_8, once]),
-        "label": Column("int64", Check.ge(0)),
-        "class_name": Column(object, [is_text, is_utf_8]),
-        "superclass": Column(object, [is_text, is_utf_8], nullable=True),
-        "split": Column(object, Check.isin(SPLITS)),
-    }
-    if stored:
-        columns |= {
-            "height": Column("int32", Check.gt(0)),
-            "width": Column("int32", Check.gt(0)),
-            "offset": Column("int64", Check.ge(0)),
-        }
-    return DataFrameSchema(columns, strict=True, ordered=True)
 
 
 def check_index(index: pd.DataFrame, dataset: Dataset) -> None:
@@ -83,8 +53,7 @@ def check_index(index: pd.DataFrame, dataset: Dataset) -> None:
 def write_index(index: pd.DataFrame, path: Path) -> None:
     """Write the whole index (see COLUMNS) as Parquet: the same rows give the same bytes.
 
-    Raises:
-        LayoutError: a column is missing, has another type or holds a forbidden value.
+    Raises LayoutError as `check_index` does.
     """
     _check_schema(index, path.name, stored=True)
     arrays = [pa.array(index[field.name].tolist(), field.type) for field in COLUMNS]
@@ -126,10 +95,31 @@ def few(names: list[str]) -> str:
 
 
 def _check_schema(index: pd.DataFrame, name: str, stored: bool) -> None:
+    """Check the columns of a layout's table or, where `stored`, of the whole index."""
     from pandera.errors import SchemaError
+    from pandera.pandas import Check, Column, DataFrameSchema
 
+    is_text = Check(lambda value: isinstance(value, str) and value != "", element_wise=True)
+    # Python keeps the bytes of a file's name that is no UTF-8 as surrogates.
+    is_utf_8 = Check(
+        lambda value: not SURROGATE.search(value), element_wise=True, error="is no UTF-8"
+    )
+    once = Check(lambda column: ~column.duplicated(), error="occurs twice")
+    columns = {
+        "image": Column(object, [is_text, is_utf_8, once]),
+        "label": Column("int64", Check.ge(0)),
+        "class_name": Column(object, [is_text, is_utf_8]),
+        "superclass": Column(object, [is_text, is_utf_8], nullable=True),
+        "split": Column(object, Check.isin(SPLITS)),
+    }
+    if stored:
+        columns |= {
+            "height": Column("int32", Check.gt(0)),
+            "width": Column("int32", Check.gt(0)),
+            "offset": Column("int64", Check.ge(0)),
+        }
     try:
-        schema(stored).validate(index)
+        DataFrameSchema(columns, strict=True, ordered=True).validate(index)
     except SchemaError as error:
         reason = " ".join(str(error).split())[:300]
         raise LayoutError(f"index of {name}: {reason}") from error

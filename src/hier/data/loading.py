@@ -25,9 +25,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, default_conve
 from hier.errors import HierError, WorkerError
 
 TICK = 2.0  # seconds after which one looks whether the workers still live
-PATIENCE = (
-    600.0  # seconds without a batch after which they count as stuck; a file server may be slow
-)
+PATIENCE = 600.0  # seconds without a batch after which they count as stuck; a disk may be slow
 PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CAUSES = {
@@ -199,12 +197,8 @@ def _begin(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGFPE):
         signal.signal(number, signal.SIG_DFL)  # torch's handler writes a line of its own
-    Queue._on_queue_feeder_error = staticmethod(_leave)  # type: ignore[attr-defined]
+    # A batch that cannot be sent would be waited for for ever.
+    Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))  # type: ignore[attr-defined]
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _leave(error: Exception, batch: object) -> None:
-    """A batch that cannot be sent would be waited for for ever."""
-    os._exit(1)

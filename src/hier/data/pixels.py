@@ -24,7 +24,7 @@ EXIF (or XMP) may say that a picture is to be turned or mirrored to be upright: 
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +61,8 @@ BITS, PHOTOMETRIC, SAMPLES = 258, 262, 339  # tags of TIFF
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
-class Picture(NamedTuple):
-    """A decoded file: its pixels in mode RGB, and remarks on it, each a verb phrase."""
-
-    rgb: Image.Image
-    remarks: list[str]
-
-
-def read(path: Path, exif: Exif = "as_stored") -> Picture:
-    """Decode a file.
+def read(path: Path, exif: Exif = "as_stored") -> tuple[Image.Image, list[str]]:
+    """A file's pixels in mode RGB, and remarks on it, each a verb phrase.
 
     Args:
         exif: whether pixels come as they lie in the file, or upright as a viewer shows them.
@@ -86,7 +79,7 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
                 remarks.append(FRAMES)
             if opened.mode in WIDE and 0 < np.asarray(opened).max() < 256:
                 remarks.append(DARK)
-            return Picture(rgb if turn is None else rgb.transpose(turn), remarks)
+            return rgb if turn is None else rgb.transpose(turn), remarks
     except UnidentifiedImageError as error:
         reason = "it is damaged, or Pillow knows neither its format nor its kind of pixels"
         raise ValueError(f"{reason}; {MEND}, as PNG") from error
@@ -95,8 +88,7 @@ def read(path: Path, exif: Exif = "as_stored") -> Picture:
 def to_rgb(image: Image.Image) -> Image.Image:
     """A picture of any mode as RGB, as it lies.
 
-    Raises:
-        ValueError: its pixels cannot be mapped faithfully; names the mode and the mend.
+    Raises ValueError, with the mode and the mend, where its pixels cannot be mapped faithfully.
     """
     if image.mode in WIDE:
         return Image.fromarray(_grey(image)).convert("RGB")

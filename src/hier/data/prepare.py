@@ -115,13 +115,8 @@ def take(index: pd.DataFrame, subset: Subset) -> pd.DataFrame:
 
     The classes are spread evenly over the side's labels, those that retrieval can use first (two
     images, or a query and a gallery image). Of each class the first `subset.images` images of each
-    split are kept; how many classes have fewer is said on standard error.
-
-    Args:
-        index: a layout's table whose facts have been checked.
-
-    Raises:
-        ConfigError: a side has fewer classes than asked for.
+    split are kept; how many classes have fewer is said on standard error. Raises ConfigError where a
+    side has fewer classes than asked for.
     """
     in_train = index["split"] == "train"
     labels = [

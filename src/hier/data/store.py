@@ -34,9 +34,8 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
         start of the array).
 
     Raises:
-        ImageError: an image is missing, damaged or cut short, or its pixels cannot be mapped to RGB.
-        LayoutError: an image's path leads out of `root`, by a link or otherwise; or it has more
-            pixels than the dataset promises.
+        ImageError: an image is missing or damaged, or its pixels cannot be mapped to RGB.
+        LayoutError: its path leads out of `root`, or it has more pixels than the dataset promises.
         DiskFullError: no space left.
     """
     shapes, offsets, end = [], [], 0
@@ -68,10 +67,6 @@ class ImageStore:
     """The images of an index, by row number.
 
     It can be pickled for loader workers: the file is opened, read-only, at the first access.
-
-    Args:
-        path: the store.
-        index: an index as `read_index` returns it.
 
     Raises, at the first access:
         MissingInputError: the store is not there.
@@ -119,23 +114,18 @@ class ImageStore:
 def _decode(
     root: Path, image: str, class_name: str, dataset: Dataset
 ) -> tuple[Pixels, dict[str, str]]:
-    """The pixels to store, and remarks on the file, with its name.
-
-    Raises:
-        LayoutError: the file is outside of `root`, or has more pixels than the dataset promises.
-        ImageError: it cannot be decoded.
-    """
+    """The pixels to store, and remarks on the file, with its name; errors as of `write_store`."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
         where = f"image '{image}' (class {class_name}) leads out of the archive, to {real}"
         raise LayoutError(f"{dataset.name}: {where}; is this the right archive?")
     try:
-        picture = read(root / image, dataset.exif)
-        pixels = np.asarray(_shrink(picture.rgb, dataset.store_size))
+        rgb, remarks = read(root / image, dataset.exif)
+        pixels = np.asarray(_shrink(rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
-    noted, size = dict.fromkeys(picture.remarks, image), picture.rgb.size
+    noted, size = dict.fromkeys(remarks, image), rgb.size
     promised = tuple(dataset.image_size or size)
     found, expected = (f"{width} × {height}" for width, height in (size, promised))
     if size[0] > promised[0] or size[1] > promised[1]:

@@ -7,14 +7,11 @@ import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hier.files.atomic import FULL, full_disk_is_clear
 from hier.progress import Progress, progress
-
-if TYPE_CHECKING:
-    import requests
 
 CHUNK = 1 << 16
 MB = 1 << 20
@@ -117,7 +114,7 @@ def _receive_http(url: str, part: Path) -> None:
         raise _BrokenOffError("the transfer broke off") from error
 
 
-def _start(response: "requests.Response", part: Path, asked: int) -> int:
+def _start(response: Any, part: Path, asked: int) -> int:
     """Where the body that follows begins."""
     status = response.status_code
     if status == 200:

@@ -15,11 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def full_disk_is_clear(path: Path, kept: str = "nothing half-written was kept") -> Iterator[None]:
-    """Turn `No space left on device` into one line that names the folder, and what was `kept`.
-
-    Raises:
-        DiskFullError: where the block meets ENOSPC or EDQUOT.
-    """
+    """Turn `No space left on device` into a DiskFullError that names the folder, and what was `kept`."""
     try:
         yield
     except OSError as error:

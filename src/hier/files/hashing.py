@@ -23,12 +23,12 @@ TABLE = (
     "(path TEXT PRIMARY KEY, stat TEXT, sha256 TEXT, md5 TEXT, size INTEGER, row_check TEXT)"
 )
 BLOCK = 1 << 20
-TICK = 12_000_000  # nanoseconds: within less, a file system may give two changes the same time
+TICK = 12_000_000  # nanoseconds; within less, a file system may give two changes the same time
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What a file or folder holds: hashes (hexadecimal), bytes, and of a folder the number of files."""
+    """What a file or folder holds: hashes (hexadecimal), bytes, and a folder's number of files."""
 
     sha256: str
     md5: str
@@ -40,11 +40,8 @@ class Digest:
 
 
 class Hasher:
-    """Hashes paths; what it met once it does not read again.
-
-    Args:
-        deep: trust no hash of an earlier process and read every byte.
-    """
+    """Hashes paths; what it met once it does not read again, nor what an earlier process did, but
+    where it is `deep`."""
 
     def __init__(self, deep: bool = False) -> None:
         self.found: dict[Path, Digest] = {}
@@ -52,11 +49,7 @@ class Hasher:
         self.news: dict[str, tuple[str, Digest]] = {}
 
     def __call__(self, path: Path) -> Digest:
-        """The digest of a file or folder.
-
-        Raises:
-            FileNotFoundError: there is neither.
-        """
+        """The digest of a file or folder; FileNotFoundError where there is neither."""
         if path not in self.found:
             self.found[path] = self._folder(path) if path.is_dir() else self.file(path)
         return self.found[path]
@@ -67,7 +60,9 @@ class Hasher:
         known = self.files.get(str(path))
         if known and known[0] == stat:
             return known[1]
-        _let_settle(path)
+        age = time.time_ns() - path.stat().st_ctime_ns
+        if 0 <= age < TICK:  # a later change must bear another time
+            time.sleep((TICK - age) / 1e9)
         digest = hash_file(path)
         if _stat(path) == stat:  # else it is being written, and only this look at it is known
             self.files[str(path)] = self.news[str(path)] = (stat, digest)
@@ -124,11 +119,7 @@ def hashing(deep: bool = False) -> Iterator[Hasher]:
 
 
 def hash_file(path: Path) -> Digest:
-    """The digest of a file's bytes, read now.
-
-    Raises:
-        OSError: it cannot be read, or is none.
-    """
+    """The digest of a file's bytes, read now; OSError where it cannot be read, or is none."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(), 0
     if path.exists() and not path.is_file():  # a pipe would be waited for for ever
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
@@ -141,17 +132,9 @@ def hash_file(path: Path) -> Digest:
 
 
 def _stat(path: Path) -> str:
-    """What changes when a file does. The time of the last change of state (ctime) is in it, since a
-    modification time can be set back."""
+    """What changes when a file does; with the change of its state (ctime), as an mtime can be set back."""
     stat = path.stat()
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
-
-
-def _let_settle(path: Path) -> None:
-    """Wait until a later change of a file must bear another time than its last one."""
-    age = time.time_ns() - path.stat().st_ctime_ns
-    if 0 <= age < TICK:
-        time.sleep((TICK - age) / 1e9)
 
 
 def _read_known() -> dict[str, tuple[str, Digest]]:

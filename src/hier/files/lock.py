@@ -72,8 +72,8 @@ def free(place: Path, by_force: bool = False) -> bool:
     seen = look(place)
     try:
         with _flock(place) as flocked:
-            here = seen is not None and seen.holder is not None and is_here(seen.holder)
-            if seen and (_is_gone(place, seen, flocked) or (by_force and not here)):
+            forced = by_force and seen is not None and not is_here(seen.holder)
+            if seen and (_is_gone(place, seen, flocked) or forced):
                 remove(place, seen)
     except BusyError:
         return False
@@ -86,7 +86,7 @@ def living(place: Path) -> Holder | None:
     holder = seen.holder if seen else None
     if not seen or not holder:
         return None
-    alive = works(holder) if is_here(holder) else not _seems_gone(place, seen, holder)
+    alive = works(holder) if is_here(holder) else not _seems_gone(place, seen)
     return holder if alive else None
 
 
@@ -159,24 +159,21 @@ def _is_gone(place: Path, seen: Note, flocked: bool) -> bool:
     # The same machine's kernel would know of the lock: whoever got it has proof.
     if flocked and (holder is None or (holder["flock"] and holder["boot"] == boot() != "")):
         return True
-    return _seems_gone(place, seen, holder) and not _is_renewed(place, seen, holder)
+    return _seems_gone(place, seen) and not _is_renewed(place, seen)
 
 
-def _seems_gone(place: Path, seen: Note, holder: Holder | None) -> bool:
+def _seems_gone(place: Path, seen: Note) -> bool:
     """Whether a note was copied along, is from before its machine started anew, or is old."""
-    if holder and holder["inode"] != seen.inode:
-        return True
-    if holder and holder["host"] == socket.gethostname() and holder["boot"] != boot():
-        return True
+    if holder := seen.holder:
+        before_boot = holder["host"] == socket.gethostname() and holder["boot"] != boot()
+        if before_boot or holder["inode"] != seen.inode:
+            return True
     return now(place) - seen.changed > LEASE * 1e9
 
 
-def _is_renewed(place: Path, seen: Note, holder: Holder | None) -> bool:
-    print(
-        f"{place.name} seems to be left over from {describe(holder)}; "
-        f"looking for {WATCH:.0f} s whether that still works on it",
-        flush=True,
-    )
+def _is_renewed(place: Path, seen: Note) -> bool:
+    left = f"{place.name} seems to be left over from {describe(seen.holder)}"
+    print(f"{left}; looking for {WATCH:.0f} s whether that still works on it", flush=True)
     give_up = time.monotonic() + WATCH
     while time.monotonic() < give_up:
         time.sleep(min(PAUSE, WATCH))
@@ -188,6 +185,6 @@ def _is_renewed(place: Path, seen: Note, holder: Holder | None) -> bool:
 def _busy(place: Path) -> BusyError:
     seen = look(place)
     holder = seen.holder if seen else None
-    elsewhere = holder is None or not is_here(holder)
-    mend = "; if that is gone for good: hier recover --break-locks" if seen and elsewhere else ""
+    elsewhere = seen is not None and not is_here(holder)
+    mend = "; if that is gone for good: hier recover --break-locks" if elsewhere else ""
     return BusyError(f"{place.name} is being worked on by {describe(holder)}{mend}")

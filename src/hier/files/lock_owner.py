@@ -36,17 +36,18 @@ def describe(holder: Holder | None) -> str:
 
 
 def here() -> dict[str, Any]:
-    """What tells this machine, and the view of its processes, from others."""
-    return {"host": socket.gethostname(), "boot": boot(), "namespace": namespace()}
+    """What tells this machine, and the view of its processes (a container has its own), from others."""
+    namespace = NAMESPACE.stat().st_ino if NAMESPACE.exists() else 0
+    return {"host": socket.gethostname(), "boot": boot(), "namespace": namespace}
 
 
-def is_here(holder: Holder) -> bool:
+def is_here(holder: Holder | None) -> bool:
     """Whether this machine's process table tells of a holder."""
-    return here().items() <= holder.items()
+    return holder is not None and here().items() <= holder.items()
 
 
 def works(holder: Holder) -> bool:
-    """Whether a holder of this machine lives and works in this folder, not in one that this is a copy of."""
+    """Whether a holder of this machine lives, and works in this folder, not in one that this copies."""
     if not lives(holder["process"]):
         return False
     try:
@@ -60,8 +61,7 @@ def works(holder: Holder) -> bool:
 def identify(pid: int) -> dict[str, Any]:
     """What tells a process from others that have its number at another time.
 
-    Raises:
-        psutil.NoSuchProcess: there is none.
+    Raises psutil.NoSuchProcess where there is none.
     """
     try:  # ticks since the machine started: a clock that is set right does not change them
         started = float(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
@@ -92,15 +92,5 @@ def boot() -> str:
         return ""
 
 
-def namespace() -> int:
-    """Which view of the processes this is: numbers in a container are not those outside."""
-    try:
-        return NAMESPACE.stat().st_ino
-    except OSError:
-        return 0
-
-
 def _has(known: Any, kinds: dict[str, type]) -> bool:
-    return isinstance(known, dict) and all(
-        isinstance(known.get(name), kinds[name]) for name in kinds
-    )
+    return isinstance(known, dict) and all(isinstance(known.get(k), kinds[k]) for k in kinds)

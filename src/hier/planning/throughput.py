@@ -22,13 +22,9 @@ CPU, GPU = (1, 2), (3, 5)  # steps that are run first, and steps that are timed
 
 
 def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
-    """Measure each rate that the runs need, on this machine and now, and keep it.
+    """Measure each rate that the runs need, on this machine and now, and keep it; errors as of `measure`.
 
-    Returns:
-        the rate of each run by its name.
-
-    Raises:
-        ConfigError, CardError: see `measure`.
+    Returns the rate of each run by its name.
     """
     here, present = machine(), torch.cuda.is_available()
     gpu = {run.name: present and run.runtime.device != "cpu" for run in runs}

@@ -36,8 +36,7 @@ class Row(NamedTuple):
 def table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None).
 
-    Raises:
-        LayoutError: an image's path is absolute or has `..` in it.
+    Raises LayoutError where an image's path is absolute or has `..` in it.
     """
     rows = list(rows)
     for row in rows:
@@ -52,10 +51,8 @@ def base(root: Path, usual: str, name: str) -> Path:
     """The folder in which `name` (a file or folder) lies: `usual` below `root`, `root`, or any other.
 
     Copies are packed with other folders around what the authors packed. Where `name` is nowhere, it
-    is the usual folder, if there is one, so that what is missing is told of there.
-
-    Raises:
-        LayoutError: several folders hold it.
+    is the usual folder, if there is one, so that what is missing is told of there. Raises LayoutError
+    where several folders hold it.
     """
     first = [root / usual, root]
     found = [folder for folder in first if is_there(folder / name)][:1] or [
@@ -95,11 +92,7 @@ class Line(NamedTuple):
         return f"{self.path}, line {self.number}"
 
     def match(self, pattern: str, expected: str) -> re.Match[str]:
-        """The whole text's match of a pattern.
-
-        Raises:
-            LayoutError: there is none; says what was `expected`.
-        """
+        """The whole text's match of a pattern; LayoutError, which says what was `expected`, if none."""
         if match := re.fullmatch(pattern, self.text):
             return match
         shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}…"
@@ -109,8 +102,7 @@ class Line(NamedTuple):
 def read_lines(path: Path, least: int = 0) -> list[Line]:
     """The lines of a metadata file that are not empty, and empty ones where there are not `least`.
 
-    Raises:
-        LayoutError: the file is missing or is not UTF-8.
+    Raises LayoutError where the file is missing or is not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

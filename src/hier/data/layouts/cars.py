@@ -32,9 +32,8 @@ UNREADABLE = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, 
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """One row per annotation, in the files' order (training half first); labels are ids less 1.
 
-    Raises:
-        LayoutError: a `.mat` file is missing, damaged or without an expected variable or field, or
-            an annotation's class is not an id of `class_names`.
+    Raises LayoutError where a `.mat` file is missing, damaged or lacks a variable or field, or an
+    annotation's class is not an id of `class_names`.
     """
     whole, meta = base(root, "", WHOLE) / WHOLE, base(root, "", META) / META
     if whole.exists():
@@ -75,11 +74,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _variable(path: Path, name: str) -> Any:
-    """A variable of a MATLAB file as an array of one dimension.
-
-    Raises:
-        LayoutError: the file is missing or damaged, or the variable is not in it.
-    """
+    """A variable of a MATLAB file as an array of one dimension; LayoutError where it cannot be had."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

@@ -17,8 +17,7 @@ from hier.errors import LayoutError
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """One row per line of `images.txt`, in the order of image ids; labels are class ids less 1.
 
-    Raises:
-        LayoutError: metadata missing or bad, or an image without a class.
+    Raises LayoutError where metadata are missing or bad, or an image has no class.
     """
     top = base(root, "CUB_200_2011", "images.txt")
     names = _read_ids(top / "classes.txt", "<class id> <name>")

@@ -31,10 +31,8 @@ class _Class(NamedTuple):
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """Rows in the order of `train.txt`, `val.txt`, `test.txt`; labels are the fine ids.
 
-    The super-class is `<department>/<coarse name>`, such as `Fruit/Apple`.
-
-    Raises:
-        LayoutError: a list or `classes.csv` is missing, or has a bad line.
+    The super-class is `<department>/<coarse name>`, such as `Fruit/Apple`. Raises LayoutError where a
+    list or `classes.csv` is missing, or has a bad line.
     """
     top = base(root, "dataset", "classes.csv")
     classes = _read_classes(top / "classes.csv")

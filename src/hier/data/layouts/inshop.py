@@ -24,11 +24,8 @@ STATUS = ("train", "query", "gallery")
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """Rows in the order of the list; labels count the item ids (which have gaps) in order.
 
-    An item's super-class, such as `WOMEN/Dresses`, is that in the path of its first image.
-
-    Raises:
-        LayoutError: the list is missing, its first line is not the number of its images, its
-            header is another, or a line is bad.
+    An item's super-class, such as `WOMEN/Dresses`, is that in the path of its first image. Raises
+    LayoutError where the list is missing, or its number of images, its header or a line is bad.
     """
     path = base(root, "Eval", LIST) / LIST
     lines = _read_list(path)

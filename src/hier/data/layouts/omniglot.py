@@ -18,10 +18,8 @@ SIDES = {"images_background": "train", "images_evaluation": "test"}
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """Rows in the order of side, alphabet, character, drawing; labels count the characters.
 
-    The class is `<alphabet>/<character>`, its super-class the alphabet.
-
-    Raises:
-        LayoutError: one of the two folders is missing or empty.
+    The class is `<alphabet>/<character>`, its super-class the alphabet. Raises LayoutError where one of
+    the two folders is missing or empty.
     """
     rows: list[Row] = []
     known = 0
@@ -39,11 +37,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
 
 
 def _find(root: Path, name: str) -> Path:
-    found = [
-        path
-        for path in sorted(root.rglob(name))
-        if path.is_dir() and "__MACOSX" not in path.relative_to(root).parts
-    ]
-    if not found:
-        raise LayoutError(f"{name}: no such folder below {root}; both sides' archives are needed")
-    return found[0]
+    for path in sorted(root.rglob(name)):
+        if path.is_dir() and "__MACOSX" not in path.relative_to(root).parts:
+            return path
+    raise LayoutError(f"{name}: no such folder below {root}; both sides' archives are needed")

@@ -21,10 +21,8 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """Rows in the order of the training list, then the test list; labels are class ids less 1.
 
     A class is called by the product id in the name of its first image, and that image's folder
-    without `_final` is its super-class.
-
-    Raises:
-        LayoutError: a list is missing, or has another header or a bad line.
+    without `_final` is its super-class. Raises LayoutError where a list is missing, or has another
+    header or a bad line.
     """
     top = base(root, "Stanford_Online_Products", LISTS["train"])
     names: dict[str, tuple[str, str]] = {}
