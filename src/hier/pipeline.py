@@ -222,8 +222,8 @@ STEPS: dict[str, Stage] = {
             params=(),
             code=(
                 "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
-                "results/best.py", "results/cells.py", "results/expected.py", "results/grades.py",
-                "results/means.py", "results/measures.py", "results/metrics.py", "results/paper.py",
+                "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
+                "results/measures.py", "results/metrics.py", "results/paper.py",
                 "results/paper_table.py", "results/table.py",
             ),
             packages=("pandas", "scipy"),

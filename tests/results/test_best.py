@@ -10,9 +10,8 @@ from scipy.stats import ttest_ind
 
 from hier.reporting.matrix import matrix
 from hier.results import measures
-from hier.results.best import RULE, best, best_in_words, statuses
-from hier.results.best import told_apart as rule
-from hier.results.means import Mean
+from hier.results.means import RULE, Mean, best, best_in_words, statuses
+from hier.results.means import told_apart as rule
 from hier.results.measures import Measure
 from hier.results.table import markdown
 

@@ -23,7 +23,15 @@ from hier.files.hashing import Hasher
 from hier.git import git, refuse_conflicts
 from hier.jobs import Job, jobs
 from hier.ledger.arrival import TAKE_OVER, changed_source, is_its_source
-from hier.ledger.dvc_lock import AWAY, COMMITTED, LOCK, Entry, Ledger, cached, other_setting
+from hier.ledger.dvc_lock import (
+    AWAY,
+    COMMITTED,
+    LOCK,
+    Entry,
+    cached,
+    other_setting,
+    readable_ledger,
+)
 from hier.ledger.environment import versions
 from hier.ledger.output_cache import FOLDER, kept_files, kept_record
 from hier.ledger.record import (
@@ -130,11 +138,7 @@ class LedgerAudit(RecordAudit):
 
     def __init__(self, settings: Settings, deep: bool = False) -> None:
         super().__init__(settings, deep)
-        self.unreadable: str | None = None
-        try:
-            self.ledger = Ledger()
-        except TamperedError as error:
-            self.ledger, self.unreadable = Ledger(Path("/nonexistent")), str(error)
+        self.ledger, self.unreadable = readable_ledger()
 
     def findings(self) -> Iterator[Finding]:
         """One finding for each job, in the order of the data."""

@@ -167,6 +167,18 @@ class Ledger:
         return [_entries(text, "git's dvc.lock") for text in texts if text is not None]
 
 
+def readable_ledger() -> tuple[Ledger, str]:
+    """dvc.lock and "", or an empty ledger and why dvc.lock cannot be read.
+
+    Raises:
+        ConflictError: it has the marks of an unfinished merge.
+    """
+    try:
+        return Ledger(), ""
+    except TamperedError as error:
+        return Ledger(Path("/nonexistent")), str(error)
+
+
 def other_setting(entry: Entry, settings: dict[str, Any]) -> str | None:
     """The first of some settings (by dotted keys) that an entry has otherwise, as `file: key`."""
     said = _settings(entry.get("params", {}))

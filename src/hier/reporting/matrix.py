@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from hier.results.best import best
+from hier.results.means import best
 from hier.results.measures import HEADLINE
 from hier.results.paper import name_of
 from hier.results.paper_table import KEYS, columns_of, rows

@@ -28,13 +28,10 @@ COLUMNS = [
 
 
 def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
-    """One row per cell: run, dataset, method, backbone, dim, seed, measure, value, best_on_test,
-    expected, tolerance, paper, queries, unmatched, left_out, grade. Values are as they are shown;
-    missing ones are NaN.
+    """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
 
-    `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only.
-    `queries`, `unmatched` and `left_out` are integers, see :func:`hier.results.measures.judged`;
-    NA where there are no metrics.
+    `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only. COUNTS are
+    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics.
 
     Args:
         damaged_too: let a metrics file that cannot be read pass as not run.
@@ -47,23 +44,19 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     rows = []
     for run in suite.runs.values():
         found = _measured(run, damaged_too) if run.name in done else {}
-        names = list(found) or names_of_every_run(suite.dataset(run.dataset).ks)
         path, settings = Path(METRICS.format(run=run.name)), settings_hash(suite, run)
         digest = hash_file(path).sha256 if found else None
-        missing = Grade.NOT_RUN
-        if not path.exists() and no_data(run.dataset).exists():
-            missing = Grade.NO_DATA
-        for name in names:
+        no_file = not path.exists() and no_data(run.dataset).exists()
+        keys = {
+            "run": run.name, "dataset": run.dataset, "method": run.method,
+            "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
+        }  # fmt: skip
+        for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
-            grade = missing if not cell else _grade(cell["value"], digest, settings, reference)
-            rows.append(
-                {
-                    "run": run.name, "dataset": run.dataset, "method": run.method,
-                    "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
-                    "measure": name, **cell, "grade": grade.value,
-                    **{key: reference.get(key) for key in ("expected", "tolerance")},
-                }
-            )  # fmt: skip
+            missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
+            grade = _grade(cell["value"], digest, settings, reference) if cell else missing
+            own = {"measure": name, **cell, "grade": grade.value}
+            rows.append(keys | {of: reference.get(of) for of in NUMBERS[2:]} | own)
     cells = pd.DataFrame(rows, columns=COLUMNS)
     cells[NUMBERS] = cells[NUMBERS].astype(float)
     cells[COUNTS] = cells[COUNTS].astype("Int64")
@@ -76,8 +69,7 @@ def _measured(run: Run, damaged_too: bool) -> dict[str, dict[str, Any]]:
     try:
         with reading(path):
             metrics = read_metrics(path)
-            best = metrics.get("best_on_test", {}).get(RECALL.key, {})
-            on_test = RECALL.values(best)
+            on_test = RECALL.values(metrics.get("best_on_test", {}).get(RECALL.key, {}))
             leaves_out = run.evaluate.unmatched == "leave_out"
             return {
                 name: {"value": value, "best_on_test": on_test.get(name)}
@@ -102,7 +94,4 @@ def _grade(value: float, digest: str | None, settings: str, reference: Reference
 
 def rows_without_nan(cells: pd.DataFrame) -> list[dict[str, Any]]:
     """The cells as rows with None where there is no number, since JSON has no NaN."""
-    return [
-        {name: None if pd.isna(value) else value for name, value in cell.items()}
-        for cell in cells.to_dict("records")
-    ]
+    return cells.astype(object).where(cells.notna(), None).to_dict("records")

@@ -1,4 +1,4 @@
-"""Two reports held against each other: which values moved, and by more than another seed would move them?"""
+"""Two tables held against each other: what moved, and by more than another seed would move it?"""
 
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,8 @@ def table_at(place: Path, suite: str) -> Path:
     for path in (place, *(place / name for name in inside)):
         if path.is_file():
             return path
-    raise ConfigError(
-        f"{place} holds no table to compare with; give a table.csv, a folder of results that has "
-        "one, or a report"
-    )
+    said = "give a table.csv, a folder of results that has one, or a report"
+    raise ConfigError(f"{place} holds no table to compare with; {said}")
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -82,18 +80,16 @@ def against(here: float | None, there: float | None, spreads: list[float | None]
     standard deviation over seeds, or None) and `verdict`, a key of VERDICTS.
     """
     spread = max((s for s in spreads if s is not None), default=None)
-    found = {"here": here, "there": there, "moved": None, "spread": spread}
-    if here is None or there is None:
-        lacking = "same" if here is there else "there" if here is None else "here"
-        return found | {"verdict": lacking}
-    moved = here - there
-    if abs(moved) < 0.005:  # what two decimals show
+    moved = None if here is None or there is None else here - there
+    if moved is None:
+        verdict = "same" if here is there else "there" if here is None else "here"
+    elif abs(moved) < 0.005:  # what two decimals show
         verdict = "same"
     elif spread is None:
         verdict = "unknown"
     else:
         verdict = "moved" if abs(moved) > spread else "within"
-    return found | {"moved": moved, "verdict": verdict}
+    return {"here": here, "there": there, "moved": moved, "spread": spread, "verdict": verdict}
 
 
 def describe(rows: list[dict[str, Any]]) -> str:

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -61,10 +63,8 @@ def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Valu
     for name in found or names_of_every_run(ks):
         row = known.get(name, {})
         same = any(row.get(f"metrics_{kind}") == digest[kind] for kind in kinds)
-        same_bytes = same if row and kinds else None
-        rows.append(
-            Value(run, name, found.get(name), row.get("expected"), row.get("tolerance"), same_bytes)
-        )
+        said = row.get("expected"), row.get("tolerance"), same if row and kinds else None
+        rows.append(Value(run, name, found.get(name), *said))
     return rows
 
 
@@ -101,20 +101,13 @@ def references(suite: str) -> list[Reference]:
 def _reference(row: dict[str, Any], where: str) -> Reference:
     if None in row or None in row.values():
         raise ValueError(f"{where} has not as many fields as the first line")
-    numbers = {name: _number(row[name]) for name in ("expected", "tolerance")}
-    for name, value in numbers.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(
-                f"{where}: {name} is {row[name][:40]!r}, which is no number of 0 or more"
-            )
-    return {name: row.get(name) or None for name in COLUMNS} | numbers
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    found: Reference = {name: row.get(name) or None for name in COLUMNS}
+    for name in ("expected", "tolerance"):
+        with suppress(ValueError):
+            found[name] = float(row[name])
+        if not isinstance(found[name], float) or not 0 <= found[name] < math.inf:
+            raise ValueError(f"{where}: {name} is {row[name][:40]!r}, which is no number from 0 on")
+    return found
 
 
 def record_expected(suite: "Suite") -> Path:
@@ -127,41 +120,30 @@ def record_expected(suite: "Suite") -> Path:
     done = runs_done(settings)
     if not done:
         raise MissingInputError(METRICS.format(run="*"), "snakemake --cores all")
-    path = expected_path(suite.suite)
-    with (
-        atomic_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for run in suite.runs.values():
-            if run.name in done:
-                table.writerows(_rows(run, settings_hash(suite, run), settings))
+    path, rows = expected_path(suite.suite), [COLUMNS]
+    for run in suite.runs.values():
+        if run.name in done:
+            rows += _rows(run, settings_hash(suite, run), settings)
+    with atomic_file(path) as new, new.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
     return path
 
 
-def _rows(run: "Run", of_run: str, settings: Settings) -> list[tuple[Any, ...]]:
+def _rows(run: "Run", of_run: str, settings: Settings) -> Iterator[tuple[Any, ...]]:
     """A run's rows, in the order of COLUMNS."""
     path = Path(METRICS.format(run=run.name))
     digest, record = hash_file(path), read_record(job("train", run.name, settings))
-    environment = environment_of(record, run) if record else ""
-    rows = []
+    said = digest.sha256, digest.md5, of_run, environment_of(record, run) if record else ""
     for name, value in values(read_metrics(path)).items():
         measure = measure_of(name)
         tolerance = measure.tolerance if run.schedule.epochs else measure.tolerance_untrained
-        rows.append(
-            (run.name, name, round(value, 4), tolerance, digest.sha256, digest.md5, of_run,
-             environment)
-        )  # fmt: skip
-    return rows
+        yield run.name, name, round(value, 4), tolerance, *said
 
 
 def settings_hash(suite: "Suite", run: "Run") -> str:
-    """A hash of all settings that a run's values follow from; where its files come from is none,
-    nor is the size that its images must have.
-
-    What stands at its default is left out, so that a new setting does not disown old results.
-    """
+    """A hash of all settings that a run's values follow from; where its files come from is none, nor
+    is the size that its images must have. Nor what stands at its default, so that a new setting does
+    not disown old results."""
     nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
     own = run.model_dump(exclude_defaults=True)

@@ -13,7 +13,7 @@ class Grade(StrEnum):
 
     Attributes:
         mark: stands before it, so that no reader depends on a colour.
-        kind: "good", "unknown" or "bad"; its colour on pages and the terminal.
+        kind: its colour on pages and the terminal.
         error: what `hier verify` ends with, which has the exit code; None where the cell is no failure.
         meaning: in words.
     """

@@ -1,17 +1,25 @@
-"""Means over seeds: what the runs of one setting, which differ in the seed alone, come to."""
+"""Means over the seeds of a setting, and which method's is the highest.
 
-from collections.abc import Sequence
-from math import nan
+Every sentence and every bold value that names a best comes from here. Only methods of one dataset,
+backbone and dimension are held against each other.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import nan, sqrt
 from statistics import mean, stdev
 from typing import NamedTuple, Self
 
 import pandas as pd
 
 from hier.results.grades import worst
-from hier.results.measures import show
+from hier.results.measures import HEADLINE, measure_of, show
 
 GROUP = ["dataset", "backbone", "dim"]
 SETTING = [*GROUP, "method", "measure"]
+RULE = (
+    "Two means are told apart where Welch's 95 % interval of their difference, over the seeds, does not "
+    "hold 0."
+)
 
 
 class Mean(NamedTuple):
@@ -25,10 +33,8 @@ class Mean(NamedTuple):
 
     @classmethod
     def of(cls, method: str, values: Sequence[float]) -> Self:
-        seeds = len(values)
-        return cls(
-            method, mean(values) if seeds else nan, stdev(values) if seeds > 1 else nan, seeds
-        )
+        n = len(values)
+        return cls(method, mean(values) if n else nan, stdev(values) if n > 1 else nan, n)
 
     def describe(self, measure: str) -> str:
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
@@ -40,20 +46,117 @@ class Mean(NamedTuple):
         return show(measure, self.mean) + spread
 
 
+class Standing(NamedTuple):
+    """The methods of a dataset, backbone and dimension, each in one of four places, by their means.
+
+    `first` have the highest mean, to the two decimals that are shown; `alike` are not told apart
+    from it, `lower` are, and of `unknown` that is not known, since one side has one seed.
+    """
+
+    dataset: str
+    backbone: str
+    dim: int
+    first: list[Mean]
+    alike: list[Mean]
+    lower: list[Mean]
+    unknown: list[Mean]
+
+
 def means(cells: pd.DataFrame) -> pd.DataFrame:
     """A row per setting, as the cells come: SETTING, mean, sd, seeds, paper, grade (the worst)."""
     rows = []
     for keys, group in cells.groupby(SETTING, sort=False):
         found = Mean.of(keys[3], group["value"].dropna().tolist())
-        more = {"paper": group["paper"].iloc[0]} if "paper" in group else {}
-        rows.append(
-            dict(zip(SETTING, keys, strict=True)) | found._asdict() | more
-            | {"grade": worst(group["grade"])}
-        )  # fmt: skip
-    columns = [*SETTING, "mean", "sd", "seeds", "paper", "grade"]
-    return pd.DataFrame(rows, columns=columns)
+        paper = group["paper"].iloc[0] if "paper" in group else nan
+        rows.append([*keys, *found[1:], paper, worst(group["grade"])])
+    return pd.DataFrame(rows, columns=[*SETTING, *Mean._fields[1:], "paper", "grade"])
 
 
 def mean_of(row: pd.Series) -> Mean:
     """The Mean of a row of :func:`means`."""
-    return Mean(*(row[name] for name in Mean._fields))
+    return Mean(*row[[*Mean._fields]])
+
+
+def statuses(cells: pd.DataFrame) -> list[Standing]:
+    """Who stands where by HEADLINE, for each group in which two methods or more have a value."""
+    had = means(cells[(cells["measure"] == HEADLINE) & cells["value"].notna()])
+    found = []
+    for (dataset, backbone, dim), group in had.groupby(GROUP, sort=False):
+        if len(group) > 1:
+            methods = [mean_of(row) for _, row in group.iterrows()]
+            found.append(Standing(str(dataset), str(backbone), int(dim), *_places(methods)))
+    return found
+
+
+def _places(methods: list[Mean]) -> tuple[list[Mean], ...]:
+    highest = max(round(method.mean, 2) for method in methods)
+    first = [method for method in methods if round(method.mean, 2) == highest]
+    alike, lower, unknown = list[Mean](), list[Mean](), list[Mean]()
+    for method in sorted(methods, key=lambda method: -method.mean):
+        if method not in first:
+            verdicts = {told_apart(best, method) for best in first}
+            place = unknown if None in verdicts else alike if False in verdicts else lower
+            place.append(method)
+    return first, alike, lower, unknown
+
+
+def told_apart(one: Mean, other: Mean) -> bool | None:
+    """Whether Welch's 95 % interval of the difference of two means leaves out 0; None where one side
+    has a single value, which has no spread."""
+    if min(one.seeds, other.seeds) < 2:
+        return None
+    apart = abs(one.mean - other.mean)
+    parts = [(of.sd**2 / of.seeds, of.seeds - 1) for of in (one, other)]
+    error = sum(part for part, _ in parts)
+    if error == 0:
+        return apart > 0
+    from scipy.special import stdtrit
+
+    freedom = error**2 / sum(part**2 / n for part, n in parts)
+    return bool(apart > stdtrit(freedom, 0.975) * sqrt(error))
+
+
+def best(values: pd.Series, groups: Iterable[pd.Series], measure: str) -> pd.Series:
+    """Whether each value shows as the best of its group, in which there is another."""
+    of = measure_of(measure)
+    shown = values.round(of.digits)
+    by = shown.groupby(list(groups), sort=False)
+    top = by.transform("max" if of.higher_is_better else "min")
+    marked: pd.Series = (shown == top) & (by.transform("count") > 1)
+    return marked
+
+
+def best_in_words(cells: pd.DataFrame) -> list[str]:
+    """For each group of statuses by HEADLINE a sentence, and where means were compared, the rule."""
+    found = statuses(cells)
+    datasets = [status.dataset for status in found]
+    sentences = [_sentence(s, several=datasets.count(s.dataset) > 1) for s in found]
+    return [*sentences, RULE] if any(s.alike or s.lower for s in found) else sentences
+
+
+def _sentence(status: Standing, several: bool) -> str:
+    first, rest = status.first, status.unknown
+    setting = f" ({status.backbone}, D {status.dim})" if several else ""
+    names = " and ".join(score.method for score in first)
+    has = "has" if len(first) == 1 else "have"
+    start = f"{HEADLINE} on {status.dataset}'s unseen classes{setting}: {names} {has} the highest "
+    if any(score.seeds == 1 for score in first):
+        own = show(HEADLINE, first[0].mean)
+        following = ""
+        if rest:
+            how = rest[0].show if rest[0].seeds == 1 else rest[0].describe
+            following = f"; the next is {rest[0].method} with {how(HEADLINE)}"
+        return (
+            f"{start}figure, {own} (one seed, no spread known){following}. "
+            "One seed does not tell methods apart."
+        )
+    text = f"{start}mean, {' and '.join(score.describe(HEADLINE) for score in first)}."
+    for words, scores in (
+        ("Not told apart from it", status.alike),
+        ("Lower", status.lower),
+        ("Not known, for want of a spread", rest),
+    ):
+        if scores:
+            told = ", ".join(f"{score.method} {score.describe(HEADLINE)}" for score in scores)
+            text += f" {words}: {told}."
+    return text

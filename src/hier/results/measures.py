@@ -1,12 +1,12 @@
 """The one list of measures: what `evaluate` computes, and how all that comes after it shows it.
 
-A measure is added here alone, as an entry whose `compute` is its function or calls it. metrics.json has
-the measures by their keys, in this order; table, pages, expected values and plots take names, digits,
-directions and tolerances from here. `train` and `embed` do not depend on this file. It imports nothing
-heavy: `compute` gets objects of hier.stages.evaluate and hier.evaluation, by their attributes.
+A measure is added here alone. metrics.json has the measures by their keys, in this order; table, pages,
+expected values and plots take names, digits, directions and tolerances from here. Nothing heavy is
+imported: `compute` gets objects of hier.stages.evaluate and hier.evaluation, by their attributes.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,13 @@ class Measure:
     Attributes:
         key: its name in metrics.json.
         title: its name in tables and pages; of a family with `{}` in place of K or of the level.
-        compute: gives its value as JSON, or None where it is not defined. A family is a mapping by what
-            stands for `{}`. The argument is an Evaluation, or for TREES an Agreement.
+        compute: gives its value as JSON, of a family a mapping by what stands for `{}`; None where it is
+            not defined. The argument is an Evaluation, or for TREES an Agreement.
         percent: whether it is a share, shown times 100.
         higher_is_better: its direction.
         digits: how many are shown after the point.
-        tolerance: by how much the same code may differ on another kind of machine, as shown: training
-            amplifies what rounding differs in.
-        tolerance_untrained: the same of an untrained network, which amplifies little.
+        tolerance: by how much the same code may differ on another kind of machine, as shown.
+        tolerance_untrained: the same without training, which amplifies what rounding differs in.
         graded: whether it is a column of the table, which is held against expected values.
         everywhere: whether it is defined for every run.
         shares: what a query and a right neighbour have in common.
@@ -78,18 +77,13 @@ class Measure:
         """
         if self.family and not isinstance(found, dict):
             raise ValueError(f"{self.key} is no mapping of K to a number")
-        members = found if self.family else {"": found}
-        return {self.name(k): self._shown(self.name(k), value) for k, value in members.items()}
-
-    def _shown(self, name: str, value: Any) -> float:
-        if (
-            type(value) not in (int, float)
-            or not math.isfinite(value)
-            or (self.percent and not 0 <= value <= 1)
-        ):
-            kind = "number from 0 to 1" if self.percent else "finite number"
-            raise ValueError(f"{name} is {str(value)[:40]!r}, which is no {kind}")
-        return float(100 * value if self.percent else value)
+        shares = {self.name(k): v for k, v in (found if self.family else {"": found}).items()}
+        least, most = (0, 1) if self.percent else (-sys.float_info.max, sys.float_info.max)
+        for name, value in shares.items():
+            if type(value) not in (int, float) or not least <= value <= most:
+                kind = "number from 0 to 1" if self.percent else "finite number"
+                raise ValueError(f"{name} is {str(value)[:40]!r}, which is no {kind}")
+        return {k: float(100 * v if self.percent else v) for k, v in shares.items()}
 
     def show(self, value: float | None) -> str:
         """A value as tables and pages show it."""
@@ -98,22 +92,17 @@ class Measure:
 
 RECALL = Measure("recall", "R@{}", lambda of: of.retrieval.class_recall(of.ks))
 SUPERCLASS_RECALL = Measure(
-    "superclass_recall",
-    "super-class R@{}",
-    lambda of: of.retrieval.superclass_recall(of.ks),
-    everywhere=False,
-    shares="super-class",
-    without_match="superclass_queries_without_match",
-)
+    "superclass_recall", "super-class R@{}", lambda of: of.retrieval.superclass_recall(of.ks),
+    everywhere=False, shares="super-class", without_match="superclass_queries_without_match",
+)  # fmt: skip
 HEADLINE = RECALL.name(1)
 """The column by which methods are compared and epochs are chosen."""
 
 
-def _other(
-    key: str, compute: Callable[[Any], Any], title: str = "", percent: bool = False
-) -> Measure:
+def _other(key: str, compute: Callable[[Any], Any], title: str = "", **more: Any) -> Measure:
     """What metrics.json holds beside the columns of the table."""
-    return Measure(key, title or key, compute, percent, graded=False, everywhere=False)
+    more = {"percent": False, "graded": False, "everywhere": False} | more
+    return Measure(key, title or key, compute, **more)
 
 
 def _count(key: str) -> Measure:
@@ -123,23 +112,19 @@ def _count(key: str) -> Measure:
 # Of a tree of images, with a 95 % interval: `value`, `low`, `high`.
 TREES = (
     Measure(
-        "dendrogram_purity",
-        "purity by {}",
-        lambda of: {title: of.dendrogram_purity(i) for i, title in enumerate(of.levels.titles)},
-        digits=1,
+        "dendrogram_purity", "purity by {}", digits=1,
+        compute=lambda of: {t: of.dendrogram_purity(i) for i, t in enumerate(of.levels.titles)},
         meaning="Dendrogram purity: pick two images of a kind; of the smallest subtree with both, the "
         "percentage that is of that kind.",
     ),
     Measure(
-        "lca_spearman",
-        "LCA Spearman",
-        lambda of: of.spearman() if len(of.levels.titles) > 1 else None,
-        percent=False,
+        "lca_spearman", "LCA Spearman", percent=False,
+        compute=lambda of: of.spearman() if len(of.levels.titles) > 1 else None,
         meaning="LCA Spearman: correlation (−1 to 1) of distances in the tree with distances in the known "
         "levels.",
     ),
     _other("purity_by_depth", lambda of: of.purity_by_depth()),
-)
+)  # fmt: skip
 
 MEASURES = (
     RECALL,
@@ -151,9 +136,7 @@ MEASURES = (
     _count("superclass_queries_without_match"),
     _count("gallery"),
     _other("best_on_test", lambda of: of.best_on_test),
-    _other(
-        "hierarchy", lambda of: of.trees and of.trees.metrics(lambda tree: computed(TREES, tree))
-    ),
+    _other("hierarchy", lambda of: of.trees and of.trees.metrics(lambda t: computed(TREES, t))),
 )
 
 
@@ -223,11 +206,11 @@ def unmatched_in_words(
         left_out: whether this measure leaves them out; else they count as misses.
         runs: of which runs that is said, where not of all.
     """
-    out = [measure] if left_out else []
-    out += [m for m in graded() if m.leaves_out and m.shares == measure.shares]
+    out = [m.name("K") for m in graded() if m.leaves_out and m.shares == measure.shares]
+    if left_out:
+        out = [measure.name("K"), *out]
     fate = [] if left_out else [f"counted as misses in {measure.name('K')}"]
-    if out:
-        fate.append(f"left out of {' and '.join(m.name('K') for m in out)}")
+    fate += [f"left out of {' and '.join(out)}"] if out else []
     return (
         f"{without} of {every} queries can never be right, having no other image of their "
         f"{measure.shares} to find; they are {' and '.join(fate)}{runs and f' in {runs}'} "

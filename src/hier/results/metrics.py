@@ -1,19 +1,14 @@
-"""A run's metrics.json: whether it is of the run as it is set, and what it holds.
-
-Nothing heavy is imported.
-"""
+"""A run's metrics.json: whether it is of the run as it is set, and what it holds."""
 
 import json
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hier.config.settings import Settings
-from hier.errors import TamperedError
 from hier.jobs import Job, jobs_of
 from hier.ledger.artifacts import reading
-from hier.ledger.dvc_lock import Ledger, other_setting
+from hier.ledger.dvc_lock import other_setting, readable_ledger
 from hier.ledger.record import of_other_settings
 from hier.pipeline import METRICS
 from hier.results.measures import values
@@ -47,28 +42,17 @@ def runs_done(settings: Settings) -> set[str]:
 
     The views count for nothing here: no number follows from them.
     """
-    ledger = cache(_ledger)
+    ledger = cache(lambda: readable_ledger()[0])
+
+    def of_other(step: Job) -> bool:
+        if step.record.exists():
+            return of_other_settings(step)
+        entry = ledger().entry(step)
+        return bool(entry and other_setting(entry, step.params))
+
     return {
         run
         for run in settings.runs
         if Path(METRICS.format(run=run)).exists()
-        and not any(
-            _other(step, ledger) for step in jobs_of(run, settings) if step.stage.name != "views"
-        )
+        and not any(of_other(s) for s in jobs_of(run, settings) if s.stage.name != "views")
     }
-
-
-def _other(step: Job, ledger: Callable[[], Ledger]) -> bool:
-    """Whether a step was made with other settings."""
-    if step.record.exists():
-        return of_other_settings(step)
-    entry = ledger().entry(step)
-    return bool(entry and other_setting(entry, step.params))
-
-
-def _ledger() -> Ledger:
-    """dvc.lock; an empty one where it cannot be read."""
-    try:
-        return Ledger()
-    except TamperedError:
-        return Ledger(Path("/nonexistent"))

@@ -6,7 +6,7 @@ seeds that were run), ours − paper, and the worst grade over the seeds. Method
 the suite has not are left out.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -32,6 +32,9 @@ ESCAPES = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
+Cell = dict[Hashable, Any]
+Column = tuple[str, str]
+
 
 def rows(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per backbone × dim × method × dataset × R@K, in the paper's order: these keys, paper,
@@ -39,14 +42,18 @@ def rows(cells: pd.DataFrame) -> pd.DataFrame:
 
     Of a dataset that the paper has values for, only its K are kept.
     """
-    columns = columns_of(cells)
-    table = means(cells[[pair in columns for pair in _pairs(cells)]]).rename(
-        columns={"mean": "ours"}
-    )
+    columns = {column: rank for rank, column in enumerate(columns_of(cells))}
+    table = means(cells).rename(columns={"mean": "ours"})
     table["difference"] = table["ours"] - table["paper"]
-    order = _order(table, columns)
-    table = table.iloc[sorted(range(len(table)), key=order.__getitem__)].reset_index(drop=True)
-    return table[[*KEYS, "paper", "ours", "sd", "seeds", "difference", "grade"]]
+    groups = _ranks(GROUPS, zip(table["backbone"], table["dim"], strict=True))
+    methods = _ranks(METHODS, table["method"])
+
+    def place(row: Cell) -> tuple[int, int, int]:
+        return groups[row["backbone"], row["dim"]], methods[row["method"]], columns[_column(row)]
+
+    found = [row for row in table.to_dict("records") if _column(row) in columns]
+    shown = [*KEYS, "paper", "ours", "sd", "seeds", "difference", "grade"]
+    return pd.DataFrame(sorted(found, key=place), columns=shown)
 
 
 def csv(cells: pd.DataFrame) -> str:
@@ -61,9 +68,8 @@ def markdown(cells: pd.DataFrame) -> str:
     lines = ["# In the layout of the paper's Table 1", "", CAPTION, ""]
     lines.append(row_of(["backbone", "D", "method", *map(" ".join, columns)]))
     lines.append(row_of(["---", "---:", "---", *["---:"] * len(columns)]))
-    for (backbone, dim, method), found in _by_method(rows(cells)):
-        shown = ["<br>".join(_lines(found[c])) if c in found else "–" for c in columns]
-        lines.append(row_of([backbone, str(dim), name_of(method), *shown]))
+    for names, found in _by_method(cells, columns):
+        lines.append(row_of([*names, *("<br>".join(cell or ["–"]) for cell in found)]))
     lines += [line for sentence in unmatched(cells) for line in ("", sentence)]
     return "\n".join(lines) + "\n"
 
@@ -78,19 +84,18 @@ def latex(cells: pd.DataFrame) -> str:
         r"\toprule",
         *_latex_header(columns),
     ]
-    before = None
-    for (backbone, dim, method), found in _by_method(rows(cells)):
-        if (backbone, dim) != before:
+    before: list[str] = []
+    for (*group, method), found in _by_method(cells, columns):
+        if group != before:
             lines.append(r"\midrule")
-        shown = [_shortstack(_lines(found[c])) if c in found else "--" for c in columns]
-        name = name_of(method)
-        names = [backbone, str(dim), name] if (backbone, dim) != before else ["", "", name]
+        names = [*(["", ""] if group == before else group), method]
+        shown = [_shortstack(cell) if cell else "--" for cell in found]
         lines.append(" & ".join([*map(_escaped, names), *shown]) + r" \\")
-        before = (backbone, dim)
+        before = group
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def columns_of(cells: pd.DataFrame) -> list[tuple[str, str]]:
+def columns_of(cells: pd.DataFrame) -> list[Column]:
     """Pairs of dataset and R@K, in the paper's order."""
     k = cells["measure"].map(RECALL.member)
     recalls = cells.assign(k=k)[k.notna()]
@@ -103,39 +108,26 @@ def columns_of(cells: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
-def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(table["dataset"], table["measure"], strict=True))
-
-
-def _order(table: pd.DataFrame, columns: list[tuple[str, str]]) -> list[tuple[int, int, int]]:
-    """Where each row stands: by group, method, column."""
-    pairs = list(zip(table["backbone"], table["dim"], strict=True))
-    groups, methods = _ranks(GROUPS, pairs), _ranks(METHODS, table["method"])
-    return [
-        (groups[pair], methods[method], columns.index(column))
-        for pair, method, column in zip(pairs, table["method"], _pairs(table), strict=True)
-    ]
+def _column(cell: Cell) -> Column:
+    return cell["dataset"], cell["measure"]
 
 
 def _ranks(known: Iterable[Hashable], found: Iterable[Hashable]) -> dict[Hashable, int]:
-    """Rank of everything known, and after it of what else is found, as it comes."""
+    """Ranks of all that is known, and after it of what else is found, as it comes."""
     return {name: i for i, name in enumerate(dict.fromkeys([*known, *found]))}
 
 
 def _by_method(
-    table: pd.DataFrame,
-) -> list[tuple[tuple[str, int, str], dict[tuple[str, str], dict[Hashable, Any]]]]:
-    """Per backbone, dim and method: its cells by dataset and measure."""
-    return [
-        (
-            (str(keys[0]), int(keys[1]), str(keys[2])),
-            dict(zip(_pairs(group), group.to_dict("records"), strict=True)),
-        )
-        for keys, group in table.groupby(KEYS[:3], sort=False)
-    ]
+    cells: pd.DataFrame, columns: list[Column]
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Backbone, dim and method in words, and the lines of the cell in each column, [] for none."""
+    for (backbone, dim, method), group in rows(cells).groupby(KEYS[:3], sort=False):
+        found = {_column(cell): _lines(cell) for cell in group.to_dict("records")}
+        names = [backbone, str(dim), name_of(method)]
+        yield names, [found.get(column, []) for column in columns]
 
 
-def _lines(cell: dict[Hashable, Any]) -> list[str]:
+def _lines(cell: Cell) -> list[str]:
     """The four lines of a cell: paper, ours, difference, grade."""
     ours = _value(cell["ours"], f".{RECALL.digits}f")
     if pd.notna(cell["sd"]):
@@ -147,7 +139,7 @@ def _value(value: float, form: str) -> str:
     return "–" if pd.isna(value) else format(round(value, 2) + 0.0, form)  # + 0.0: no -0.00
 
 
-def _latex_header(columns: list[tuple[str, str]]) -> list[str]:
+def _latex_header(columns: list[Column]) -> list[str]:
     """Two lines of heads, datasets above their R@K, with a rule between."""
     datasets = [dataset for dataset, _ in columns]
     heads, rules = ["", "", ""], []
@@ -160,13 +152,10 @@ def _latex_header(columns: list[tuple[str, str]]) -> list[str]:
 
 
 def _shortstack(lines: list[str]) -> str:
-    paper, ours, difference, grade = lines
-    stacked = r" \\ ".join([*map(_maths, (paper, ours, difference)), _escaped(grade)])
+    *values, grade = lines
+    shown = ["--" if value == "–" else f"${value}$".replace("±", r"\pm") for value in values]
+    stacked = r" \\ ".join([*shown, _escaped(grade)])
     return rf"\shortstack[r]{{{stacked}}}"
-
-
-def _maths(value: str) -> str:
-    return "--" if value == "–" else "$" + value.replace("±", r"\pm") + "$"
 
 
 def _escaped(text: str) -> str:

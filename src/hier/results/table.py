@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hier.results.best import best, best_in_words
 from hier.results.grades import Grade, worst
-from hier.results.means import GROUP, mean_of, means
+from hier.results.means import GROUP, best, best_in_words, mean_of, means
 from hier.results.measures import HEADLINE, graded, measure_of, show, unmatched_in_words
 
 RUN_KEYS = ["dataset", "method", "backbone", "dim", "seed"]
@@ -14,27 +13,21 @@ RUN_KEYS = ["dataset", "method", "backbone", "dim", "seed"]
 
 def wide(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per run: its keys, a column per measure (as it is shown), the worst grade of its cells."""
-    measures = list(dict.fromkeys(cells["measure"]))
     rows = []
     for run, group in cells.groupby("run", sort=False):
         values = group.set_index("measure")["value"]
+        columns = {measure: values.get(measure) for measure in cells["measure"].unique()}
         keys = group.iloc[0][RUN_KEYS].to_dict()
-        columns = {m: values.get(m) for m in measures}
         rows.append({"run": run, **keys, **columns, "grade": worst(group["grade"])})
     return pd.DataFrame(rows)
 
 
 def markdown(cells: pd.DataFrame, suite: str) -> str:
     """results/SUITE/table.md: the table with the best values in bold (see :func:`marked`), means where
-    there are several seeds, and which method is best in words.
-    """
-    table = wide(cells)
-    measures = list(dict.fromkeys(cells["measure"]))
-    lines = [
-        f"# Suite {suite}",
-        "",
-        *_head(["dataset", "method", "backbone", "D", "seed"], measures, ["grade"]),
-    ]
+    there are several seeds, and which method is best in words."""
+    table, measures = wide(cells), list(cells["measure"].unique())
+    lines = [f"# Suite {suite}", ""]
+    lines += _head(["dataset", "method", "backbone", "D", "seed"], measures, ["grade"])
     for row, bold in zip(table.to_dict("records"), marked(table, measures), strict=True):
         shown = [_bold(show(m, row[m]), m in bold) for m in measures]
         lines.append(row_of([*(str(row[key]) for key in RUN_KEYS), *shown, row["grade"]]))
@@ -71,8 +64,7 @@ def _means(cells: pd.DataFrame, measures: Sequence[str]) -> list[str]:
     if not (found["seeds"] > 1).any():
         return []
     groups = [found[key] for key in GROUP]
-    of_measure = [(m, found["measure"] == m) for m in measures]
-    bold = {m: best(found["mean"].where(here), groups, m) for m, here in of_measure}
+    bold = {m: best(found["mean"].where(found["measure"] == m), groups, m) for m in measures}
     lines = ["", "Mean ± sample standard deviation over the seeds:", ""]
     lines += _head(["dataset", "method", "backbone", "D", "seeds"], measures, [])
     for (dataset, backbone, dim, method), rows in found.groupby([*GROUP, "method"], sort=False):
@@ -91,9 +83,8 @@ def _bold(text: str, bold: bool) -> str:
 
 def _published(cells: pd.DataFrame) -> list[str]:
     """A table of the cells that the paper has, with the difference."""
-    published = cells[cells["paper"].notna()]
     rows = []
-    for cell in published.to_dict("records"):
+    for cell in cells[cells["paper"].notna()].to_dict("records"):
         ours = show(cell["measure"], cell["value"])
         difference = "–" if ours == "–" else f"{cell['value'] - cell['paper']:+.2f}"
         rows.append([cell["run"], cell["measure"], f"{cell['paper']:.1f}", ours, difference])
@@ -106,15 +97,11 @@ def _best_on_test(cells: pd.DataFrame) -> list[str]:
     looked = cells[(cells["measure"] == HEADLINE) & cells["best_on_test"].notna()]
     if not len(looked):
         return []
-    return [
-        "Best epoch on the test classes (chosen on the test set, for comparison only):",
-        "",
-        *_head(["run"], [f"{HEADLINE} of the {of} epoch" for of in ("best", "reported")], []),
-        *(
-            row_of([run, show(HEADLINE, best), show(HEADLINE, reported)])
-            for run, best, reported in looked[["run", "best_on_test", "value"]].to_numpy()
-        ),
-    ]
+    lines = ["Best epoch on the test classes (chosen on the test set, for comparison only):", ""]
+    lines += _head(["run"], [f"{HEADLINE} of the {of} epoch" for of in ("best", "reported")], [])
+    for run, *values in looked[["run", "best_on_test", "value"]].to_numpy():
+        lines.append(row_of([run, *(show(HEADLINE, value) for value in values)]))
+    return lines
 
 
 def unmatched(cells: pd.DataFrame) -> list[str]:
@@ -131,12 +118,10 @@ def unmatched(cells: pd.DataFrame) -> list[str]:
     counts = ["dataset", "key", "queries", "unmatched", "left_out"]
     differing = found.drop_duplicates(counts).groupby(["dataset", "key"]).size()
     sentences = []
-    for keys, group in found.groupby(counts, sort=False):
-        dataset, of, queries, misses, left_out = keys
-        if without := int(misses + left_out):
+    for (dataset, of, queries, misses, out), group in found.groupby(counts, sort=False):
+        if without := int(misses + out):
             runs = ", ".join(group["run"]) if differing[dataset, of] > 1 else ""
-            every, out = int(queries + left_out), bool(left_out)
-            said = unmatched_in_words(told[of], without, every, out, runs)
+            said = unmatched_in_words(told[of], without, int(queries + out), bool(out), runs)
             sentences.append(f"On {dataset}, {said}.")
     return sentences
 
