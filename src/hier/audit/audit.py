@@ -212,7 +212,7 @@ class LedgerAudit(RecordAudit):
 
     def _is_of_git(self, job: Job, path: str) -> bool:
         """Whether git may have brought an output, without the record that belongs to it."""
-        return path in job.in_git and self.ledger.names_bytes(job, path, self.hasher)
+        return path in job.in_git and self.ledger.names(job, self.hasher, path)
 
     def _without_record(self, job: Job) -> Finding:
         there = [path for path in job.outputs if Path(path).exists()]
@@ -224,7 +224,7 @@ class LedgerAudit(RecordAudit):
         if moved := self._moved_on(job, entry):
             return Finding(job, "stale", f"{moved} is not what {LOCK} says")
         for path in there:
-            if not self.ledger.names_bytes(job, path, self.hasher):
+            if not self.ledger.names(job, self.hasher, path):
                 if path not in job.in_git:
                     return Finding(job, "stale", f"no record proves {path}")
                 reason = f"{path} is other bytes than {LOCK} has"

@@ -7,7 +7,6 @@ holds other bytes now makes the download stale; one that is gone, or an address,
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from hier.errors import ConfigError
 from hier.files.hashing import Hasher
@@ -26,16 +25,18 @@ def changed_source(job: Job, hasher: Hasher) -> str | None:
 
 def is_its_source(job: Job, hasher: Hasher) -> bool:
     """Whether something of a download came without a promise, and its local source holds the same."""
-    pairs = list(_pairs(job))
-    return bool(pairs) and all(
-        hasher.file(source).sha256 == hasher.file(kept).sha256 for source, kept in pairs
-    )
+    alike = [hasher.file(one).sha256 == hasher.file(other).sha256 for one, other in _pairs(job)]
+    return bool(alike) and all(alike)
 
 
 def _pairs(job: Job) -> Iterator[tuple[Path, Path]]:
     """Of each file without a promise, the local one that it would be taken from, and the archive's."""
-    if job.stage.name != "download" or not _any_unproved(job.settings.datasets[job.key]):
+    if job.stage.name != "download":
         return
+    sources = job.settings.datasets[job.key]["sources"]
+    files = [file for source in sources for file in source["files"]]
+    if all(file.get("unproved") is None for file in files):
+        return  # what follows takes a while to import
     from pydantic import ValidationError
 
     from hier.config.dataset import Dataset
@@ -50,8 +51,3 @@ def _pairs(job: Job) -> Iterator[tuple[Path, Path]]:
             path = taken_from(file, mirrors) if file.unproved is not None else None
             if path is not None:
                 yield path, folder / file.name
-
-
-def _any_unproved(dataset: dict[str, Any]) -> bool:
-    files = [file for source in dataset["sources"] for file in source["files"]]
-    return any(file.get("unproved") is not None for file in files)

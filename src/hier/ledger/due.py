@@ -1,9 +1,8 @@
 """Which jobs have something to do, by contents alone.
 
-Snakemake decides by modification times, and `dvc checkout`, `dvc pull`, git and cp leave them in any
-order; where DVC links files to its cache, they are the cache's and not ours to set. So it is told
-instead (workflow/rules/common.smk): the times of what a settled job reads count for nothing, and what
-is stale is due whatever its times are.
+Snakemake decides by modification times, which `dvc checkout`, `dvc pull`, git and cp leave in any order.
+So it is told instead (workflow/rules/common.smk): the times of what a settled job reads count for
+nothing, and what is stale is due whatever its times are.
 """
 
 import os
@@ -22,38 +21,28 @@ from hier.ledger.record import stale_reason
 
 
 def stale_reasons(settings: Settings) -> dict[str, str | None]:
-    """Look at every job's outputs; nothing is changed.
+    """By name of a job, why its outputs are stale, or None where they are current; nothing is changed.
 
     Jobs that a process works on, and those that have no output, are left out.
-
-    Returns:
-        by name of a job, why its outputs are stale, or None where they are current.
     """
-    found: dict[str, str | None] = {}
     at_work = holders()
     with hashing() as hasher:
-        for job in jobs(settings):
-            if job.name not in at_work and any(map(os.path.exists, job.outputs)):
-                found[job.name] = _stale_reason(job, hasher)
-    return found
+        return {
+            job.name: _stale_reason(job, hasher)
+            for job in jobs(settings)
+            if job.name not in at_work and any(map(os.path.exists, job.outputs))
+        }
 
 
 def unsettled(
     settings: Settings, found: dict[str, str | None], forced: Collection[str]
 ) -> set[str]:
-    """The names of the jobs that are not current or forced, and of all that come after one of them.
-
-    What comes after can be current, and stays so where the same bytes come out; it must be asked
-    again once they did.
-
-    Args:
-        found: what `stale_reasons` said.
-        forced: names of jobs that are to be done anew.
-    """
+    """The names of the jobs that are not current (see `stale_reasons`) or forced, and of all that come
+    after one of them: those stay current where the same bytes come out, but must be asked again."""
     names: set[str] = set()
     may_change: set[str] = set()
     for job in jobs(settings):
-        is_current = job.name in found and found[job.name] is None
+        is_current = found.get(job.name, "has no output") is None
         if not is_current or job.name in forced or may_change.intersection(job.inputs):
             names.add(job.name)
             may_change.update(job.outputs)

@@ -1,13 +1,13 @@
 """dvc.lock held against the records: does it say of each stage what the stage's record says?
 
-A record is one of its stage's outputs for DVC, so an entry of dvc.lock names the bytes of the record
-that it belongs to. An entry can be of an earlier result than the one in the workspace (Snakemake ran
-after the last `hier adopt`); then the record that it names lies in DVC's cache. Where that was not
-pulled either, the entry must be the one that git has committed.
+A record is one of its stage's outputs for DVC, so an entry of dvc.lock names the record that it belongs
+to. It can be of an earlier result than the one in the workspace (Snakemake ran after the last
+`hier adopt`); then its record lies in DVC's cache. Where that was not pulled either, the entry must be
+the one that git has committed.
 
 An entry of another result of the *same* work (command, inputs, settings, code) accuses the workspace:
-whoever forges an output can seal its record anew, but not the entry that was committed. Only where
-another machine or other packages made the one of the two are other bytes to be expected.
+whoever forges an output can seal its record anew, but not the entry that was committed. Other bytes are
+to be expected only where another machine or other packages made the one of the two.
 """
 
 import configparser
@@ -55,9 +55,10 @@ class Ledger:
     def entry(self, job: Job) -> Entry | None:
         return self.entries.get(job.dvc_name)
 
-    def names_bytes(self, job: Job, path: str, hasher: Hasher) -> bool:
-        """Whether an output of a job holds, as it is here, what DVC says."""
-        return self.digest(job, path) == _as_dvc(hasher(Path(path)).as_dict())
+    def names(self, job: Job, hasher: Hasher, path: str = "") -> bool:
+        """Whether the entry of a job has an output (by default the record) as it is here."""
+        file = Path(path or job.record)
+        return file.exists() and self.digest(job, str(file)) == _as_dvc(hasher(file).as_dict())
 
     def digest(self, job: Job, path: str) -> dict[str, Any] | None:
         """What DVC says that an output of a job holds (MD5, size), or None."""
@@ -66,10 +67,7 @@ class Ledger:
 
     def conflict(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
         """How the entry of a job contradicts the record that it names; None where all is well.
-
-        Args:
-            record: the record in the workspace, if there is one.
-        """
+        `record` is the one in the workspace, if there is one."""
         entry = self.entry(job)
         if entry is None:
             return self._taken_out(job, record, hasher)
@@ -77,7 +75,7 @@ class Ledger:
             named = _by_path(entry["outs"]).get(str(job.record))
             if named is None:  # of a time when records were no outputs, or edited
                 return self._not_committed(job, entry)
-            if record is not None and named == _as_dvc(hasher(job.record).as_dict()):
+            if record is not None and self.names(job, hasher):
                 return _difference(entry, job, record, named)
             if file := cached(named["md5"]):
                 there = _as_dvc(hasher.file(file).as_dict())
@@ -93,51 +91,26 @@ class Ledger:
         return self._not_committed(job, entry)
 
     def other_bytes(self, job: Job, record: Record) -> tuple[str, bool] | None:
-        """Whether dvc.lock, or git's last commit of it, has other bytes for the same work.
-
-        Returns:
-            what it says, and whether the record that it names shows that the same kind of machine
-            and the same packages made them, so that they should be the workspace's; None where
-            there is no such entry.
-        """
-        held = {str(self.lock): self.entry(job), "git": (self.committed or {}).get(job.dvc_name)}
+        """Where dvc.lock, or git's last commit of it, has other bytes for the same work: what it says,
+        and whether the record that it names shows that the same kind of machine and the same
+        packages made them, so that they should be the workspace's."""
+        committed = (self.committed or {}).get(job.dvc_name)
+        held = {str(self.lock): self.entry(job), "git's last commit of dvc.lock": committed}
+        own = _proved(record)
         for where, entry in held.items():
-            if entry is None or not _of_the_same_work(entry, record):
-                continue
-            said = _by_path(entry["outs"])
-            own = {path: _as_dvc(digest) for path, digest in record["outputs"].items()}
-            path = next((p for p in own if p in said and said[p] != own[p]), None)
-            if path is None:
-                continue
-            there = "git's last commit of dvc.lock" if where == "git" else where
-            text = f"{path} is other bytes than {there} has for the same inputs, settings and code"
-            return text, self._made_alike(said.get(str(job.record)), record)
+            with suppress(KeyError, TypeError, AttributeError):  # is told by `conflict`
+                said = _said(entry or {})
+                outs = [p for p, of in own["outs"].items() if said["outs"].get(p, of) != of]
+                if outs and all(said[kind] == own[kind] for kind in ("cmd", "deps", "params")):
+                    text = f"{outs[0]} is other bytes than {where} has for the same inputs, settings and code"
+                    return text, _made_alike(said["outs"].get(str(job.record)), record)
         return None
 
-    def _made_alike(self, named: dict[str, Any] | None, record: Record) -> bool:
-        """Whether the record that an entry names can be read and is of the same kind of machine."""
-        file = cached(named["md5"]) if named else None
-        if file is None:
-            return False
-        try:
-            other = parse_record(file.read_bytes(), file)
-        except TamperedError:
-            return False
-        return kind_of_machine(other) == kind_of_machine(record)
-
     def _not_committed(self, job: Job, entry: Entry) -> str | None:
-        if self.committed is None or self.committed.get(job.dvc_name) == entry:
-            return None
-        if any(entries.get(job.dvc_name) == entry for entries in self.merged):
+        held = [self.committed, *self.merged] if self.committed is not None else [None]
+        if any(entries is None or entries.get(job.dvc_name) == entry for entries in held):
             return None
         return f"{self.lock} has an entry {job.name} that no record proves and git does not have"
-
-    def names(self, job: Job, hasher: Hasher) -> bool:
-        """Whether the entry of a job is of the record in the workspace."""
-        entry = self.entry(job)
-        if entry is None or not job.record.exists():
-            return False
-        return self.digest(job, str(job.record)) == _as_dvc(hasher(job.record).as_dict())
 
     def _taken_out(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
         """Whether git's last commit has an entry of this very record that the file lacks."""
@@ -165,6 +138,16 @@ class Ledger:
         """The entries of the commits that are being merged with git's last one."""
         texts = (git("show", f"{head}:./{self.lock}") for head in MERGED)
         return [_entries(text, "git's dvc.lock") for text in texts if text is not None]
+
+
+def _made_alike(named: dict[str, Any] | None, record: Record) -> bool:
+    """Whether the record that an entry names can be read and is of the same kind of machine."""
+    file = cached(named["md5"]) if named else None
+    with suppress(TamperedError):
+        if file is not None:
+            other = parse_record(file.read_bytes(), file)
+            return kind_of_machine(other) == kind_of_machine(record)
+    return False
 
 
 def readable_ledger() -> tuple[Ledger, str]:
@@ -206,22 +189,18 @@ def cache_folder() -> Path:
         ConfigError: one of these makes no sense.
     """
     # As dvc.dirs has it, which would load all of DVC for two names.
-    machines = os.getenv("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir(
-        "dvc", "iterative"
-    )
-    users = os.getenv("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
+    of_dvc = platformdirs.PlatformDirs("dvc", "iterative")
+    machines = os.getenv("DVC_SYSTEM_CONFIG_DIR") or of_dvc.site_config_dir
+    users = os.getenv("DVC_GLOBAL_CONFIG_DIR") or of_dvc.user_config_dir
     folder = Path(".dvc/cache")
-    homes = (Path(machines), Path(users), Path(".dvc"))
-    for file in (*(home / "config" for home in homes), Path(".dvc/config.local")):
+    files = [Path(home, "config") for home in (machines, users, ".dvc")]
+    for file in (*files, Path(".dvc/config.local")):
         config = configparser.ConfigParser(interpolation=None)
         try:
-            with suppress(OSError):  # not ours to read
-                config.read(file, encoding="utf-8")
+            config.read(file, encoding="utf-8")  # nothing, where it is not ours to read
         except (configparser.Error, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"{file} cannot be read ({reason}); correct it, or: git checkout {file}"
-            ) from error
+            reason = f"{file} cannot be read ({' '.join(str(error).split())})"
+            raise ConfigError(f"{reason}; correct it, or: git checkout {file}") from error
         if given := config.get("cache", "dir", fallback=None):
             folder = file.parent / Path(given.strip("\"'")).expanduser()
     return folder
@@ -230,10 +209,9 @@ def cache_folder() -> Path:
 def _text(lock: Path) -> str | None:
     try:
         return lock.read_text(encoding="utf-8") if lock.exists() else None
-    except UnicodeDecodeError as error:
-        raise TamperedError(f"{lock} cannot be read: it is no text ({error.reason})") from error
-    except OSError as error:
-        raise TamperedError(f"{lock} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is no text ({error.reason})"
+        raise TamperedError(f"{lock} cannot be read: {why}") from error
 
 
 def _entries(text: str, where: str) -> dict[str, Entry]:
@@ -242,11 +220,9 @@ def _entries(text: str, where: str) -> dict[str, Entry]:
     except yaml12.Error as error:
         raise TamperedError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
     stages = found.get("stages", {}) if isinstance(found, dict) else None
-    if (
-        not isinstance(stages, dict) or found.get("schema") != SCHEMA
-    ):  # DVC reads no such file, either
-        raise TamperedError(f"{where} cannot be read: it is no ledger of DVC's schema {SCHEMA}")
-    return stages
+    if isinstance(stages, dict) and found.get("schema") == SCHEMA:
+        return stages
+    raise TamperedError(f"{where} cannot be read: it is no ledger of DVC's schema {SCHEMA}")
 
 
 def kind_of_machine(record: Record) -> tuple[Any, ...]:
@@ -258,19 +234,9 @@ def kind_of_machine(record: Record) -> tuple[Any, ...]:
     return (environment.get("processor"), environment.get("system"), record["packages"], *facts)
 
 
-def _of_the_same_work(entry: Entry, record: Record) -> bool:
-    """Whether an entry has the command, inputs, code and parameters of a record."""
-    try:
-        said, proved = _said(entry), _proved(record)
-    except (KeyError, TypeError, AttributeError):
-        return False  # what is wrong with it is told by `conflict`
-    return all(said[kind] == proved[kind] for kind in ("cmd", "deps", "params"))
-
-
 def _difference(entry: Entry, job: Job, record: Record, named: dict[str, Any]) -> str | None:
     """The first thing that an entry says otherwise than the record."""
-    said = _said(entry)
-    proved = _proved(record)
+    said, proved = _said(entry), _proved(record)
     proved["outs"] |= {str(job.record): named}
     if said["cmd"] != proved["cmd"]:
         return f"{LOCK} has another command for {job.name} than its record"
@@ -308,14 +274,11 @@ def _settings(by_file: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _by_path(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {item["path"]: _as_dvc(item) | _other_hash(item) for item in listed}
-
-
-def _other_hash(item: dict[str, Any]) -> dict[str, Any]:
-    """The name of a hash that is not MD5, which no record has."""
-    return {"hash": item["hash"]} if item.get("hash", "md5") != "md5" else {}
+    return {item["path"]: _as_dvc(item) for item in listed}
 
 
 def _as_dvc(digest: dict[str, Any]) -> dict[str, Any]:
-    """The part of a digest that dvc.lock has too."""
-    return {name: digest[name] for name in ("md5", "size", "nfiles") if name in digest}
+    """What records and dvc.lock have in common of a digest, and a hash that is not MD5, which no
+    record has."""
+    names = ("md5", "size", "nfiles", "hash")
+    return {name: digest[name] for name in names if digest.get(name, "md5") != "md5"}

@@ -16,13 +16,12 @@ def call(*command: str) -> None:
         [sys.executable, "-m", *command],
         capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise HierError(f"{' '.join(command)} failed: {_why(done.stderr or done.stdout)}")
-
-
-def _why(said: str) -> str:
-    """The first line that calls itself an error or a file invalid, else the last one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if line.upper().startswith("ERROR")]
-    invalid = [line for line in lines if "is invalid" in line or "validation failed" in line]
-    return [*errors, *invalid, *reversed(lines), "it says nothing"][0]
+    if (
+        done.returncode
+    ):  # told is the first line that calls itself an error or a file invalid, or the last
+        said = (done.stderr or done.stdout).splitlines()
+        lines = [line.strip() for line in said if line.strip()]
+        errors = [line for line in lines if line.upper().startswith("ERROR")]
+        invalid = [line for line in lines if "is invalid" in line or "validation failed" in line]
+        why = [*errors, *invalid, *reversed(lines), "it says nothing"][0]
+        raise HierError(f"{' '.join(command)} failed: {why}")

@@ -6,14 +6,15 @@ Nothing is imported to find out: what concerns torch is told where the stage has
 import os
 import platform
 import resource
-import subprocess
 import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from hier.files.hashing import hash_file
+from hier.git import git
 
 LOCK = Path("requirements.lock")
 KIND = ("cpu family", "model")  # of /proc/cpuinfo, beside the name
@@ -26,10 +27,10 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cpus": cpus(),
-        "driver": _first_line("/proc/driver/nvidia/version"),
+        "driver": next(iter(_lines("/proc/driver/nvidia/version")), None),
         "torch": _torch(),
         "lock_sha256": hash_file(LOCK).sha256 if LOCK.exists() else None,
-        "git": git(),
+        "git": commit(),
     }
 
 
@@ -53,11 +54,9 @@ def peak_memory() -> dict[str, int]:
 def most_held() -> int:
     """The most bytes that this process has held. Linux's ru_maxrss counts what its caller held before
     it started this process."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return maximum * (1 if sys.platform == "darwin" else 1024)
 
@@ -65,35 +64,24 @@ def most_held() -> int:
 def processor() -> str:
     """The processor's name with its family and model: a cloud calls several kinds by one name, and
     their arithmetic differs in the last bits."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        first = (
-            cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
-        )
-        facts = {
-            name.strip(): value.strip() for name, _, value in (x.partition(":") for x in first)
-        }
-        if "model name" in facts:
-            kind = [f"{name.removeprefix('cpu ')} {facts[name]}" for name in KIND if name in facts]
-            return f"{facts['model name']} ({', '.join(kind)})" if kind else facts["model name"]
-    return platform.processor()
+    first = takewhile(str.strip, _lines("/proc/cpuinfo"))  # of the processors, which are alike
+    facts = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in first)}
+    kind = [f"{name.removeprefix('cpu ')} {facts[name]}" for name in KIND if name in facts]
+    name = facts.get("model name") or platform.processor()
+    return f"{name} ({', '.join(kind)})" if kind and "model name" in facts else name
 
 
 def cpus() -> int | None:
     """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @lru_cache(maxsize=1)
-def git() -> dict[str, Any] | None:
+def commit() -> dict[str, Any] | None:
     """The commit, and whether the versioned files are as it has them; None outside of git."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "clean": changed == ""}
+    head = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return None if head is None else {"commit": head.strip(), "clean": changed == ""}
 
 
 def _torch() -> dict[str, Any] | None:
@@ -113,19 +101,11 @@ def _torch() -> dict[str, Any] | None:
     }
 
 
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _first_line(path: str) -> str | None:
-    return Path(path).read_text(encoding="utf-8").splitlines()[0] if Path(path).exists() else None
+def _lines(path: str) -> list[str]:
+    """The lines of a file that Linux has; none elsewhere."""
+    if not Path(path).exists():
+        return []
+    return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 @lru_cache

@@ -1,8 +1,7 @@
 """Whether the source that a record hashes is the source that ran.
 
-A module is what its file held when it was loaded. A record hashes files when a stage begins, so the
-stage must not run a module that was loaded from other bytes, earlier or later. An edit of a file whose
-module is loaded already changes nothing that runs.
+A record hashes files when a stage begins, so the stage must not run a module that was loaded from other
+bytes, earlier or later. An edit of a file whose module is loaded already changes nothing that runs.
 """
 
 import sys
@@ -50,8 +49,7 @@ class Sources:
 
 
 def note_loaded(hasher: Hasher) -> None:
-    """Note what the files of this project's modules hold that this process has loaded since the last
-    call."""
+    """Note what the files of the modules hold that this process has loaded since the last call."""
     for path in _files_of_modules():
         if path.absolute() not in _loaded and path.exists():
             _loaded[path.absolute()] = hasher.file(path).sha256

@@ -31,13 +31,9 @@ def locked_job(job: Job) -> Iterator[None]:
     if holder and orphaned(holder):
         print(f"ending process {holder['process']['pid']} ({job.name}), whose engine is gone")
         stop(holder)
-    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
-    with locked(
-        FOLDER / job.name,
-        job=job.name,
-        engine=identify(engine.pid) if engine else None,
-        called_by=_engine(engine) if engine else None,
-    ):
+    engine = _caller()
+    identity, called_by = (identify(engine.pid), _engine(engine)) if engine else (None, None)
+    with locked(FOLDER / job.name, job=job.name, engine=identity, called_by=called_by):
         yield
 
 
@@ -73,7 +69,7 @@ def stop(holder: Holder, patience: float = 60.0) -> None:
     """End a holder of this machine: asked first, so that a training writes a checkpoint; then killed."""
     if not is_here(holder) or not lives(holder["process"]):
         return
-    try:
+    with suppress(psutil.NoSuchProcess):
         process = psutil.Process(holder["process"]["pid"])
         process.terminate()
         try:
@@ -81,18 +77,13 @@ def stop(holder: Holder, patience: float = 60.0) -> None:
         except psutil.TimeoutExpired:
             process.kill()
             process.wait(patience)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def engines_at_work(folder: Path) -> list[str]:
     """Snakemake or DVC processes that work in `folder`, as `name (pid)`."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
-        name = _engine(process)
-        if name in ("snakemake", "dvc") and process.info["cwd"] == str(folder.resolve()):
-            found.append(f"{name} ({process.info['pid']})")
-    return found
+    here = str(folder.resolve())
+    found = ((p, _engine(p)) for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == here)
+    return [f"{name} ({process.pid})" for process, name in found if name in ("snakemake", "dvc")]
 
 
 def forced_by_dvc() -> bool:
@@ -100,10 +91,15 @@ def forced_by_dvc() -> bool:
 
     It tells a stage so nowhere else. Snakemake's rules hand `--force` on by themselves.
     """
-    engine = next((p for p in psutil.Process().parents() if _engine(p)), None)
+    engine = _caller()
     if engine is None or _engine(engine) != "dvc":
         return False
     return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
+
+
+def _caller() -> psutil.Process | None:
+    """The engine that called this process, if one did."""
+    return next((p for p in psutil.Process().parents() if _engine(p)), None)
 
 
 def _engine(process: psutil.Process) -> str | None:

@@ -1,10 +1,10 @@
 """The last outputs of each job, kept as second names of the same files (of small ones, as copies).
 
 Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
-changed. A hard link costs no space and brings them back at once, and a copy does where DVC's cache has
-taken the file in, whose times are not ours to set. What it leads to counts only where
-its bytes are those of the record. A copy of the record lies beside it, since DVC may put the outputs of
-other work in the workspace (`dvc checkout`, an experiment), and what is kept stays what it was.
+changed. A hard link costs no space and brings them back at once; a copy does where DVC's cache has taken
+the file in, whose times are not ours to set. What is kept counts only where its bytes are those of the
+record. A copy of the record lies beside it, since DVC may put the outputs of other work in the workspace
+(`dvc checkout`, an experiment).
 """
 
 import os
@@ -23,20 +23,16 @@ FOLDER = Path(".hier/kept")
 def cache_outputs(job: Job, hasher: Hasher) -> None:
     """Keep the job's present outputs in place of its earlier ones."""
     shutil.rmtree(FOLDER / job.name, ignore_errors=True)
-    for path, kept in kept_files(job):
-        hasher(path)
-        try:
+    try:
+        for path, kept in kept_files(job):
+            hasher(path)
             _put(job, path, kept)
-        except OSError:  # a file system without hard links, or a full one: nothing is kept
-            shutil.rmtree(FOLDER / job.name, ignore_errors=True)
-            return
-        hasher.carry_over_digest(path)
-        hasher.carry_over_digest(kept, as_=path)
-    if job.record.exists():
-        try:
+            hasher.carry_over_digest(path)
+            hasher.carry_over_digest(kept, as_=path)
+        if job.record.exists():
             shutil.copyfile(job.record, kept_record(job))
-        except OSError:
-            shutil.rmtree(FOLDER / job.name, ignore_errors=True)
+    except OSError:  # a file system without hard links, or a full one: nothing is kept
+        shutil.rmtree(FOLDER / job.name, ignore_errors=True)
 
 
 def restore_outputs(job: Job, record: Record, hasher: Hasher) -> bool:
@@ -68,8 +64,7 @@ def kept_record(job: Job) -> Path:
 def _is_ours(kept: Path) -> bool:
     """Whether no file of it has another name, such as in DVC's cache, or another owner: Snakemake
     sets the times of what comes back."""
-    files = [kept] if kept.is_file() else [file for file in kept.rglob("*") if file.is_file()]
-    stats = [file.stat() for file in files]
+    stats = [file.stat() for file in (kept, *kept.rglob("*")) if file.is_file()]
     return all(stat.st_nlink == 1 and stat.st_uid == os.geteuid() for stat in stats)
 
 

@@ -1,18 +1,18 @@
-"""Each stage's record: what went in, what came out, and the machine that did it.
+"""Each stage's record, `<stage>.record.json` beside its outputs: what went in, what came out, and the
+machine that did it.
 
-The record lies beside the outputs as `<stage>.record.json`. Times and the machine stand here, never
-in an output, so that the outputs of two runs can be the same bytes. Its `seal` is the SHA-256 of all
-the rest, so that a record in which something was changed says so.
+Times and the machine stand here, never in an output, so that the outputs of two runs can be the same
+bytes. The `seal` is the SHA-256 of all the rest, so that a record in which something was changed says so.
 
-The `key` is one hash of all that the outputs follow from: the hashes of the inputs and of the code,
-the parameters, and the versions of the packages that the stage computes with. The kind of machine
-is no part of it: a result that came from another one stands, and `hier verify` says what it is worth.
+The `key` is one hash of all that the outputs follow from: inputs, code, parameters, and the versions of
+the packages that the stage computes with. The kind of machine is no part of it: a result that came from
+another one stands, and `hier verify` says what it is worth.
 """
 
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -56,28 +56,26 @@ def fingerprint(job: Job, hasher: Hasher) -> Fingerprint:
     Raises:
         MissingInputError: an input, code or a table is not there; says what brings it back.
     """
-    inputs = _inputs(job, hasher)
-    for path in job.code_paths:
-        if not Path(path).exists():
-            raise MissingInputError(path, f"git checkout {path}")
     return {
         "params": job.params,
-        "inputs": inputs,
-        "versioned": {path: hasher(Path(path)).as_dict() for path in job.code_paths},
+        "inputs": _digests(job.inputs, hasher),
+        "versioned": _digests(job.code_paths, hasher),
         "packages": dict(versions(job.stage.packages)),
     }
 
 
-def _inputs(job: Job, hasher: Hasher) -> dict[str, Any]:
-    for path in job.inputs:
+def _digests(paths: Iterable[str], hasher: Hasher) -> dict[str, Any]:
+    for path in paths:
         if not Path(path).exists():
             raise MissingInputError(path, maker(path))
-    return {path: hasher(Path(path)).as_dict() for path in job.inputs}
+    return {path: hasher(Path(path)).as_dict() for path in paths}
 
 
 def content_key(going_in: Fingerprint) -> str:
     """One hash of all that goes in."""
-    return sha256(_canonical({kind: going_in[kind] for kind in FINGERPRINT}).encode()).hexdigest()
+    content = {kind: going_in[kind] for kind in FINGERPRINT}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()
 
 
 @contextmanager
@@ -106,21 +104,20 @@ def recorded(job: Job) -> Iterator[str]:
             write_text(job.record, before.decode())
         raise
     with hashing() as hasher:
-        inputs_after = _inputs(job, hasher)
-        if changed := differing(going_in["inputs"], inputs_after):
-            raise StaleError(f"input {changed} of {job.name} changed while it ran; run it again")
-        if late := sources.changed_before_use(hasher):
-            raise StaleError(f"source {late} of {job.name} changed while it ran; run it again")
-        outputs = {path: hasher(Path(path)).as_dict() for path in job.outputs}
+        after = _digests(job.inputs, hasher)
+        changed = [f"input {p}" for p in sorted(after) if after[p] != going_in["inputs"][p]]
+        late = sources.changed_before_use(hasher)
+        if moved := [*changed, *([f"source {late}"] if late else [])]:
+            raise StaleError(f"{moved[0]} of {job.name} changed while it ran; run it again")
         record = {
             "format": FORMAT,
             "stage": job.name,
             "command": job.command,
             "key": content_key(going_in),
             **going_in,
-            "inputs_after": inputs_after,
-            "outputs": outputs,
-            "seed": _seed(job),
+            "inputs_after": after,
+            "outputs": {path: hasher(Path(path)).as_dict() for path in job.outputs},
+            "seed": job.settings.runs[job.key]["seed"] if job.stage.scope == "run" else None,
             "environment": environment(),
             "started": start.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -133,22 +130,16 @@ def recorded(job: Job) -> Iterator[str]:
 
 def _still_vouches(text: bytes, job: Job) -> bool:
     """Whether a job's outputs are what a record of before says."""
-    try:
+    with suppress(TamperedError, OSError, KeyError), hashing() as hasher:
         outputs = parse_record(text, job.record)["outputs"]
-        with hashing() as hasher:
-            return all(hasher(Path(path)).as_dict() == outputs.get(path) for path in job.outputs)
-    except (TamperedError, OSError, KeyError):
-        return False
+        return all(hasher(Path(path)).as_dict() == outputs.get(path) for path in job.outputs)
+    return False
 
 
 def sealed(record: Record) -> str:
-    """A record as text, with its seal."""
-    return _pretty(record | {"seal": seal(record)})
-
-
-def seal(record: Record) -> str:
-    """The hash of a record's text with zeros in place of its seal."""
-    return sha256(_pretty(record | {"seal": UNSEALED}).encode()).hexdigest()
+    """A record as text, with its seal: the hash of this text with zeros in place of the seal."""
+    seal = sha256(_pretty(record | {"seal": UNSEALED}).encode()).hexdigest()
+    return _pretty(record | {"seal": seal})
 
 
 def parse_record(text: bytes, path: Path) -> Record:
@@ -189,24 +180,24 @@ def read_record(job: Job) -> Record | None:
 
 def _is_whole(record: Record) -> bool:
     """Whether a record lacks nothing that it must say, and what it says is of its kind."""
-    return (
-        record.keys() >= SAYS
-        and all(type(record[name]) in kinds for name, kinds in KINDS.items() if name in record)
-        and all(
-            isinstance(digest, dict) and {"sha256", "md5"} <= digest.keys()
-            for kind in OF_DIGESTS
-            for digest in record[kind].values()
-        )
-    )
+    known = {name: kinds for name, kinds in KINDS.items() if name in record}
+    if not record.keys() >= SAYS or any(type(record[name]) not in known[name] for name in known):
+        return False
+    digests = [digest for kind in OF_DIGESTS for digest in record[kind].values()]
+    return all(isinstance(of, dict) and {"sha256", "md5"} <= of.keys() for of in digests)
+
+
+def believed(job: Job) -> Record | None:
+    """A job's record, or None where there is none that can be believed."""
+    with suppress(TamperedError):
+        return read_record(job)
+    return None
 
 
 def of_other_settings(job: Job) -> bool:
-    """Whether a job's record says that its outputs were made with other settings than the present ones."""
-    try:
-        record = read_record(job)
-    except TamperedError:
-        return True
-    return record is not None and record["params"] != job.params
+    """Whether a job has a record that does not say that the present settings made its outputs."""
+    record = believed(job)
+    return job.record.exists() and (record is None or record["params"] != job.params)
 
 
 def stale_reason(job: Job, hasher: Hasher) -> str | None:
@@ -257,32 +248,13 @@ def changed_output(paths: Iterable[str], record: Record, hasher: Hasher) -> str 
     return None
 
 
-def differing(one: dict[str, Any], other: dict[str, Any]) -> str | None:
-    """The first name that has not the same value in both."""
-    return next((n for n in sorted(one.keys() | other.keys()) if one.get(n) != other.get(n)), None)
-
-
 def _see_that_it_can_be_written(job: Job) -> None:
     """Before the old record goes, since what cannot be replaced should stay vouched for."""
-    try:
-        record = read_record(job)
-    except TamperedError:
-        record = None
-    was = record["outputs"] if record else {}
+    was = (believed(job) or {}).get("outputs", {})
     files = [path for path, digest in was.items() if "nfiles" not in digest]
     for path in map(Path, [*files, job.record]):
         if path.is_dir():
-            raise TamperedError(
-                f"{path} is a folder, where a file belongs; remove it: rm -r {path}"
-            )
-
-
-def _seed(job: Job) -> int | None:
-    return job.settings.runs[job.key]["seed"] if job.stage.scope == "run" else None
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+            raise TamperedError(f"{path} is a folder, but should be a file; rm -r {path}")
 
 
 def _pretty(record: Record) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hier.errors import BusyError
-from hier.files.lock_owner import Holder, describe, is_here
+from hier.files.lock_owner import describe, is_here
 from hier.ledger.engines import call
 from hier.ledger.locks import engines_at_work, free_all, holders, orphaned, stop
 
@@ -32,7 +32,10 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
             stop(holder)
         elif break_locks and not is_here(holder):
             say(f"taking {name} from {describe(holder)}")
-    left = [_shown(name, at_work.get(name)) for name in free_all(break_locks)]
+    left = []
+    for name in free_all(break_locks):
+        elsewhere = name in at_work and not is_here(at_work[name])
+        left.append(f"{name} ({describe(at_work[name])})" if elsewhere else name)
     if still := [*left, *engines_at_work(Path())]:
         mend = "wait for it or end it"
         if any(not is_here(holder) for holder in holders().values()):
@@ -46,13 +49,7 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _shown(name: str, holder: Holder | None) -> str:
-    return name if holder is None or is_here(holder) else f"{name} ({describe(holder)})"
-
-
 def half_written() -> list[Path]:
     """Temporary neighbours of outputs that a killed process left behind."""
-    found = {
-        path for folder in MADE for name in TEMPORARY for path in Path(folder).glob(f"**/{name}")
-    }
+    found = {p for folder in MADE for name in TEMPORARY for p in Path(folder).glob(f"**/{name}")}
     return sorted(path for path in found if found.isdisjoint(path.parents))

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hier.config.settings import Settings
-from hier.errors import DamagedInputError, HierError, TamperedError, UnknownNameError
+from hier.errors import DamagedInputError, HierError, UnknownNameError
 from hier.files.checkpoint_names import clear_checkpoints
 from hier.files.hashing import Hasher, hashing
 from hier.git import refuse_conflicts
@@ -15,10 +15,10 @@ from hier.ledger.loaded_code import note_loaded
 from hier.ledger.locks import forced_by_dvc, locked_job
 from hier.ledger.output_cache import cache_outputs, restore_outputs
 from hier.ledger.record import (
+    believed,
     changed_output,
     content_key,
     fingerprint,
-    read_record,
     recorded,
     stale_reason,
 )
@@ -33,10 +33,8 @@ SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
-    """Run stage `name` for the dataset, run or suite `key`, unless it is current.
-
-    A stage is current where its record's key is that of the present inputs, parameters, code and
-    packages and its outputs are the record's; this is seen without loading torch.
+    """Run stage `name` for the dataset, run or suite `key`, unless it is current, which is seen without
+    loading torch.
 
     Args:
         key: the only one there is, if not given.
@@ -47,8 +45,13 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     """
     refuse_foreign_code()
     settings = Settings.read(only=key or None)
+    scope = STAGES[name].scope
     try:
-        work = _job(name, key, settings)
+        known = [*getattr(settings, f"{scope}s")]
+        key = key or (known[0] if len(known) == 1 else "")
+        if key not in known:
+            raise UnknownNameError(scope, key, known)
+        work = job(name, key, settings)
     except (KeyError, TypeError, AttributeError):  # what an edit by hand broke, the schema tells
         settings.suite()
         raise
@@ -59,22 +62,9 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
         _work(work)
 
 
-def _job(name: str, key: str, settings: Settings) -> Job:
-    scope = STAGES[name].scope
-    known = [*getattr(settings, f"{scope}s")]
-    if key == "" and len(known) == 1:
-        key = known[0]
-    if key not in known:
-        raise UnknownNameError(scope, key, known)
-    return job(name, key, settings)
-
-
 def current(work: Job) -> bool:
     """Whether a job's outputs are proved to be what it would make; brings back deleted ones."""
-    try:
-        record = read_record(work)
-    except TamperedError:
-        return False
+    record = believed(work)
     if record is None:
         return False
     with hashing() as hasher:
@@ -90,12 +80,7 @@ def _work(work: Job) -> None:
         note_loaded(hasher)
     suite = work.settings.suite(work.key if work.stage.scope == "suite" else None)
     refuse_conflicts(work.inputs)
-    with (
-        _cause_is_clear(work),
-        _shortage_is_clear(work),
-        _gpu(work, suite),
-        recorded(work) as content,
-    ):
+    with _cause_is_clear(work), _gpu(work, suite), recorded(work) as content:
         import_module(f"hier.stages.{work.stage.name}").run(work, suite, content)
     if work.stage.name == "train":
         clear_checkpoints(work.key)
@@ -105,12 +90,20 @@ def _work(work: Job) -> None:
 
 @contextmanager
 def _cause_is_clear(work: Job) -> Iterator[None]:
-    """Where a stage stumbles and an input is not the bytes that its record says, say that in one line."""
+    """Say in one line that there is not enough memory, of the machine or of a GPU, or, where a stage
+    stumbles, that an input is not the bytes that its record says."""
     try:
         yield
     except (HierError, OSError):
         raise
     except Exception as error:
+        line = (str(error).splitlines() or ["no memory is left"])[0]
+        of_torch = isinstance(error, RuntimeError) and SHORTAGE.search(line)
+        if isinstance(error, MemoryError) or of_torch:
+            raise HierError(
+                f"{work.name}: there is not enough memory ({line}); make what it works on smaller: "
+                "sampler.batch_size, embed.batch_size, augmentation.size, dataset.subset"
+            ) from error
         with hashing() as hasher:
             path = _disowned_input(work, hasher)
         if path is None:
@@ -123,34 +116,15 @@ def _disowned_input(work: Job, hasher: Hasher) -> str | None:
     """The first input of a job that is not what the record of its maker says."""
     for made in jobs(work.settings):
         shared = [path for path in made.outputs if path in work.inputs]
-        with suppress(TamperedError):
-            record = read_record(made) if shared else None
-            if record and (path := changed_output(shared, record, hasher)):
-                return path
+        record = believed(made) if shared else None
+        if record and (path := changed_output(shared, record, hasher)):
+            return path
     return None
 
 
 @contextmanager
-def _shortage_is_clear(work: Job) -> Iterator[None]:
-    """Say in one line that there is not enough memory, of the machine or of a GPU."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        line = (str(error).splitlines() or ["no memory is left"])[0]
-        if isinstance(error, RuntimeError) and not SHORTAGE.search(line):
-            raise
-        raise HierError(
-            f"{work.name}: there is not enough memory ({line}); make what it works on smaller: "
-            "sampler.batch_size, embed.batch_size, augmentation.size, dataset.subset"
-        ) from error
-
-
-@contextmanager
 def _gpu(work: Job, suite: "Suite") -> Iterator[None]:
-    """A card of its own for a job that works on a GPU.
-
-    It is waited for while the old record, and what it vouches for, still stand.
-    """
+    """A card of its own for a job that works on a GPU; waited for while the old record still stands."""
     if not work.stage.gpu:
         yield
         return
