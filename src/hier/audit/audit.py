@@ -2,10 +2,9 @@
 
 A job's status:
 
-    current              its bytes are those of its record, made from the present inputs, settings
-                         and code
-    committed, not here  some of its files, or its record, are not here; dvc.lock has them, made from
-                         the present inputs, settings and code
+    current              its bytes are those of its record, made from what goes in now
+    committed, not here  some of its files, or its record, are not here, but dvc.lock has them, made from
+                         what goes in now
     not run              there is no result, here or in dvc.lock
     stale                inputs, settings, code or packages have moved on since it was made
     tampered             bytes are not what its record says, or dvc.lock contradicts them
@@ -37,8 +36,8 @@ from hier.ledger.output_cache import FOLDER, kept_files, kept_record
 from hier.ledger.record import (
     Fingerprint,
     Record,
+    believed,
     changed_output,
-    fingerprint,
     first_change,
     parse_record,
     read_record,
@@ -116,21 +115,10 @@ class RecordAudit:
             reason = str(error)
         return Finding(job, "stale" if reason else "current", reason or "")
 
-    def fingerprint(self, job: Job) -> Fingerprint:
-        """What a job would use now.
-
-        Raises:
-            MissingInputError: something of it is not here.
-        """
-        return fingerprint(job, self.hasher)
-
     def known_of(self, path: str) -> dict[str, Any]:
         """What the record of its job says that an output holds; {} for nothing."""
-        try:
-            record = read_record(self.maker[path])
-        except TamperedError:
-            record = None
-        return dict(record["outputs"].get(path, {})) if record else {}
+        record = believed(self.maker[path]) or {"outputs": {}}
+        return dict(record["outputs"].get(path, {}))
 
 
 class LedgerAudit(RecordAudit):
@@ -147,7 +135,7 @@ class LedgerAudit(RecordAudit):
         self.hasher.save()
 
     def uncommitted(self) -> list[str]:
-        """Of dvc.lock and the outputs that git keeps, what git's last commit has not as it is here."""
+        """Of dvc.lock and the outputs that git keeps, what the last commit has not as it is here."""
         paths = [str(LOCK), *(path for job in self.jobs for path in job.in_git)]
         told = git("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths) or ""
         return [line[3:] for line in told.split("\0") if line[2:3] == " "]
@@ -164,134 +152,124 @@ class LedgerAudit(RecordAudit):
         return finding
 
     def _finding(self, job: Job) -> Finding:
-        if self.unreadable:
-            return Finding(job, "tampered", self.unreadable)
         try:
-            record = read_record(job)
-            if conflict := self.ledger.conflict(job, record, self.hasher):
-                return Finding(job, "tampered", conflict)
+            record = None if self.unreadable else read_record(job)
+            if wrong := self.unreadable or self.ledger.conflict(job, record, self.hasher):
+                return Finding(job, "tampered", wrong)
             if record is None:
-                return self._without_record(job)
-            return self._with_record(job, record)
+                status, reason = next(self._without_record(job))
+                return Finding(job, status, reason, adopted=status in (AWAY, "tampered"))
+            adopted = self.ledger.names(job, self.hasher)
+            other, alike = self.ledger.other_bytes(job, record) or ("", False)
+            wrongs = self._with_record(job, record, adopted, other if alike else "")
+            status, reason = next(wrongs, ("current", ""))
+            return Finding(job, status, reason, adopted, "" if status == "tampered" else other)
         except TamperedError as error:
             return Finding(job, "tampered", str(error))
         except OSError as error:  # one file that cannot be read must not hide the rest
             return Finding(job, "tampered", f"{error.filename} cannot be read: {error.strerror}")
 
-    def _with_record(self, job: Job, record: Record) -> Finding:
-        adopted = self.ledger.names(job, self.hasher)
-        missing = [path for path in job.outputs if not Path(path).exists()]
+    def _with_record(
+        self, job: Job, record: Record, adopted: bool, accusation: str
+    ) -> Iterator[tuple[str, str]]:
+        """What is wrong with a job's result, the first of it first: a status, and the reason."""
         if set(record["outputs"]) != set(job.outputs):
-            return Finding(job, "stale", "it has other outputs than its record", adopted)
-        there = [path for path in job.outputs if path not in missing]
-        moved_by_git = [path for path in there if self._is_of_git(job, path)]
-        rest = [path for path in there if path not in moved_by_git]
+            yield "stale", "it has other outputs than its record"
+        there = [path for path in job.outputs if Path(path).exists()]
+        # What git may have brought without the record that belongs to it.
+        of_git = [p for p in there if p in job.in_git and self.ledger.names(job, self.hasher, p)]
+        rest = [path for path in there if path not in of_git]
         if changed := changed_output(rest, record, self.hasher):
-            reason = f"{changed} is not the bytes that its record says"
-            return Finding(job, "tampered", reason, adopted)
+            yield "tampered", f"{changed} is not the bytes that its record says"
         if damaged := self._damaged_copy(job, record):
-            return Finding(job, "tampered", damaged, adopted)
-        other, alike = self.ledger.other_bytes(job, record) or ("", False)
-        if alike and not is_its_source(job, self.hasher):
-            reason = f"{other}, made by the same packages on the same kind of machine"
-            return Finding(job, "tampered", reason, adopted)
-        if changed := changed_output(moved_by_git, record, self.hasher):
-            reason = f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
-            return Finding(job, "stale", reason, adopted, other)
-        if moved := first_change(record, self.fingerprint(job)):
-            return Finding(job, "stale", moved, adopted, other)
-        if missing and adopted:
-            return Finding(job, AWAY, f"{missing[0]} is not here", adopted, other)
-        if missing:
-            return Finding(
-                job, "not run", f"{missing[0]} is neither here nor in {LOCK}", adopted, other
-            )
+            yield "tampered", damaged
+        if accusation and not is_its_source(job, self.hasher):
+            yield "tampered", f"{accusation}, made by the same packages on the same kind of machine"
+        if changed := changed_output(of_git, record, self.hasher):
+            yield "stale", f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
+        if moved := first_change(record, self._fingerprint(job)):
+            yield "stale", moved
+        for path in job.outputs:
+            if path not in there and adopted:
+                yield AWAY, f"{path} is not here"
+            elif path not in there:
+                yield "not run", f"{path} is neither here nor in {LOCK}"
         if changed := changed_source(job, self.hasher):
-            return Finding(job, "stale", changed, adopted, other)
-        return Finding(job, "current", "", adopted, other)
+            yield "stale", changed
 
-    def _is_of_git(self, job: Job, path: str) -> bool:
-        """Whether git may have brought an output, without the record that belongs to it."""
-        return path in job.in_git and self.ledger.names(job, self.hasher, path)
-
-    def _without_record(self, job: Job) -> Finding:
+    def _without_record(self, job: Job) -> Iterator[tuple[str, str]]:
+        """The same of a job without a record, of which something is lacking in any case."""
         there = [path for path in job.outputs if Path(path).exists()]
         entry = self.ledger.entry(job)
-        if entry is None and there:
-            return Finding(job, "stale", f"no record proves {there[0]}")
         if entry is None:
-            return Finding(job, "not run", "it has no result")
-        if moved := self._moved_on(job, entry):
-            return Finding(job, "stale", f"{moved} is not what {LOCK} says")
+            yield (
+                ("stale", f"no record proves {there[0]}")
+                if there
+                else ("not run", "it has no result")
+            )
+        elif moved := self._moved_on(job, entry):
+            yield "stale", f"{moved} is not what {LOCK} says"
         for path in there:
             if not self.ledger.names(job, self.hasher, path):
                 if path not in job.in_git:
-                    return Finding(job, "stale", f"no record proves {path}")
-                reason = f"{path} is other bytes than {LOCK} has"
-                return Finding(job, "tampered", reason, adopted=True)
+                    yield "stale", f"no record proves {path}"
+                yield "tampered", f"{path} is other bytes than {LOCK} has"
         away = next((path for path in job.outputs if path not in there), job.record)
-        return Finding(job, AWAY, f"{away} is not here", adopted=True)
+        yield AWAY, f"{away} is not here"
 
     def _moved_on(self, job: Job, entry: Entry) -> str | None:
         """The first of what a job would use now that an entry of dvc.lock has otherwise."""
-        now = self.fingerprint(job)
+        now = self._fingerprint(job)
         said = {dep["path"]: dep for dep in entry.get("deps", [])}
         for path, digest in (now["inputs"] | now["versioned"]).items():
             if path not in said or said[path].get("md5") != digest.get("md5"):
                 return path
         return other_setting(entry, now["params"])
 
-    def fingerprint(self, job: Job) -> Fingerprint:
+    def _fingerprint(self, job: Job) -> Fingerprint:
         """What a job would use now; inputs that are not here as their own records or dvc.lock say."""
-        versioned = {path: self._here(path) for path in job.code_paths}
+        here = {
+            path: self.hasher(Path(path)).as_dict()
+            for path in (*job.inputs, *job.code_paths)
+            if Path(path).exists()
+        }
         return {
             "params": job.params,
-            "inputs": {path: self._here(path) or self.known_of(path) for path in job.inputs},
-            "versioned": {path: digest or {} for path, digest in versioned.items()},
+            "inputs": {path: here.get(path) or self.known_of(path) for path in job.inputs},
+            "versioned": {path: here.get(path, {}) for path in job.code_paths},
             "packages": dict(versions(job.stage.packages)),
         }
-
-    def _here(self, path: str) -> dict[str, Any] | None:
-        return self.hasher(Path(path)).as_dict() if Path(path).exists() else None
 
     def known_of(self, path: str) -> dict[str, Any]:
         """What the record of its job, or else dvc.lock, says that an output holds; {} for nothing."""
         return super().known_of(path) or self.ledger.digest(self.maker[path], path) or {}
 
     def _damaged_copy(self, job: Job, record: Record) -> str | None:
-        """A file of DVC's cache or of the kept ones that is not what its name promises."""
+        """A file of DVC's cache or of the kept ones that is not what its name promises.
+
+        Raises:
+            TamperedError: the record of what was kept is none.
+        """
         named = {path: digest["md5"] for path, digest in record["outputs"].items()}
         for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
             if damaged := self._damaged_in_cache(md5):
                 return f"{damaged}, DVC's copy of {path}, is not what its name says"
-        try:
-            outputs = self._record_of_kept(job, record)["outputs"]
-        except TamperedError as error:
-            return str(error)
+        of_kept = record
+        if (path := kept_record(job)).exists():
+            before = parse_record(path.read_bytes(), path)
+            of_kept = before if before["key"] != record["key"] else record  # it was of other work
         for path, kept in kept_files(job):
-            if kept.exists() and self.hasher(kept).as_dict() != outputs.get(str(path)):
+            if kept.exists() and self.hasher(kept).as_dict() != of_kept["outputs"].get(str(path)):
                 return f"{kept}, the kept copy of {path}, is not what the record says"
         return None
 
-    def _record_of_kept(self, job: Job, record: Record) -> Record:
-        """The record of what was kept of a job: the present one, unless it was kept of other work."""
-        path = kept_record(job)
-        if not path.exists():
-            return record
-        kept = parse_record(path.read_bytes(), path)
-        return kept if kept["key"] != record["key"] else record
-
     def _damaged_in_cache(self, md5: str) -> Path | None:
         """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""
-        file = cached(md5)
+        file, name = cached(md5), md5.removesuffix(".dir")
         if file is None:
             return None
-        if not self._named_rightly(file, md5):
+        if name != self.hasher.file(file).md5 and name != self.hasher.anew(file).md5:
             return file
         members = json.loads(file.read_bytes()) if md5.endswith(".dir") else []
         found = (self._damaged_in_cache(member["md5"]) for member in members)
         return next(filter(None, found), None)
-
-    def _named_rightly(self, file: Path, md5: str) -> bool:
-        name = md5.removesuffix(".dir")
-        return name in (self.hasher.file(file).md5, self.hasher.anew(file).md5)

@@ -40,7 +40,7 @@ def origins_of(job: Job, record: Record | None, audit: RecordAudit) -> list[Orig
     """The origins of what a download brought, or of the weights that a training starts from."""
     if job.stage.name not in ("download", "train"):
         return []
-    settings = without_names(record["params"] if record else audit.fingerprint(job)["params"])
+    settings = without_names(record["params"] if record else job.params)
     if job.stage.name == "download":
         since = (record or {}).get("ended", "")[:10] or None
         return [replace(o, since=since) for o in _archive(job, settings, audit.hasher)]

@@ -105,10 +105,8 @@ def read_proxies(path: Path, run: "Run") -> "Tensor | None":
 
 def _check_shape(tensor: "Tensor | None", shape: tuple[int, int], name: str) -> None:
     """Raise ValueError where a tensor is not float32 of that shape."""
-    found = "missing"
-    if tensor is not None:
-        found = f"{tensor.dtype} {' × '.join(map(str, tensor.shape))}".removeprefix(
-            "torch."
-        ).strip()
-    if found != (wanted := f"float32 {' × '.join(map(str, shape))}"):
-        raise ValueError(f"{name} should be {wanted}, is {found}")
+    kind = "missing" if tensor is None else str(tensor.dtype).removeprefix("torch.")
+    found = () if tensor is None else tuple(tensor.shape)
+    if (kind, found) != ("float32", shape):
+        wanted, held = (" × ".join(map(str, size)) for size in (shape, found))
+        raise ValueError(f"{name} should be float32 {wanted}, is {kind} {held}".rstrip())
