@@ -106,6 +106,7 @@ class RecordAudit:
         self.jobs = list(jobs(settings))
         self.hasher = Hasher(deep)
         self.maker = {path: job for job in self.jobs for path in job.outputs}
+        self.runs = [job.key for job in self.jobs if job.stage.name == "evaluate"]
 
     def finding(self, job: Job) -> Finding:
         """What is to be said of one job, whatever is to be said of the jobs before it."""

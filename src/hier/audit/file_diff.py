@@ -10,7 +10,7 @@ import pandas as pd
 
 from hier.audit.lineage import leaves
 
-BLOCK = 1 << 24  # numbers compared at a time
+BLOCK = 1 << 24  # numbers, or bytes, compared at a time
 
 
 def difference(recorded: Path, rebuilt: Path) -> str:
@@ -19,7 +19,7 @@ def difference(recorded: Path, rebuilt: Path) -> str:
     Where what they hold is the same, or cannot be read, the first byte that differs is named.
     """
     kinds = {
-        ".safetensors": _tensors, ".npy": _arrays, ".csv": _csv, ".parquet": _parquet, ".json": _json,
+        ".safetensors": _arrays, ".npy": _arrays, ".csv": _rows, ".parquet": _rows, ".json": _values,
     }  # fmt: skip
     try:
         found = kinds[recorded.suffix](recorded, rebuilt) if recorded.suffix in kinds else None
@@ -28,61 +28,51 @@ def difference(recorded: Path, rebuilt: Path) -> str:
     return found or _bytes(recorded, rebuilt)
 
 
-def _tensors(recorded: Path, rebuilt: Path) -> str | None:
-    """The tensor that differs most."""
-    from safetensors import safe_open
-
-    with safe_open(recorded, "pt") as ours, safe_open(rebuilt, "pt") as theirs:
-        if alone := sorted(set(ours.keys()) ^ set(theirs.keys())):
-            return f"tensor {alone[0]} is {_only(alone[0] in ours.keys())}"  # noqa: SIM118
-        found = []
-        for name in ours.keys():  # noqa: SIM118
-            one, other = ours.get_tensor(name), theirs.get_tensor(name)
-            if shapes := _shapes(one, other):
-                return f"tensor {name} is {shapes}"
-            if (distance := _distance(one.double().numpy(), other.double().numpy()))[1]:
-                found.append((*distance, one.numel(), name))
-    if not found:
-        return None
-    largest, unequal, size, name = max(found)
-    rest = f"; {len(found)} tensors differ, this one most" if len(found) > 1 else ""
-    return f"tensor {name} differs by up to {largest:.3g} in {unequal} of {size} numbers{rest}"
-
-
 def _arrays(recorded: Path, rebuilt: Path) -> str | None:
-    one, other = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (recorded, rebuilt))
-    if shapes := _shapes(one, other):
-        return f"it is {shapes}"
-    parts = [
-        _distance(
-            *(array.reshape(-1)[start : start + BLOCK].astype(float) for array in (one, other))
-        )
-        for start in range(0, one.size, BLOCK)
-    ]
-    unequal = sum(count for _, count in parts)
-    if not unequal:
+    """The array that differs most."""
+    one, other = _read_arrays(recorded), _read_arrays(rebuilt)
+    if alone := sorted(one.keys() ^ other.keys()):
+        return f"{alone[0]} is {_only(alone[0] in one)}"
+    for name in one:
+        ours, theirs = (f"{of[name].dtype} {of[name].shape}" for of in (one, other))
+        if ours != theirs:
+            return f"{name} is {ours} recorded, {theirs} rebuilt"
+    found = [(*_distance(one[name], other[name]), one[name].size, name) for name in one]
+    differing = [distance for distance in found if distance[1]]
+    if not differing:
         return None
-    largest = max(most for most, _ in parts)
-    return f"it differs by up to {largest:.3g} in {unequal} of {one.size} numbers"
+    largest, unequal, size, name = max(differing)
+    rest = f"; {len(differing)} tensors differ, this one most" if len(differing) > 1 else ""
+    return f"{name} differs by up to {largest:.3g} in {unequal} of {size} numbers{rest}"
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    if path.suffix == ".npy":
+        return {"it": np.load(path, mmap_mode="r", allow_pickle=False)}
+    from safetensors.numpy import load_file
+
+    return {f"tensor {name}": array for name, array in sorted(load_file(path).items())}
 
 
 def _distance(one: Any, other: Any) -> tuple[float, int]:
     """The largest absolute difference of two arrays, and in how many numbers they differ."""
-    unequal = ~((one == other) | (np.isnan(one) & np.isnan(other)))
-    largest = np.abs(one[unequal] - other[unequal]).max(initial=0.0)
-    return float(np.nan_to_num(largest, nan=np.inf)), int(unequal.sum())
+    largest, count = 0.0, 0
+    for start in range(0, one.size, BLOCK):
+        a, b = (of.reshape(-1)[start : start + BLOCK].astype(float) for of in (one, other))
+        unequal = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+        most = np.abs(a[unequal] - b[unequal]).max(initial=0.0)
+        largest = max(largest, float(np.nan_to_num(most, nan=np.inf)))
+        count += int(unequal.sum())
+    return largest, count
 
 
-def _csv(recorded: Path, rebuilt: Path) -> str | None:
-    return _frames(*(pd.read_csv(path, dtype=str) for path in (recorded, rebuilt)))
-
-
-def _parquet(recorded: Path, rebuilt: Path) -> str | None:
-    return _frames(*(pd.read_parquet(path) for path in (recorded, rebuilt)))
-
-
-def _frames(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
+def _rows(recorded: Path, rebuilt: Path) -> str | None:
     """The first row that differs, and the column; rows are counted from 1."""
+    is_csv = recorded.suffix == ".csv"
+    one, other = (
+        pd.read_csv(path, dtype=str) if is_csv else pd.read_parquet(path)
+        for path in (recorded, rebuilt)
+    )
     if list(one) != list(other):
         return f"its columns are {', '.join(one)} recorded, {', '.join(other)} rebuilt"
     if len(one) != len(other):
@@ -94,7 +84,7 @@ def _frames(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     return None
 
 
-def _json(recorded: Path, rebuilt: Path) -> str | None:
+def _values(recorded: Path, rebuilt: Path) -> str | None:
     """The first value that differs, with its dotted key."""
     one, other = (
         leaves(json.loads(path.read_text(encoding="utf-8")), nested=(dict, list))
@@ -118,14 +108,6 @@ def _bytes(recorded: Path, rebuilt: Path) -> str:
     first = start + next((i for i, (a, b) in pairs if a != b), 0)
     sizes = f"{recorded.stat().st_size} bytes recorded, {rebuilt.stat().st_size} rebuilt"
     return f"byte {first} is another ({sizes})"
-
-
-def _shapes(one: Any, other: Any) -> str | None:
-    """Both kinds of numbers and shapes, where they are not the same."""
-    if one.shape == other.shape and one.dtype == other.dtype:
-        return None
-    ours, theirs = (f"{of.dtype} {tuple(of.shape)}".removeprefix("torch.") for of in (one, other))
-    return f"{ours} recorded, {theirs} rebuilt"
 
 
 def _only(in_recorded: bool) -> str:

@@ -1,8 +1,5 @@
-"""The way back from a number of the table to the archive that it came from, as plain data.
-
-A trace is a chain of steps (jobs with their records) and the files between them. Each file says
-whether its bytes are now those of the record that speaks of it. Each step says its status.
-"""
+"""The way back from a number of the table to the archive that it came from, as plain data: steps (jobs
+with their records) and the files between them."""
 
 import difflib
 import os
@@ -14,11 +11,11 @@ from typing import Any
 from hier.audit.audit import STATUSES, LedgerAudit, RecordAudit
 from hier.audit.origins import Origin, origins_of, without_names
 from hier.config.settings import Settings
-from hier.errors import TamperedError, UnknownNameError
+from hier.errors import UnknownNameError
 from hier.files.hashing import Hasher
 from hier.jobs import Job
 from hier.ledger.dvc_lock import AWAY as NOT_HERE
-from hier.ledger.record import Record, read_record, same
+from hier.ledger.record import Record, believed, same
 from hier.pipeline import METRICS
 from hier.results.expected import Value, values_of
 
@@ -67,11 +64,11 @@ class Trace:
     """What `asked` follows from.
 
     Attributes:
-        steps: by the names of their jobs, from the result to the archive.
-        makers: by the path of a file, the name of the job that makes it.
         start: the job that made what was asked for.
         wanted: which of its outputs; all of them where its record was asked for.
         figures: the numbers that were asked for.
+        steps: by the names of their jobs, from the result to the archive.
+        makers: by the path of a file, the name of the job that makes it.
         runs: of a table of all runs, each run's figures.
     """
 
@@ -85,7 +82,9 @@ class Trace:
 
     def worst(self, name: str) -> Step:
         """The worst status on the way to a job's result; of equals the earliest, the cause."""
-        return max(self._upstream(name), key=lambda step: STATUSES.index(step.status))
+        own = self.steps[name]
+        before = [self.worst(self.makers[f.path]) for f in own.inputs if f.path in self.makers]
+        return max([*before, own], key=lambda step: STATUSES.index(step.status))
 
     def shown(self, full: bool = True) -> list[Step]:
         """The steps; of a table of all runs those of the suite alone, unless `full`."""
@@ -108,29 +107,20 @@ class Trace:
             # The run's own files first, so that the dataset is told of at the training.
             for file in sorted(step.inputs, key=lambda file: not file.path.startswith("runs/")):
                 maker = self.makers.get(file.path)
-                before = self.steps[maker] if maker else None
-                if before and not full and self.runs and before.job.stage.scope == "run":
-                    continue
-                if before is None or maker is None or maker in told:
+                if maker is None or maker in told:
                     yield Input(file, maker)
-                else:
+                elif full or not self.runs or self.steps[maker].job.stage.scope != "run":
                     told.add(maker)
+                    before = self.steps[maker]
                     yield Input(file, maker, before, tuple(read_by(before)))
 
         return tuple(read_by(self.steps[self.start]))
-
-    def _upstream(self, name: str) -> Iterator[Step]:
-        for file in self.steps[name].inputs:
-            if file.path in self.makers:
-                yield from self._upstream(self.makers[file.path])
-        yield self.steps[name]
 
 
 def trace(asked: str, settings: Settings, audit: RecordAudit | None = None) -> Trace:
     """The way back from `asked`: a run, `<run>:<measure>`, an output, a record or an archive's file.
 
     Args:
-        params: the content of params.yaml.
         audit: gives each job's status; by default, records and dvc.lock together.
 
     Raises:
@@ -140,14 +130,21 @@ def trace(asked: str, settings: Settings, audit: RecordAudit | None = None) -> T
     job, wanted, measure = _find(asked, audit)
     makers = {path: job.name for path, job in audit.maker.items()}
     found = Trace(asked, job.name, wanted, makers=makers)
-    _walk(job, audit, found)
+
+    def walk(job: Job) -> None:
+        if job.name not in found.steps:
+            found.steps[job.name] = _step(job, audit)
+            for path in filter(audit.maker.__contains__, job.inputs):
+                walk(audit.maker[path])
+
+    walk(job)
     if wanted == (METRICS.format(run=job.key),):
         every = _figures(job.key, audit, found)
         found.figures = [figure for figure in every if measure in ("", figure.measure)]
         if not found.figures:
             raise UnknownNameError("measure", measure, [figure.measure for figure in every])
     if job.stage.scope == "suite":
-        found.runs = {run: _figures(run, audit, found) for run in _runs(audit)}
+        found.runs = {run: _figures(run, audit, found) for run in audit.runs}
     audit.hasher.save()
     return found
 
@@ -183,7 +180,7 @@ def _find(asked: str, audit: RecordAudit) -> tuple[Job, tuple[str, ...], str]:
     if run in audit.settings.runs:
         path = METRICS.format(run=run)
         if path not in audit.maker:
-            raise UnknownNameError("run with data", run, _near(run, _runs(audit)))
+            raise UnknownNameError("run with data", run, _near(run, audit.runs))
         return audit.maker[path], (path,), measure
     path = os.path.normpath(os.path.relpath(asked) if Path(asked).is_absolute() else asked)
     for job in audit.jobs:
@@ -193,11 +190,7 @@ def _find(asked: str, audit: RecordAudit) -> tuple[Job, tuple[str, ...], str]:
         if path == str(job.record) or (archive and Path(path).exists()):
             return job, job.outputs, ""
     known = [path for job in audit.jobs for path in (*job.outputs, str(job.record))]
-    raise UnknownNameError("cell or file", asked, _near(asked, [*_runs(audit), *known]))
-
-
-def _runs(audit: RecordAudit) -> list[str]:
-    return [job.key for job in audit.jobs if job.stage.name == "evaluate"]
+    raise UnknownNameError("cell or file", asked, _near(asked, [*audit.runs, *known]))
 
 
 def _near(name: str, names: list[str]) -> list[str]:
@@ -207,57 +200,44 @@ def _near(name: str, names: list[str]) -> list[str]:
 
 
 def _figures(run: str, audit: RecordAudit, found: Trace) -> list[Value]:
-    path, digest = METRICS.format(run=run), dict[str, Any]()
+    path = METRICS.format(run=run)
     if Path(path).exists():
-        digest = audit.hasher(Path(path)).as_dict()
-    elif found.worst(audit.maker[path].name).status == NOT_HERE:
-        digest = audit.known_of(path)
-    return values_of(run, audit.settings, digest)
-
-
-def _walk(job: Job, audit: RecordAudit, found: Trace) -> None:
-    """Enter a job and all that it follows from."""
-    if job.name in found.steps:
-        return
-    found.steps[job.name] = _step(job, audit)
-    for path in job.inputs:
-        if path in audit.maker:
-            _walk(audit.maker[path], audit, found)
+        return values_of(run, audit.settings, audit.hasher(Path(path)).as_dict())
+    away = found.worst(audit.maker[path].name).status == NOT_HERE
+    return values_of(run, audit.settings, audit.known_of(path) if away else {})
 
 
 def _step(job: Job, audit: RecordAudit) -> Step:
-    finding = audit.finding(job)
-    try:
-        record = read_record(job)
-    except TamperedError:
-        record = None
-    inputs, outputs = (
-        [_file(path, (record or {}).get(side, {}).get(path), audit.hasher) for path in paths]
-        for side, paths in (("inputs", job.inputs), ("outputs", job.outputs))
-    )
-    origins = origins_of(job, record, audit)
+    finding, record = audit.finding(job), believed(job)
+    said = record or {"inputs": {}, "outputs": {}}
+    inputs = [_file(path, said["inputs"].get(path), audit.hasher) for path in job.inputs]
+    outputs = [_file(path, said["outputs"].get(path), audit.hasher) for path in job.outputs]
+    origins = origins_of(job, record, audit.hasher)
     return Step(job, finding.status, finding.reason, record, inputs, outputs, origins)
 
 
 def _file(path: str, said: dict[str, Any] | None, hasher: Hasher) -> File:
-    there = hasher(Path(path)).as_dict() if Path(path).exists() else None
+    if not Path(path).exists():
+        return File(path, said or {}, AWAY)
+    there = hasher(Path(path)).as_dict()
     if said is None:
-        return File(path, there or {}, UNKNOWN if there else AWAY)
-    if there is None:
-        return File(path, said, AWAY)
+        return File(path, there, UNKNOWN)
     return File(path, said, AS_RECORDED if same(there, said) else OTHER)
 
 
 def _step_as_data(step: Step, found: Trace) -> dict[str, Any]:
     record = step.record or {}
-    told = ("key", "started", "ended", "seconds", "params", "versioned", "packages")
+    told = (
+        "key", "started", "ended", "seconds", "params", "versioned", "packages", "environment",
+        "peak_memory", "seal",
+    )  # fmt: skip
     return {
         "job": step.job.name,
         "command": step.job.command,
         "record": str(step.job.record),
         "status": step.status,
         "reason": step.reason,
-        **{name: record.get(name) for name in (*told, "environment", "peak_memory", "seal")},
+        **{name: record.get(name) for name in told},
         "inputs": [asdict(f) | {"made_by": found.makers.get(f.path)} for f in step.inputs],
         "outputs": [asdict(f) for f in step.outputs],
         "origins": [asdict(origin) for origin in step.origins],

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hier.audit.audit import RecordAudit
 from hier.files.hashing import Hasher
 from hier.jobs import Job
 from hier.ledger.record import Record
@@ -17,12 +16,12 @@ class Origin:
     """A file of an archive or of pretrained weights, and where it comes from.
 
     Attributes:
-        seed: from which it was drawn, if it was.
+        seed: from which it was drawn.
         addresses: where it can be had, the canonical one first.
-        package: the installed package that it lies in, if any.
+        package: the installed package that it lies in.
         promised: the proof of its content that the configuration gives, by its kind.
         kept: whether the bytes are what was promised; None where that cannot be seen here.
-        since: the day on which they were taken, as the record says, if there is one.
+        since: the day on which they were taken, as the record says.
     """
 
     name: str
@@ -36,14 +35,14 @@ class Origin:
     since: str | None = None
 
 
-def origins_of(job: Job, record: Record | None, audit: RecordAudit) -> list[Origin]:
+def origins_of(job: Job, record: Record | None, hasher: Hasher) -> list[Origin]:
     """The origins of what a download brought, or of the weights that a training starts from."""
     if job.stage.name not in ("download", "train"):
         return []
     settings = without_names(record["params"] if record else job.params)
     if job.stage.name == "download":
         since = (record or {}).get("ended", "")[:10] or None
-        return [replace(o, since=since) for o in _archive(job, settings, audit.hasher)]
+        return [replace(o, since=since) for o in _archive(job, settings, hasher)]
     weights = settings["backbone"]["weights"]
     return [_weights(weights, job.key)] if weights else []
 
@@ -95,22 +94,15 @@ def _archive(job: Job, settings: dict[str, Any], hasher: Hasher) -> Iterator[Ori
         return
     sources = [source["files"] for source in settings["sources"]]
     complete = (files for files in sources if {file["name"] for file in files} <= here.keys())
-    for promise in next(complete, sources[0]):
-        yield _fetched(promise, here.get(promise["name"], {}))
-
-
-def _fetched(promise: dict[str, Any], digest: dict[str, Any]) -> Origin:
     kinds = ("sha256", "md5", "contents", "unproved")
-    promised = {kind: promise[kind] for kind in kinds if promise.get(kind)}
-    tested = [digest[kind] == value for kind, value in promised.items() if kind in digest]
-    return Origin(
-        promise["name"],
-        digest.get("sha256"),
-        digest.get("size"),
-        addresses=_addresses(promise),
-        promised=promised,
-        kept=tested[0] if tested else None,
-    )
+    for promise in next(complete, sources[0]):
+        digest = here.get(promise["name"], {})
+        promised = {kind: promise[kind] for kind in kinds if promise.get(kind)}
+        tested = (digest[kind] == value for kind, value in promised.items() if kind in digest)
+        yield Origin(
+            promise["name"], digest.get("sha256"), digest.get("size"), kept=next(tested, None),
+            addresses=_addresses(promise), promised=promised,
+        )  # fmt: skip
 
 
 def _weights(weights: dict[str, Any], run: str) -> Origin:
@@ -118,13 +110,10 @@ def _weights(weights: dict[str, Any], run: str) -> Origin:
     started_from = metadata_of(Path(MODEL.format(run=run))).get("weights_sha256")
     promised = weights.get("sha256")
     return Origin(
-        weights["file"],
-        started_from,
-        addresses=_addresses(weights),
-        package=weights.get("package"),
-        promised={"sha256": promised} if promised else {},
+        weights["file"], started_from, package=weights.get("package"),
+        addresses=_addresses(weights), promised={"sha256": promised} if promised else {},
         kept=started_from.startswith(promised) if started_from and promised else None,
-    )
+    )  # fmt: skip
 
 
 def _addresses(promise: dict[str, Any]) -> list[str]:

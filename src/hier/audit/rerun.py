@@ -1,9 +1,8 @@
 """`hier verify --rerun`: rebuild runs elsewhere, from their archives, and compare every artifact.
 
-A record can be forged together with the bytes that it vouches for; the numbers that the recorded
-code gives cannot. What came out is noted in runs/<run>/rerun.json: that every artifact is the same
-bytes (the run is proved), or which one is not (it is refuted). The note holds as long as the records
-are those that it was written beside.
+A record can be forged together with the bytes that it vouches for; the numbers that the recorded code
+gives cannot. runs/<run>/rerun.json notes that every artifact came out as the same bytes (the run is
+proved), or which one did not (it is refuted), and holds as long as the records are those of then.
 """
 
 import os
@@ -11,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -59,26 +59,21 @@ def tampered_proof(run: str) -> str | None:
 
 def _note_that_holds(run: str) -> Record | None:
     """The note of a run's last rerun, where the records are still those of then."""
-    try:
+    with suppress(TamperedError, KeyError):
         note = _read(Path(PROOF.format(run=run)))
         own = {stage.record.format(run=run) for stage in STAGES.values() if stage.scope == "run"}
-        if note is None or note["run"] != run or not own <= note["records"].keys():
-            return None
-        present = {path: _vouched(_read(Path(path))) for path in note["records"]}
-    except (TamperedError, KeyError):
-        return None
-    return note if present == note["records"] else None
+        if note and note["run"] == run and own <= note["records"].keys():
+            present = {path: _vouched(_read(Path(path))) for path in note["records"]}
+            return note if present == note["records"] else None
+    return None
 
 
 def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> list[str]:
-    """Rebuild up to `number` current runs of the suite, picked at random, and mark what is the same.
+    """Rebuild up to `number` current runs of the suite, picked at random from `seed`, and note which
+    come out as the same bytes; their names, if all do.
 
     Args:
-        seed: which runs are picked.
         say: takes a line of progress; to standard error if not given.
-
-    Returns:
-        the names of the runs, all of them proved.
 
     Raises:
         ReproductionError: no run is current.
@@ -98,10 +93,8 @@ def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> 
                 say(f"{run}: {error}")
                 failures.append(f"{run}: {error}")
     if failures:
-        raise RerunError(
-            f"{len(failures)} of {len(picked)} rebuilt runs are not what was recorded: "
-            + "; ".join(failures)
-        )
+        said = f"{len(failures)} of {len(picked)} rebuilt runs are not what was recorded"
+        raise RerunError(f"{said}: {'; '.join(failures)}")
     return picked
 
 
@@ -137,13 +130,11 @@ class Elsewhere:
                 self.say(f"rebuilding {run}: {work.stage.name} …")
                 self._make(work)
             for path in work.outputs:
-                if hash_file(self.folder / path).sha256 != record["outputs"][path]["sha256"]:
-                    here = Path(path)
-                    how = "it is no longer here"
-                    if here.exists():
-                        how = difference(here, self.folder / path)
-                    differs = f"{path} differs: {how}"
-                    self._note(run, records, differs)
+                made = self.folder / path
+                if hash_file(made).sha256 != record["outputs"][path]["sha256"]:
+                    gone = "it is no longer here"
+                    how = difference(Path(path), made) if Path(path).exists() else gone
+                    self._note(run, records, differs := f"{path} differs: {how}")
                     raise RerunError(differs)
         self._note(run, records, None)
         self.say(f"{run}: every artifact came out as the same bytes")
@@ -151,13 +142,10 @@ class Elsewhere:
     def _note(self, run: str, records: dict[str, Record], differs: str | None) -> None:
         made_on = _read(self.folder / STAGES["train"].record.format(run=run)) or {}
         content = {
-            "format": FORMAT,
-            "run": run,
-            "date": datetime.now(UTC).date().isoformat(),
-            "differs": differs,
+            "format": FORMAT, "run": run, "date": datetime.now(UTC).date().isoformat(),
+            "differs": differs, "machine": made_on.get("environment"),
             "records": {path: _vouched(record) for path, record in records.items()},
-            "machine": made_on.get("environment"),
-        }
+        }  # fmt: skip
         write_text(Path(PROOF.format(run=run)), sealed(content))
 
     def _take_archive(self, work: Job) -> None:
@@ -176,15 +164,12 @@ class Elsewhere:
             HierError: it failed; the message is the last line that it printed.
         """
         paths = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
         process = subprocess.Popen(
             [sys.executable, "-m", "hier", *work.command.split()[1:]],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
+            cwd=self.folder, env=os.environ | own, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        )  # fmt: skip
         last = ""
         with process:
             try:
@@ -205,19 +190,18 @@ def _pick(suite: Suite, number: int, seed: int, say: Say) -> list[str]:
     found = {finding.job.name: finding for finding in LedgerAudit(settings).findings()}
     current = []
     for run in suite.runs:
-        names = [work.name for work in jobs_of(run, settings)]
-        if not all(name in found for name in names):
+        own = [found.get(work.name) for work in jobs_of(run, settings)]
+        if None in own:
             say(f"left out: {run}, since its data could not be had")
-        elif wrong := next((n for n in names if found[n].status != "current"), None):
-            say(f"left out: {run}, since {found[wrong].describe()}")
+        elif wrong := next((f for f in own if f and f.status != "current"), None):
+            say(f"left out: {run}, since {wrong.describe()}")
         else:
             current.append(run)
     if not current:
         raise ReproductionError("no run is current, so none can be proved by a rerun")
     picked = Random(seed).sample(current, min(number, len(current)))
-    say(
-        f"rerun with seed {seed}: {', '.join(picked)} ({len(picked)} of {len(current)} current runs)"
-    )
+    of = f"({len(picked)} of {len(current)} current runs)"
+    say(f"rerun with seed {seed}: {', '.join(picked)} {of}")
     return picked
 
 
@@ -248,10 +232,9 @@ def _recorded(work: Job) -> Record:
 
 def _vouched(record: Record | None) -> dict[str, Any] | None:
     """What a rerun is held against: a record's key and the hashes of its outputs."""
-    if record is None:
-        return None
-    outputs = {path: digest["sha256"] for path, digest in record["outputs"].items()}
-    return {"key": record["key"], "outputs": outputs}
+    outputs = record["outputs"] if record else {}
+    hashes = {path: digest["sha256"] for path, digest in outputs.items()}
+    return {"key": record["key"], "outputs": hashes} if record else None
 
 
 def _read(path: Path) -> Record | None:

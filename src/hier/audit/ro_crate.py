@@ -80,7 +80,7 @@ class Crate:
     ) -> None:  # fmt: skip
         self.work, self.records, self.away = work, records, away
         self.templates = {p: t for job in audit.jobs for p, t in outputs_of(job)}
-        self.origins = {job.name: origins_of(job, records[job.name], audit) for job in work}
+        self.origins = {job.name: origins_of(job, records[job.name], audit.hasher) for job in work}
         own = {job.key for job in work}  # of the runs that are not exported, nothing is told
         self.settings = [path for path in settings.files() if path == PARAMS or path.stem in own]
         runs = sum(job.stage.name == "evaluate" for job in work)

@@ -12,9 +12,9 @@ from hier.audit.audit import LedgerAudit
 from hier.audit.lineage import leaves
 from hier.audit.origins import without_names
 from hier.config.settings import Settings
-from hier.errors import TamperedError, UnknownNameError
+from hier.errors import UnknownNameError
 from hier.jobs import Job, job
-from hier.ledger.record import Record, read_record, same
+from hier.ledger.record import Record, believed, same
 from hier.pipeline import STAGES
 from hier.results.metrics import read_values
 
@@ -30,26 +30,23 @@ class Side(NamedTuple):
     record: Record | None
     params: dict[str, Any]
 
-    def anonymous(self, kind: str) -> dict[str, Any]:
-        """Files of the record by the paths of hier.pipeline, such as `runs/{run}/metrics.json`."""
+    def of(self, kind: str) -> dict[str, Any]:
+        """What the record says, of files by the paths of hier.pipeline (`runs/{run}/metrics.json`)."""
         run, dataset = f"runs/{self.run}/", f"data/{self.dataset}/"
         return {
-            path.replace(run, "runs/{run}/", 1).replace(dataset, "data/{dataset}/", 1): digest
-            for path, digest in self.of(kind).items()
+            path.replace(run, "runs/{run}/", 1).replace(dataset, "data/{dataset}/", 1): said
+            for path, said in (self.record or {}).get(kind, {}).items()
         }
-
-    def of(self, kind: str) -> dict[str, Any]:
-        return dict((self.record or {}).get(kind, {}))
 
 
 # What is held against each other, in the order in which a difference is told.
 KINDS: dict[str, Callable[[Side], dict[str, Any]]] = {
-    "inputs": lambda side: side.anonymous("inputs"),
+    "inputs": lambda side: side.of("inputs"),
     "parameters": lambda side: leaves(without_names(side.params)),
     "code": lambda side: side.of("versioned"),
     "packages": lambda side: side.of("packages"),
     "environment": lambda side: leaves(side.of("environment")),
-    "outputs": lambda side: side.anonymous("outputs"),
+    "outputs": lambda side: side.of("outputs"),
 }
 
 
@@ -71,7 +68,7 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """Two runs, and how they differ: by kind, in the order in which a difference is told."""
+    """Two runs, what keeps them from being compared in full, and how they differ, by kind."""
 
     one: str
     other: str
@@ -89,11 +86,12 @@ def compare(one: str, other: str, settings: Settings) -> Comparison:
     for name in (one, other):
         if name not in settings.runs:
             raise UnknownNameError("run", name, list(settings.runs))
-    notes: dict[str, None] = {}
+    notes: list[str] = []
     mine, theirs = (_sides(name, audit, notes) for name in (one, other))
     audit.hasher.save()
     found = {kind: _differences(kind, mine, theirs) for kind in KINDS}
-    return Comparison(one, other, list(notes), found | {"figures": _figures(one, other)})
+    found["figures"] = _unlike(read_values(one), read_values(other), ["evaluate"])
+    return Comparison(one, other, [*dict.fromkeys(notes)], found)
 
 
 def as_data(found: Comparison) -> dict[str, Any]:
@@ -103,14 +101,13 @@ def as_data(found: Comparison) -> dict[str, Any]:
     return data | kinds | {"identical": not any(kinds.values())}
 
 
-def _sides(run: str, audit: LedgerAudit, notes: dict[str, None]) -> dict[str, Side]:
+def _sides(run: str, audit: LedgerAudit, notes: list[str]) -> dict[str, Side]:
     """What is known of each stage of a run; notes are made of what keeps it from being all."""
     dataset, sides = audit.settings.runs[run]["dataset"], {}
     for name in STEPS:
         work = job(name, run if STAGES[name].scope == "run" else dataset, audit.settings)
         record, note = _record(work, audit)
-        if note:
-            notes[note] = None
+        notes += [note] if note else []
         sides[name] = Side(run, dataset, record, record["params"] if record else work.params)
     return sides
 
@@ -118,11 +115,7 @@ def _sides(run: str, audit: LedgerAudit, notes: dict[str, None]) -> dict[str, Si
 def _record(work: Job, audit: LedgerAudit) -> tuple[Record | None, str]:
     """A job's record, and what keeps it from being the whole truth."""
     finding = audit.finding(work) if work.name in {j.name for j in audit.jobs} else None
-    try:
-        record = read_record(work)
-    except TamperedError:
-        record = None
-    if record:
+    if record := believed(work):
         return record, finding.describe() if finding and finding.reason else ""
     because = f" ({finding.reason})" if finding and finding.status == "tampered" else ""
     return None, (
@@ -140,20 +133,15 @@ def _differences(kind: str, one: dict[str, Side], other: dict[str, Side]) -> lis
     for stage in STEPS:
         if kind != "parameters" and not (one[stage].record and other[stage].record):
             continue
-        mine, theirs = KINDS[kind](one[stage]), KINDS[kind](other[stage])
-        for name in dict.fromkeys([*mine, *theirs]):
-            values = mine.get(name), theirs.get(name)
-            if not same(*values):
-                through = MADE_BY.get(name) if kind == "inputs" else None
-                told = Difference(name, *values, through=through)
-                found.setdefault(f"{name} {values}", told).stages.append(stage)
+        for told in _unlike(KINDS[kind](one[stage]), KINDS[kind](other[stage]), []):
+            told.through = MADE_BY.get(told.name) if kind == "inputs" else None
+            found.setdefault(f"{told.name} {told.one!r} {told.other!r}", told).stages.append(stage)
     return list(found.values())
 
 
-def _figures(one: str, other: str) -> list[Difference]:
-    mine, theirs = read_values(one), read_values(other)
+def _unlike(mine: dict[str, Any], theirs: dict[str, Any], stages: list[str]) -> list[Difference]:
     return [
-        Difference(name, mine.get(name), theirs.get(name), ["evaluate"])
+        Difference(name, mine.get(name), theirs.get(name), [*stages])
         for name in dict.fromkeys([*mine, *theirs])
-        if mine.get(name) != theirs.get(name)
+        if not same(mine.get(name), theirs.get(name))
     ]

@@ -1,6 +1,5 @@
 """`hier verify`: each cell's grade against the reference, and whether the ledger vouches for it."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from hier.config.run import Run
 from hier.config.settings import Settings
 from hier.config.suite import Suite
 from hier.dvc_view import why_unusable
-from hier.errors import StaleError, TamperedError
+from hier.errors import StaleError
 from hier.files.checkpoint_names import FOLDER as CHECKPOINTS
 from hier.files.checkpoint_names import damaged_checkpoints
 from hier.jobs import job, jobs_of
 from hier.ledger.dvc_lock import AWAY
-from hier.ledger.record import read_record
+from hier.ledger.record import believed
 from hier.pipeline import METRICS
 from hier.results.cells import graded_cells
 from hier.results.expected import (
@@ -55,10 +54,9 @@ class VerificationReport:
     """What `hier verify` found.
 
     Attributes:
-        cells: one row per cell, see `graded_cells`, and `reason` (why it is stale, tampered or not
-            here), `by_hash` (of what is not here, whether dvc.lock has the bytes of the reference
-            run's metrics file; else None), `proved` (the date on which a rerun gave the same bytes)
-            and `promise`.
+        cells: one row per cell, see `graded_cells`, and `reason` (why it is not in order), `by_hash`
+            (of what is not here, whether dvc.lock has the bytes of the reference run's metrics file;
+            else None), `proved` (the date on which a rerun gave the same bytes) and `promise`.
         findings: one per job that is not as it should be.
         damaged: checkpoints that are not what their names say.
         notices: by job, what one should know of results that are in order.
@@ -79,11 +77,8 @@ class VerificationReport:
 
 
 def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
-    """LedgerAudit every job, grade every cell.
-
-    Args:
-        deep: read every byte instead of trusting sizes, times and inodes.
-    """
+    """Audit every job, grade every cell; `deep` reads every byte instead of trusting sizes, times and
+    inodes."""
     audit = LedgerAudit(Settings.of(suite), deep)
     found = {finding.job.name: finding for finding in audit.findings()}
     cells = graded_cells(suite, damaged_too=True)  # the audit names it
@@ -92,7 +87,9 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
     for name, group in cells.groupby("run", sort=False):
         run = suite.run(str(name))
         steps = [s.name for s in jobs_of(run.name, audit.settings) if s.stage.name != "views"]
-        worst = _worst(found[step] for step in steps if step in found)
+        before = [found[step] for step in steps if step in found]
+        # Of equals the earliest, which is the cause.
+        worst = max(before, key=lambda f: STATUSES.index(f.status), default=None)
         reference = [row for row in expected if row["run"] == name]
         common = {
             "proved": None if _is_wrong(worst) else proved_by_rerun(run.name),
@@ -100,7 +97,12 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         }
         for cell in group.to_dict("records"):
             rows.append(cell | _overlaid(cell, worst, run, suite, audit, reference) | common)
-    wrong = [f for f in found.values() if _is_wrong(f)] + list(_tampered_notes(suite, audit))
+    wrong = [f for f in found.values() if _is_wrong(f)]
+    for (
+        name
+    ) in suite.runs:  # whose note of a rerun is not as it was written; the rest may be in order
+        if reason := tampered_proof(name):
+            wrong.append(Finding(job("evaluate", name, audit.settings), "tampered", reason))
     notices = {f.job.name: f.notice for f in found.values() if f.notice}
     refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
     damaged, ledger = damaged_checkpoints(CHECKPOINTS), _state(list(found.values()), audit)
@@ -113,13 +115,12 @@ def update_expected(suite: Suite) -> Path:
     Raises:
         StaleError: a result is known by its hash alone, so that its machine is not known.
     """
-    if away := next(
-        (f for f in LedgerAudit(Settings.of(suite)).findings() if f.status == AWAY), None
-    ):
-        raise StaleError(
-            f"{away.describe()}; a reference is what this machine has made, so nothing was written. "
-            "Make it with: snakemake --cores all"
-        )
+    for finding in LedgerAudit(Settings.of(suite)).findings():
+        if finding.status == AWAY:
+            raise StaleError(
+                f"{finding.describe()}; a reference is what this machine has made, so nothing was "
+                "written. Make it with: snakemake --cores all"
+            )
     return record_expected(suite)
 
 
@@ -136,13 +137,6 @@ def _is_wrong(finding: Finding | None) -> bool:
     return finding is not None and finding.status in ("stale", "tampered")
 
 
-def _tampered_notes(suite: Suite, audit: LedgerAudit) -> Iterator[Finding]:
-    """Runs whose note of a rerun is not as it was written; their results may be in order."""
-    for run in suite.runs:
-        if reason := tampered_proof(run):
-            yield Finding(job("evaluate", run, audit.settings), "tampered", reason)
-
-
 def _overlaid(
     cell: dict[str, Any], worst: Finding | None, run: Run, suite: Suite, audit: LedgerAudit,
     reference: list[Reference],
@@ -154,9 +148,8 @@ def _overlaid(
         grade, reason = Grade.REFUTED, f"a rerun gave other bytes {how}"
     elif worst and worst.status == AWAY:
         by_hash = _is_the_references(run, suite, audit, reference)
-        said = f"its committed hash is {'' if by_hash else 'not '}the reference's"
-        reason = f"{worst.reason}; {said}"
-        return {"grade": Grade.NOT_HERE.value, "reason": reason, "by_hash": by_hash}
+        said = f"{worst.reason}; its committed hash is {'' if by_hash else 'not '}the reference's"
+        return {"grade": Grade.NOT_HERE.value, "reason": said, "by_hash": by_hash}
     elif worst and worst.status == "not run" and cell["grade"] != Grade.NO_DATA:
         grade, reason = Grade.NOT_RUN, f"{worst.job.name}: {worst.reason}"
     else:
@@ -174,26 +167,14 @@ def _is_the_references(
     return bool(same_settings and {digest.get("sha256"), digest.get("md5")} & (hashes - {None}))
 
 
-def _worst(findings: Iterable[Finding]) -> Finding | None:
-    """The worst status on the way to a run's metrics; of equals the earliest, the cause."""
-    return max(findings, key=lambda f: STATUSES.index(f.status), default=None)
-
-
 def _promise(run: Run, settings: Settings, reference: list[Reference]) -> str:
     """Which promise holds between this result and the reference run's, and why."""
-    try:
-        record = read_record(job("train", run.name, settings))
-    except TamperedError:
-        return ""
+    record = believed(job("train", run.name, settings))
     if record is None or not reference:
         return ""
-    here, there = environment_of(record, run), reference[0]["environment"] or ""
-    pairs = zip(_parts(here), _parts(there), strict=False)
-    if others := [f"{a} here, {b} there" for a, b in pairs if a != b]:
+    words = environment_of(record, run), reference[0]["environment"] or ""
+    # Python changes no bit of a result.
+    parts = [[p for p in said.split("; ") if not p.startswith("Python ")] for said in words]
+    if others := [f"{a} here, {b} there" for a, b in zip(*parts, strict=False) if a != b]:
         return f"{Grade.WITHIN} ({'; '.join(others)})"
     return "the same bytes (same processor, packages and threads)"
-
-
-def _parts(environment: str) -> list[str]:
-    """Of an environment in words, what can change a bit of a result: Python is not of it."""
-    return [part for part in environment.split("; ") if not part.startswith("Python ")]
