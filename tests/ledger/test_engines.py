@@ -3,7 +3,7 @@
 import pytest
 
 from hier.errors import HierError
-from hier.ledger.engines import call
+from hier.ledger.locks import call
 
 
 def test_nothing_is_said_where_all_is_well(capfd):

@@ -11,7 +11,7 @@ import pytest
 from hier.config.compose import compose
 from hier.config.settings import Settings
 from hier.jobs import job
-from hier.results import paper_table as layout
+from hier.results import paper as layout
 from hier.stages import tabulate
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from hier.results import paper_table as layout
+from hier.results import paper as layout
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.table import describe, markdown, unmatched, wide
 

@@ -14,7 +14,7 @@ from hier.files.hashing import hashing
 from hier.git import refuse_conflicts
 from hier.jobs import Job
 from hier.ledger.dvc_lock import AWAY, LOCK, Ledger
-from hier.ledger.engines import call
+from hier.ledger.locks import call
 from hier.project import LINKABLE
 
 

@@ -2,6 +2,8 @@
 
 import atexit
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import dropwhile
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from hier.errors import BusyError
+from hier.errors import BusyError, HierError
 from hier.files.lock import free, living, locked
 from hier.files.lock_owner import Holder, identify, is_here, is_identity, lives
 from hier.jobs import Job
@@ -95,6 +97,27 @@ def forced_by_dvc() -> bool:
     if engine is None or _engine(engine) != "dvc":
         return False
     return any(word == "--force" or DVC_FORCE.fullmatch(word) for word in engine.cmdline())
+
+
+def call(*command: str) -> None:
+    """Run `python -m <command>`, silently.
+
+    Raises:
+        HierError: it failed; the message holds the line in which it says why.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
+    if (
+        done.returncode
+    ):  # told is the first line that calls itself an error or a file invalid, or the last
+        said = (done.stderr or done.stdout).splitlines()
+        lines = [line.strip() for line in said if line.strip()]
+        errors = [line for line in lines if line.upper().startswith("ERROR")]
+        invalid = [line for line in lines if "is invalid" in line or "validation failed" in line]
+        why = [*errors, *invalid, *reversed(lines), "it says nothing"][0]
+        raise HierError(f"{' '.join(command)} failed: {why}")
 
 
 def _caller() -> psutil.Process | None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from hier.errors import BusyError
 from hier.files.lock_owner import describe, is_here
-from hier.ledger.engines import call
-from hier.ledger.locks import engines_at_work, free_all, holders, orphaned, stop
+from hier.ledger.locks import call, engines_at_work, free_all, holders, orphaned, stop
 
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")

@@ -6,8 +6,7 @@ import pandas as pd
 
 from hier.results.means import best
 from hier.results.measures import HEADLINE
-from hier.results.paper import name_of
-from hier.results.paper_table import KEYS, columns_of, rows
+from hier.results.paper import KEYS, columns_of, name_of, rows
 
 
 def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from hier.reporting.thumbs import rows_of
 from hier.results.cells import rows_without_nan
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.measures import show
-from hier.results.paper import name_of
-from hier.results.paper_table import columns_of
+from hier.results.paper import columns_of, name_of
 from hier.results.table import describe, marked, unmatched, wide
 
 # Of a run's settings, what changes no value: two machines give the same page.

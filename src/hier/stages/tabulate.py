@@ -5,7 +5,7 @@ from pathlib import Path
 from hier.config.suite import Suite
 from hier.files.atomic import atomic_file, write_text
 from hier.jobs import Job
-from hier.results import paper_table, table
+from hier.results import paper, table
 from hier.results.cells import graded_cells
 
 
@@ -17,6 +17,6 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     with atomic_file(csv) as temporary:
         cells.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     write_text(md, table.markdown(cells, suite.suite))
-    write_text(paper_csv, paper_table.csv(cells))
-    write_text(paper_md, paper_table.markdown(cells))
-    write_text(paper_tex, paper_table.latex(cells))
+    write_text(paper_csv, paper.csv(cells))
+    write_text(paper_md, paper.markdown(cells))
+    write_text(paper_tex, paper.latex(cells))
