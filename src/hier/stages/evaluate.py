@@ -12,8 +12,8 @@ import torch
 from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.evaluation.hierarchy.levels import levels_of
+from hier.evaluation.hierarchy.space import clip_share
 from hier.evaluation.hierarchy.trees import Trees
-from hier.evaluation.retrieval.clipping import clip_share
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
 from hier.files.atomic import write_text
 from hier.jobs import Job

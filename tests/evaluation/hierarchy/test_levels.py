@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from fakes.trees import index_of, levels_by
 from hier.errors import ConfigError
-from hier.evaluation.hierarchy.balanced_sample import balanced
-from hier.evaluation.hierarchy.levels import levels_of
+from hier.evaluation.hierarchy.levels import balanced, levels_of
 
 BIRDS = index_of(["owl", "gull", "tern", "owl"], ["A/A2", "B/A2", "B/A2", "A/A2"])
 

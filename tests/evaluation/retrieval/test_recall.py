@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hier.evaluation.hierarchy.space import clip_share
 from hier.evaluation.retrieval import ranks, recall, tiles
-from hier.evaluation.retrieval.clipping import clip_share
 from hier.evaluation.retrieval.recall import map_at_r, recall_at_k
 from hier.geometry.poincare import exp0
 

@@ -1,9 +1,8 @@
 """How well a tree of images agrees with the known levels of their classes.
 
-Every measure has a 95 % interval by a bootstrap over classes: classes are drawn with
-replacement, and a pair of images counts as often as the pair of their classes was drawn. The tree,
-the purity of its subtrees and the ranks of distances stay as they are, so that a draw costs two
-products with a matrix of classes × classes.
+Every measure has a 95 % interval by a bootstrap over classes: a pair of images counts as often as the
+pair of their classes was drawn. The tree, its purities and the ranks of distances stay, so that a draw
+costs two products with a matrix of classes × classes.
 """
 
 from collections.abc import Callable
@@ -12,24 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.evaluation.hierarchy.levels import Levels
-from hier.evaluation.hierarchy.tree import Integers, Tree
+from hier.evaluation.hierarchy.levels import Integers, Levels
+from hier.evaluation.hierarchy.tree import Tree
 from hier.seeding import numpy_generator
 
 Values = NDArray[np.float64]
 
 DRAWS = 1000
-DEEPEST = 12
-"""Subtrees are looked at down to this depth."""
+DEEPEST = 12  # depth down to which subtrees are looked at
 
 
 def purity_by_depth(tree: Tree, levels: Levels) -> list[dict[str, Any]]:
     """For each depth the number of nodes with images below, the number of those images, and by level
     the share of them, in percent, that is of the most frequent kind below its node.
     """
-    depths = tree.depths()[:-1]
+    depths, size = tree.depths()[:-1], tree.sizes()[:-1]
     per_level = [tree.counts(*kinds)[:-1] for kinds in levels.kinds()]
-    size = tree.sizes()[:-1]
     rows = []
     for depth in range(1, min(depths.max(initial=0), DEEPEST) + 1):
         here = (depths == depth) & (size > 0)
@@ -43,9 +40,8 @@ def purity_by_depth(tree: Tree, levels: Levels) -> list[dict[str, Any]]:
 
 
 class Agreement:
-    """How a tree of N images agrees with their levels, from all ordered pairs of two of them.
-
-    Two of the images at least are of one class. The images stand in the order of their C classes.
+    """How a tree of N images agrees with their levels, from all ordered pairs of two of them, of which
+    at least one is of one class. The images stand in the order of their C classes.
     """
 
     def __init__(self, tree: Tree, levels: Levels) -> None:
@@ -78,11 +74,11 @@ class Agreement:
         levels, as many as one has to go up to the first that they share. 0 where the tree, or the
         levels, have all pairs equally far apart.
         """
-        members = np.diff(self.first, append=len(self.ancestor))
+        images = len(self.ancestor)
+        members = np.diff(self.first, append=images)
         pairs = np.outer(members, members) - np.diag(members)
         y = _ranks(_steps(self.codes[:, self.first]), pairs)
-        no_pair = np.eye(len(self.ancestor), dtype=np.int64)
-        x = _ranks(self.tree.sizes()[self.ancestor], 1 - no_pair)
+        x = _ranks(self.tree.sizes()[self.ancestor], 1 - np.eye(images, dtype=np.int64))
         np.fill_diagonal(x, 0.0)
         x_sum, xx_sum = self._by_class(x), self._by_class(x**2)
         sums = (pairs, x_sum, pairs * y, xx_sum, pairs * y**2, x_sum * y)
@@ -100,10 +96,8 @@ class Agreement:
         return sums
 
     def _totals(self, sums: Values) -> Values:
-        """The sum over all classes, then for each draw (1 + DRAWS).
-
-        Two draws of one class make no pairs with each other: their images are the same.
-        """
+        """The sum over all classes, then for each draw (1 + DRAWS). Two draws of one class make no pairs
+        with each other: their images are the same."""
         within = np.diag(sums)
         across = sums - np.diag(within)
         totals: Values = ((self.draws @ across) * self.draws).sum(1) + self.draws @ within
@@ -111,11 +105,7 @@ class Agreement:
 
 
 def _steps(codes: Integers) -> Integers:
-    """How many levels two of C classes have to go up to the first that they share (C×C).
-
-    Args:
-        codes: L×C, the finest level first.
-    """
+    """How many levels two of C classes (L×C codes) have to go up to the first that they share (C×C)."""
     steps = np.full((codes.shape[1], codes.shape[1]), len(codes))
     for level in range(len(codes))[::-1]:
         steps[codes[level][:, None] == codes[level][None, :]] = level

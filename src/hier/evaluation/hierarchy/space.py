@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hier.config.run import Head, Hier, Run
+from hier.evaluation.retrieval.recall import to_tensor
 from hier.geometry.flat import clip_norm, euclidean_distance_matrix, spherical_distance_matrix
-from hier.geometry.poincare import BOUNDARY_MARGIN, distance_matrix, exp0
+from hier.geometry.poincare import BOUNDARY_MARGIN, distance_matrix, exp0, max_norm
 
 Array = NDArray[np.float64]
 
@@ -31,10 +32,8 @@ class Space(NamedTuple):
 
 
 def metric_distances(x: Tensor, run: Run) -> Array:
-    """Distance of every embedding (N×D) to every other by the run's metric: geodesic, or 1 − cosine.
-
-    Symmetric and ≥ 0, with zeros on the diagonal (N×N).
-    """
+    """Distance of every embedding (N×D) to every other by the run's metric: geodesic, or 1 − cosine;
+    symmetric and ≥ 0, with zeros on the diagonal (N×N)."""
     x = x.double()
     if run.evaluate.metric == "poincare" and run.head:
         between = distance_matrix(x, x, run.head.curvature)
@@ -84,6 +83,26 @@ def space(x: Tensor, proxies: Tensor, run: Run) -> Space:
         most = float(torch.cat([of_x, of_u]).max())
     shares = ((part / most).clamp_max(1.0).numpy() for part in (of_x, of_u))
     return Space(*(part.numpy() for part in between), *shares)
+
+
+def clip_share(z: np.ndarray | Tensor, c: float, clip_radius: float) -> float:
+    """Share (0…1) of embeddings (N×D, N ≥ 1, on the ball) that were clipped on the way into the ball.
+
+    They have the largest norm that :func:`hier.geometry.poincare.exp0` gives for the clip radius,
+    min(tanh(√c·clip_radius), 1 − 1e-3)/√c; norms from 1e-4 (relative) below it count. Where all are
+    clipped, hyperbolic and cosine distance rank alike.
+
+    Raises:
+        ValueError: c or clip_radius is not > 0, or z is empty.
+    """
+    if not clip_radius > 0 or len(z) == 0:
+        raise ValueError(
+            f"needs clip_radius > 0 and at least one of z, not {clip_radius}, {len(z)}"
+        )
+    largest = max_norm(c)
+    clipped_norm = min(math.tanh(math.sqrt(c) * clip_radius) / math.sqrt(c), largest)
+    norms = torch.linalg.vector_norm(to_tensor(z).double(), dim=1)
+    return int((norms >= clipped_norm * (1.0 - 1e-4)).sum()) / len(norms)
 
 
 def _length(x: Tensor, head: Head) -> Tensor:

@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
+from hier.evaluation.hierarchy.levels import Integers
 from hier.evaluation.hierarchy.space import Array, Space
 
-Integers = NDArray[np.int64]
-
-ROOT = -1
-"""The parent of what hangs on the root, which is itself no node."""
+ROOT = -1  # the parent of what hangs on the root, which is itself no node
 
 
 class Tree(NamedTuple):
@@ -48,11 +46,9 @@ class Tree(NamedTuple):
         return self.counts(np.zeros_like(self.holder), 1)[:, 0]
 
     def order(self) -> tuple[Integers, Integers, Integers]:
-        """The images in an order in which those below any node stand together.
-
-        Returns:
-            The images (N), and where those of each node, and of the root as the last, begin and end
-            (M + 1). A node's own images come before those of its children.
+        """The images (N) in an order in which those below any node stand together, and where those of
+        each node, and of the root as the last, begin and end (M + 1). A node's own come before those
+        of its children.
         """
         size = self.sizes()
         own = np.bincount(self.holder + 1, minlength=len(size))
@@ -75,18 +71,14 @@ class Tree(NamedTuple):
         images, start, end = self.order()
         root = len(self.parent)
         found = np.full((len(images), len(images)), root, np.int32)
-        children: list[list[int]] = [[] for _ in range(root + 1)]
         for node in range(root):
-            children[self.parent[node]].append(node)
-        for node in range(root):
-            below = sorted(children[node], key=start.__getitem__)
+            below = sorted(np.flatnonzero(self.parent == node), key=start.__getitem__)
             first = start[below[0]] if below else end[node]
             found[start[node] : first, start[node] : first] = node
             for child in below:
                 before, these = slice(start[node], start[child]), slice(start[child], end[child])
                 found[before, these] = found[these, before] = node
-        place = np.empty_like(images)
-        place[images] = np.arange(len(images))
+        place = np.argsort(images)
         return found[np.ix_(place, place)]
 
 
@@ -96,8 +88,7 @@ def tree_of_proxies(space: Space) -> Tree:
     The ancestor of an image is the lowest common one of it and its reciprocal nearest neighbour: the
     proxy that the farther of the two is nearest to. The parent of a proxy is found alike among the
     proxies strictly nearer to the centre, so that there is no circle; where there are none, it is
-    the root. Groups of two are the pairs of the loss. Larger ones make no better tree of a trained
-    demo, and a worse one where the demo's own tree stands in for the proxies.
+    the root.
     """
     reach = _reach(space.between_images, space.to_proxies)
     between = _reach(space.between_proxies, space.between_proxies)
@@ -113,34 +104,24 @@ def clustering(distances: Array) -> Tree:
     The other N − 2 merges are nodes, numbered by height, the lowest first.
     """
     images = len(distances)
-    nodes = max(images - 2, 0)
-    parent, holder = np.full(nodes, ROOT), np.full(images, ROOT)
-    if nodes:
-        merges = linkage(squareform(distances, checks=False), "average")[:-1, :2]
-        for node, pair in enumerate(merges.astype(int)):
-            for part in pair:
-                if part < images:
-                    holder[part] = node
-                else:
-                    parent[part - images] = node
-    return Tree(parent, holder)
+    if images < 3:
+        return Tree(np.full(0, ROOT), np.full(images, ROOT))
+    above = np.full(2 * images - 2, ROOT)  # of the images, then of the merges
+    merges = linkage(squareform(distances, checks=False), "average")[:-1, :2].astype(int)
+    above[merges] = np.arange(len(merges))[:, None]
+    return Tree(above[images:], above[:images])
 
 
 def _reach(between: Array, to_candidates: Array) -> Array:
     """For N points the distance of each candidate to the farther one of point and partner (N×P).
 
-    The partner is the nearest of the other points, if the point is the nearest to it as well.
-
-    Args:
-        between: N×N distances of the points.
-        to_candidates: N×P.
+    The partner is the nearest of the other points by `between` (N×N), if it is mutual.
     """
     if len(between) < 2:
         return to_candidates
     others = between.copy()
     np.fill_diagonal(others, np.inf)
-    nearest = others.argmin(1)
-    alone = nearest[nearest] != np.arange(len(nearest))
-    partner = np.where(alone, np.arange(len(nearest)), nearest)
+    nearest, itself = others.argmin(1), np.arange(len(others))
+    partner = np.where(nearest[nearest] == itself, nearest, itself)
     reach: Array = np.maximum(to_candidates, to_candidates[partner])
     return reach

@@ -7,24 +7,20 @@ import numpy as np
 from torch import Tensor
 
 from hier.config.run import Run
-from hier.evaluation.hierarchy.balanced_sample import balanced
-from hier.evaluation.hierarchy.levels import Levels
+from hier.evaluation.hierarchy.levels import Integers, Levels, balanced
 from hier.evaluation.hierarchy.purity import Agreement
-from hier.evaluation.hierarchy.space import Space, metric_distances, radius, space
-from hier.evaluation.hierarchy.tree import Integers, Tree, clustering, tree_of_proxies
+from hier.evaluation.hierarchy.space import metric_distances, radius, space
+from hier.evaluation.hierarchy.tree import clustering, tree_of_proxies
 
 MEASURED, MEASURED_OF_EACH = 2000, 4
 """Images that trees are built of, and how many of a class at least where classes are left out."""
 
 
 class Trees:
-    """Trees over some of a run's embeddings, chosen by the index alone.
+    """Trees over some of a run's N embeddings (N×D), chosen by the index alone.
 
-    Args:
-        embeddings: all N (N×D).
-        rows: N, their rows of the index.
-        levels: of the N images.
-        proxies: hierarchical proxies of a HIER run (P×D tangent vectors), None for any other.
+    `rows` of the index and `levels` are of all N. `proxies` are a HIER run's hierarchical ones (P×D
+    tangent vectors).
     """
 
     def __init__(
@@ -34,21 +30,14 @@ class Trees:
         self.rows, self.levels = rows[measured], levels.of(measured)
         chosen = embeddings[measured]
         self.distances = metric_distances(chosen, run)
-        self.radius = radius(chosen, run)
         self.clustering = clustering(self.distances)
-        self.space: Space | None = None
-        self.proxies: Tree | None = None
-        if proxies is not None:
-            self.space = space(chosen, proxies, run)
-            self.radius = self.space.image_radius
-            self.proxies = tree_of_proxies(self.space)
+        self.space = None if proxies is None else space(chosen, proxies, run)
+        self.proxies = tree_of_proxies(self.space) if self.space else None
+        self.radius = self.space.image_radius if self.space else radius(chosen, run)
 
     def metrics(self, measured: Callable[[Agreement], dict[str, Any]]) -> dict[str, Any] | None:
-        """`hierarchy` of metrics.json; None for one class, or where no class has two images.
-
-        Args:
-            measured: gives the measures of a tree by their keys.
-        """
+        """`hierarchy` of metrics.json, by the measures that `measured` gives of a tree; None for one
+        class, or where no class has two images."""
         members = np.bincount(self.levels.codes[0])
         if (members > 0).sum() < 2 or members.max() < 2:
             return None

@@ -18,14 +18,11 @@ from hier.progress import progress
 class CentreCrops(Dataset[Tensor]):
     """Images of a store, resized and cropped as in evaluation, uint8 (S×S×3)."""
 
-    def __init__(self, store: ImageStore, rows: NDArray[np.int64], config: Embed) -> None:
-        self.store, self.rows, self.config = store, rows, config
+    def __init__(self, store: ImageStore, config: Embed) -> None:
+        self.store, self.config = store, config
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> Tensor:
-        return centre_crop(self.store[int(self.rows[position])], self.config)
+    def __getitem__(self, row: int) -> Tensor:
+        return centre_crop(self.store[row], self.config)
 
 
 @torch.inference_mode()
@@ -38,8 +35,8 @@ def embed(
 ) -> Tensor:
     """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order."""
     network.eval()
-    images = CentreCrops(store, rows, run.embed)
-    loaded = batches(images, range(len(images)), run.embed.batch_size, run.runtime.workers)
+    images = CentreCrops(store, run.embed)
+    loaded = batches(images, rows.tolist(), run.embed.batch_size, run.runtime.workers)
     normalise = Normalise(run.backbone.mean, run.backbone.std, device)
     parts = []
     with progress(f"{run.name}: embedding", len(rows)) as shown:

@@ -28,16 +28,11 @@ class Sides:
 
         An image that only `protocol.masks_gallery_of_query` hides counts as one to find.
         """
-        matched = have_match(labels[self.query], labels[self.gallery], not self.separate)
-        return matched.numpy().astype(bool)
+        return have_match(labels[self.query], labels[self.gallery], not self.separate).numpy()
 
 
 def require_matches(index: pd.DataFrame, run: Run, side: str = "test") -> None:
-    """Say so where nothing can be measured on a side, whose rows are `index`.
-
-    Raises:
-        ConfigError: no query has another image of its class to find.
-    """
+    """Raise ConfigError where no query of a side, whose rows are `index`, has an image to find."""
     sides = Sides(index)
     if not sides.matched(index["label"].to_numpy()).any():
         what = "a gallery image" if sides.separate else "another image"
@@ -68,7 +63,7 @@ class Retrieval(Sides):
             *self.sides(labels), ks, **self.search,
             mask_gallery_of_query=self.masks, leave_out_unmatched=self.leaves_out,
         )  # fmt: skip
-        return {str(k): shares[k] for k in ks}
+        return {str(k): share for k, share in shares.items()}
 
     def class_recall(self, ks: list[int]) -> dict[str, float]:
         return self.recall(self.index["label"].to_numpy(), ks)
@@ -85,10 +80,8 @@ class Retrieval(Sides):
         """
         matched, superclasses = self.matched(self.index["label"].to_numpy()), self._superclasses()
         without = int((~matched).sum())
-        counts = {
-            "queries": len(matched) - without * self.leaves_out,
-            "queries_without_match": without,
-        }
+        judged = len(matched) - without * self.leaves_out
+        counts = {"queries": judged, "queries_without_match": without}
         if superclasses is not None:
             lone = ~self.matched(superclasses)
             counts["superclass_queries_without_match"] = int(lone.sum())

@@ -22,12 +22,9 @@ from torch import Tensor
 
 from hier.evaluation.retrieval.tiles import Own, Tiles
 
-BLOCK_ELEMENTS = 2**23
-"""Float64 products looked at in one go; memory is about 20 bytes for each."""
-BLOCK_QUERIES = 256
-"""Queries whose classes are looked at in one go."""
-Rows = Tensor | slice
-"""Numbers of queries; a slice from 0, which copies nothing, for all of them."""
+BLOCK_ELEMENTS = 2**23  # float64 products looked at in one go; memory is about 20 bytes for each
+BLOCK_QUERIES = 256  # queries whose classes are looked at in one go
+Rows = Tensor | slice  # numbers of queries; a slice from 0, which copies nothing, for all of them
 
 
 def nearest_own_ranks(
@@ -38,18 +35,15 @@ def nearest_own_ranks(
     ks: Sequence[int],
     hides_own_number: bool = False,
 ) -> Tensor:
-    """For each query a number that compares with every K as the rank of its nearest own item does.
+    """For each query a number ≥ 1 that compares with every K as the rank of its nearest own item does.
 
     Args:
         query: Q×D, float64; a larger inner product with an item means that the item is nearer.
         query_labels: Q integers.
         gallery: G×D, float64.
         gallery_labels: G integers.
-        ks: values of K, ≥ 1; ranks are told apart only where one of them does.
+        ks: values of K, ≥ 1.
         hides_own_number: query i does not see item i.
-
-    Returns:
-        Q integers ≥ 1.
     """
     search = Search(query, query_labels, gallery, gallery_labels, hides_own_number)
     own = search.nearest_own()
@@ -57,9 +51,8 @@ def nearest_own_ranks(
     undecided = torch.zeros_like(lowest, dtype=torch.bool)
     for k in ks:
         undecided |= (lowest <= k) & (highest > k)
-    rows = undecided.nonzero().squeeze(1)
-    if len(rows):
-        highest[rows] = search.exact_ranks(rows)
+    if undecided.any():
+        highest[undecided] = search.exact_ranks(undecided.nonzero().squeeze(1))
     ranks = torch.empty_like(highest)
     ranks[search.query_number] = highest
     return ranks
@@ -97,8 +90,7 @@ class Search:
         self.hides = hides_own_number
         self.hidden = torch.full_like(self.query_number, -1)  # where the item not seen is, or −1
         if hides_own_number:
-            place = torch.empty_like(self.gallery_number)
-            place[self.gallery_number] = torch.arange(len(place), device=place.device)
+            place = self.gallery_number.argsort()
             has_one = self.query_number < len(place)
             self.hidden[has_one] = place[self.query_number[has_one]]
 
@@ -145,8 +137,7 @@ class Search:
 
     def _product_with_hidden(self, rows: Rows) -> Tensor:
         """Product of each of `rows` with the item that it does not see; −∞ where it sees all."""
-        hidden = self.hidden[rows]
         if not self.hides:
             return torch.full_like(self.width[rows], -torch.inf)
-        product = (self.query[rows] * self.gallery[hidden]).sum(1)  # −1: any item
-        return product.masked_fill(hidden < 0, -torch.inf)
+        product = (self.query[rows] * self.gallery[self.hidden[rows]]).sum(1)  # −1: any item
+        return product.masked_fill(self.hidden[rows] < 0, -torch.inf)

@@ -5,10 +5,9 @@ Both distances rank like an inner product of two rows (the Lorentz inner product
 :mod:`hier.evaluation.retrieval.ranks` finds Recall@K without computing most of them in float64.
 
 Ties count against the embedding: a gallery item of the query's class ranks behind every item of
-another class that is not strictly farther. The result then does not depend on the order of the
-gallery, and an embedding that maps everything to one point scores 0, not what the order gives.
-Two items are tied where their inner products with the query differ by less than the rounding error
-of the product, so that identical vectors tie wherever they stand.
+another class that is not strictly farther. The order of the gallery then does not matter, and an
+embedding that maps everything to one point scores 0. Two items are tied where their inner products with
+the query differ by less than the rounding error of the product.
 """
 
 import math
@@ -41,29 +40,24 @@ def recall_at_k(
     mask_gallery_of_query: bool = False,
     leave_out_unmatched: bool = False,
 ) -> dict[int, float]:
-    """Share of queries with an item of their class among the K nearest, for each K.
+    """Share of queries with an item of their class among the K nearest (0…1), for each K of `ks`.
 
     The nearest item of the query's class has rank 1 + the number of items of other classes that are
-    not strictly farther. For super-class recall pass super-class labels.
-
-    A query without any item of its class (see :func:`have_match`) can never be right: it is a miss,
-    or with leave_out_unmatched the share is of the others.
+    not strictly farther.
 
     Args:
         query: Q×D embeddings, floating point; on the ball for the metric "poincare".
-        query_labels: Q integer labels.
+        query_labels: Q integers, of classes or super-classes.
         gallery: G×D embeddings.
-        gallery_labels: G integer labels.
+        gallery_labels: G integers.
         ks: values of K, ≥ 1.
         metric: "poincare" or "cosine"; the cosine with a zero vector is 0.
         c: curvature > 0 of the ball, for "poincare" only.
         exclude_self: the gallery is the query set itself, and query i does not see item i.
         mask_gallery_of_query: query i does not see item i, though the two sets differ: an error of
             the official In-Shop evaluation, for comparison with its figures only.
-        leave_out_unmatched: queries without any item of their class are not judged.
-
-    Returns:
-        Recall@K in 0…1 for each K of ks, in their order.
+        leave_out_unmatched: queries without any item of their class (see :func:`have_match`), which
+            can never be right, are not judged; else they are misses.
 
     Raises:
         ValueError: shapes do not fit, a set is empty, an embedding is not finite or not on the
@@ -87,8 +81,7 @@ def recall_at_k(
 def have_match(query_labels: Array, gallery_labels: Array, exclude_self: bool = False) -> Tensor:
     """Whether the gallery (G labels) has an item of each query's class: Q booleans for Q labels.
 
-    Args:
-        exclude_self: the gallery is the query set, and no query finds itself.
+    Under exclude_self the gallery is the query set, and no query finds itself.
     """
     wanted, found = to_tensor(query_labels), to_tensor(gallery_labels).sort().values
     items = torch.searchsorted(found, wanted, right=True) - torch.searchsorted(found, wanted)
@@ -107,30 +100,21 @@ def map_at_r(
     """Mean average precision at R (Musgrave et al., "A Metric Learning Reality Check", ECCV 2020).
 
     For a query with R gallery items of its class, (1/R) Σ precision(r) over the ranks r ≤ R that
-    hold one of them; the mean is over queries. The m-th nearest item of the class has rank m + the
-    number of items of other classes that are not strictly farther. Queries with R = 0 have no such
-    average and are left out of the mean, also where Recall@K counts them as misses.
+    hold one of them; the mean (0…1) is over queries. The m-th nearest item of the class has rank m +
+    the number of items of other classes that are not strictly farther. Queries with R = 0 have no such
+    average and are left out, also where Recall@K counts them as misses; NaN where all are.
 
-    Args:
-        query, query_labels, gallery, gallery_labels, metric, c, exclude_self: as in
-            :func:`recall_at_k`.
-
-    Returns:
-        MAP@R in 0…1; NaN where no query has an item of its class.
-
-    Raises:
-        ValueError: as in :func:`recall_at_k`.
+    Arguments and errors are as in :func:`recall_at_k`.
     """
     averages: list[float] = []
     pairs = Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
     for own, others, tolerance in pairs.chunks():
         r = (own > -math.inf).sum(1, keepdim=True)
         depth = int(r.max())
-        own = own.topk(depth, dim=1).values
-        others = others.topk(depth, dim=1).values
-        not_farther = torch.searchsorted(-others, tolerance - own, right=True)
+        own, others = (part.topk(depth, dim=1).values for part in (own, others))
         m = torch.arange(1, depth + 1, device=own.device)
-        rank = m + not_farther  # too small only where others were cut off, and then still > R
+        # The rank is too small only where others were cut off, and then still > R.
+        rank = m + torch.searchsorted(-others, tolerance - own, right=True)
         precision = torch.where((m <= r) & (rank <= r), m.double() / rank, 0.0)
         average = precision.sum(1, keepdim=True) / r
         averages += average[r > 0].tolist()

@@ -11,16 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+# Queries × gallery items whose float32 products are counted in one go; on a CPU they stay in the cache.
+# Fewer than 2²⁴ items, so that float32 counts them exactly.
 TILE = {"cpu": (2048, 2048), "cuda": (8192, 16384)}
-"""Queries × gallery items whose float32 products are counted in one go; on a CPU they stay in the
-cache. Fewer than 2²⁴ items, so that float32 counts them exactly."""
-PART = 256
-"""Items of a tile, in a row, that are counted only where the largest of their products may count."""
+PART = 256  # items of a tile, in a row, that are counted only where their largest product may count
 COARSE = torch.bfloat16
 COARSE_ROUNDING = torch.finfo(COARSE).eps / 2
-
-ABSENT = torch.iinfo(torch.int64).max
-"""The rank where the gallery has no item of the query's class, or one beyond every K."""
+ABSENT = torch.iinfo(torch.int64).max  # the rank without an item of the class, or beyond every K
 
 
 class Own(NamedTuple):
@@ -33,12 +30,10 @@ class Own(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """Products from which items are surely nearer than the nearest own item (and so none of the
-    class), and from which they are perhaps not farther; Q values each, float64.
-    """
+    """What bounds the products that count; Q values each, float64."""
 
-    nearer: Tensor
-    not_farther: Tensor
+    nearer: Tensor  # from here on surely nearer than the nearest own item, and so none of the class
+    not_farther: Tensor  # from here on perhaps not farther
     slope: Tensor  # what a margin grows by with the length of the items
     coarse_slope: Tensor  # the same of products in `COARSE`
 
@@ -130,16 +125,15 @@ class Tiles:
 
     def _product(self, query: Tensor, tile: slice) -> Tensor:
         items = self.gallery[tile]
-        out = self.buffers[0, : len(query) * len(items)].view(len(query), len(items))
+        out = self.buffers[0, : len(query) * len(items)].view(len(query), -1)
         return torch.mm(query, items.T, out=out)
 
     def _reaching(self, product: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """The parts of the rows of `product` that hold a number of at least the row's threshold,
-        and maybe others: the number of each one's row, and the parts.
-        """
+        """The parts of the rows of `product` that hold a number of at least the row's threshold, and
+        maybe others: each one's row, and the parts."""
         width = PART if product.shape[1] % PART == 0 else product.shape[1]
         parts = product.view(-1, width)
-        most = parts.amax(1).view(len(product), product.shape[1] // width)
+        most = parts.amax(1).view(len(product), -1)
         found = (most >= threshold[:, None]).view(-1).nonzero().squeeze(1)
         row = found // most.shape[1]
         if len(found) > len(parts) // 2:
@@ -150,15 +144,13 @@ class Tiles:
     def _looked_at(
         self, query: Tensor, tile: slice, threshold: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """As `_reaching` gives them, the parts whose products in `COARSE` reach the row's threshold.
-
-        None where that is most of them, or where the processor is slow at it.
-        """
+        """As `_reaching` gives them, the parts whose products in `COARSE` reach the row's threshold; None
+        where that is most of them, or where the processor is slow at it."""
         if self.coarse is None:
             return None
         items = self.gallery[tile]
         width = PART if len(items) % PART == 0 else len(items)
-        product = self.coarse_buffer[: len(query) * len(items)].view(len(query), len(items))
+        product = self.coarse_buffer[: len(query) * len(items)].view(len(query), -1)
         torch.mm(query.to(COARSE), self.coarse[tile].T, out=product)
         most = _bits(product).view(-1, width).amax(1)
         found = most.view(len(query), -1) >= threshold[:, None]
@@ -184,10 +176,8 @@ class Tiles:
         )  # fmt: skip
 
     def _at_least(self, product: Tensor, threshold: Tensor) -> Tensor:
-        """How many of each row of `product` reach its threshold; ones and zeros add up fastest as
-        floating-point numbers.
-        """
-        out = self.buffers[2, : product.numel()].view_as(product)
+        """How many of each row of `product` reach its threshold."""
+        out = self.buffers[2, : product.numel()].view_as(product)  # floats add up fastest
         return torch.ge(product, threshold[:, None], out=out).sum(1).long()
 
 
@@ -198,9 +188,8 @@ def _rounding(dim: int, finfo: torch.finfo) -> tuple[float, float]:
 
 
 def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
-    """Tiles of at most `items` of ascending lengths, and their longest: no more than twice as long
-    as the shortest, or as half of all items.
-    """
+    """Tiles of at most `items` of ascending lengths, and their longest: no more than twice as long as
+    the shortest, or as half of all items."""
     start, usual = 0, lengths[len(lengths) // 2]
     while start < len(lengths):
         limit = bisect_right(lengths, 2 * max(lengths[start], usual))
@@ -210,9 +199,8 @@ def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
 
 
 def _bits(product: Tensor) -> Tensor:
-    """bfloat16 as int16: of positive numbers in the same order, and above those of negative ones. Their
-    largest is found four times as fast.
-    """
+    """bfloat16 as int16, whose largest is found four times as fast: of positive numbers in the same
+    order, and above those of negative ones."""
     return product.view(torch.int16)
 
 

@@ -16,8 +16,7 @@ METHOD = (
 )
 NEIGHBOURS = 10
 STEPS = 40
-SPREAD = 0.25
-"""Share of the even distance that is kept free between two angles in a row."""
+SPREAD = 0.25  # share of the even distance that is kept free between two angles in a row
 
 
 class Disk(NamedTuple):
@@ -47,7 +46,13 @@ def disk(distances: Array, radius: Array) -> Disk:
         angle = moved.x
     angle = _spread(angle)
     x, y = radius * np.cos(angle), radius * np.sin(angle)
-    return Disk(angle, x, y, _trustworthiness(distances, x, y, near) if near else None)
+    if not near:
+        return Disk(angle, x, y, None)
+    from sklearn.manifold import trustworthiness
+
+    drawn = np.stack([x, y], axis=1)
+    trust = trustworthiness(distances, drawn, n_neighbors=near, metric="precomputed")
+    return Disk(angle, x, y, float(trust))
 
 
 def _in_order(distances: Array) -> Array:
@@ -65,9 +70,8 @@ def _in_order(distances: Array) -> Array:
 
 
 def _together(distances: Array, near: int) -> Array:
-    """How strongly each two images (N×N) attract each other: evenly, where one is among the nearest
-    of the other, twice where both are. Sums to 1.
-    """
+    """How strongly each two images (N×N) attract each other: evenly, where one is among the nearest of
+    the other, twice where both are. Sums to 1."""
     others = distances.copy()
     np.fill_diagonal(others, np.inf)
     nearest = np.argsort(others, axis=1, kind="stable")[:, :near]
@@ -102,10 +106,3 @@ def _spread(angle: Array) -> Array:
     spread = np.empty_like(angle)
     spread[order] = angle[order[0]] + np.cumsum(gaps) - gaps
     return spread
-
-
-def _trustworthiness(distances: Array, x: Array, y: Array, near: int) -> float:
-    from sklearn.manifold import trustworthiness
-
-    drawn = np.stack([x, y], axis=1)
-    return float(trustworthiness(distances, drawn, n_neighbors=near, metric="precomputed"))

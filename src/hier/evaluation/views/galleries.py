@@ -12,22 +12,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hier.evaluation.hierarchy.balanced_sample import balanced
-from hier.evaluation.hierarchy.levels import Levels
+from hier.evaluation.hierarchy.levels import Integers, Levels, balanced, turns
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.evaluation.retrieval.ranks import tie_width
 from hier.evaluation.retrieval.recall import Pairs
-from hier.evaluation.views.neighbours import Neighbours, nearest
 
-SHARED = 24
-WORST = 12
+SHARED, WORST = 24, 12
+"""Queries that every run of a dataset shows, and the worst of a run."""
 SHOWN = 8
 CONFUSIONS = 20
 MOST_QUERIES = 10_000
 """The most queries that are searched for errors."""
 CHUNK_ELEMENTS = 2**23
 
-Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Neighbours(NamedTuple):
+    """Some items in the order in which a query finds them."""
+
+    item: Integers
+    product: Floats
+    own: NDArray[np.bool_]  # whether it is of the query's class
+
+
+class Errors(NamedTuple):
+    """Queries that are wrong at rank 1."""
+
+    query: Integers  # number among the queries
+    code: Integers  # of its class
+    taken_for: Integers  # class of the nearest item of another class
+    gap: Floats  # that item's product less the nearest own item's
 
 
 def galleries(retrieval: Retrieval, rows: Integers, levels: Levels) -> dict[str, Any]:
@@ -39,39 +54,24 @@ def galleries(retrieval: Retrieval, rows: Integers, levels: Levels) -> dict[str,
         levels: of the same images.
     """
     search = Search(retrieval, rows, levels.codes[0])
-    of_queries = levels.of(search.queries)
+    of_queries, names = levels.of(search.queries), levels.names[0]
     looked_at = np.sort(balanced(of_queries, MOST_QUERIES, 1))
     looked_at = looked_at[retrieval.judged(levels.codes[0])[looked_at]]
     errors = search.errors(looked_at)
     pairs, which, count = np.unique(
         np.stack([errors.code, errors.taken_for]), axis=1, return_inverse=True, return_counts=True
     )
-    rank = np.empty_like(count)
-    rank[np.argsort(-count, kind="stable")] = np.arange(len(count))
-    of = np.bincount(of_queries.codes[0, looked_at], minlength=len(levels.names[0]))
+    by_count = np.argsort(-count, kind="stable")
+    of = np.bincount(of_queries.codes[0, looked_at], minlength=len(names))
     confusions = [
-        {
-            "class": levels.names[0][pairs[0, pair]],
-            "taken_for": levels.names[0][pairs[1, pair]],
-            "count": int(count[pair]),
-            "of": int(of[pairs[0, pair]]),
-        }
-        for pair in np.argsort(rank)[:CONFUSIONS]
+        {"class": names[own], "taken_for": names[other], "count": int(count), "of": int(of[own])}
+        for (own, other), count in zip(pairs.T[by_count], count[by_count], strict=True)
     ]
     return {
         "shared": search.shown(balanced(of_queries, SHARED, 1)),
-        "worst": search.shown(_worst(errors, rank[which])),
-        "confusions": confusions,
+        "worst": search.shown(_worst(errors, np.argsort(by_count)[which])),
+        "confusions": confusions[:CONFUSIONS],
     }
-
-
-class Errors(NamedTuple):
-    """Queries that are wrong at rank 1."""
-
-    query: Integers  # number among the queries
-    code: Integers  # of its class
-    taken_for: Integers  # class of the nearest item of another class
-    gap: NDArray[np.float64]  # that item's product less the nearest own item's
 
 
 def _worst(errors: Errors, rank: Integers) -> Integers:
@@ -80,9 +80,7 @@ def _worst(errors: Errors, rank: Integers) -> Integers:
     Args:
         rank: of each error's pair; 0 has the most errors.
     """
-    by_pair = np.lexsort((errors.query, -errors.gap, rank))
-    turn = np.empty_like(rank)
-    turn[by_pair] = np.arange(len(rank)) - np.searchsorted(rank[by_pair], rank[by_pair])
+    turn = turns(rank, np.lexsort((errors.query, -errors.gap, rank)))
     return errors.query[np.lexsort((rank, turn))[:WORST]]
 
 
@@ -97,19 +95,22 @@ class Search:
         pairs = Pairs(*retrieval.sides(codes), **retrieval.search)
         self.query, self.items = pairs.query, pairs.gallery
         self.width = tie_width(self.query, self.items)
-        self.hides_own_number = retrieval.search["exclude_self"] or retrieval.masks
+        hides = np.arange(len(self.queries)) < len(self.gallery)
+        hides &= retrieval.search["exclude_self"] or retrieval.masks
+        self.hidden = np.where(hides, np.arange(len(self.queries)), -1)
 
     def errors(self, numbers: Integers) -> Errors:
         """Those of some queries that are wrong at rank 1, in their order."""
         parts = []
         for some in np.array_split(numbers, 1 + len(numbers) * len(self.items) // CHUNK_ELEMENTS):
-            product, own = self._products(some)
+            product = _products(self.query[some], self.items, self.hidden[some])
+            code = self.codes[self.queries[some]]
+            own = torch.from_numpy(code[:, None] == self.codes[self.gallery])
             nearest_own = product.masked_fill(~own, -math.inf).amax(1)
             other, item = product.masked_fill_(own, -math.inf).max(1)
             wrong = ((other >= nearest_own - self.width[some]) & (other > -math.inf)).numpy()
             taken_for = self.codes[self.gallery[item.numpy()]]
             gap = (other - nearest_own).numpy()
-            code = self.codes[self.queries[some]]
             parts.append([part[wrong] for part in (some, code, taken_for, gap)])
         return Errors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -118,25 +119,9 @@ class Search:
         found = nearest(
             self.query[numbers], self.codes[self.queries[numbers]],
             self.items, self.codes[self.gallery],
-            self.width[numbers], self._hidden(numbers), SHOWN,
+            self.width[numbers], self.hidden[numbers], SHOWN,
         )  # fmt: skip
         return [self._shown(*row) for row in zip(numbers, found, strict=True)]
-
-    def _products(self, numbers: Integers) -> tuple[Tensor, Tensor]:
-        """Inner products of some queries with all items, −∞ where one is not seen, and for each
-        whether it is of the query's class.
-        """
-        product = self.query[numbers] @ self.items.T
-        own = self.codes[self.queries[numbers]][:, None] == self.codes[self.gallery][None, :]
-        hidden = self._hidden(numbers)
-        hides = np.flatnonzero(hidden >= 0)
-        product[hides, hidden[hides]] = -math.inf
-        return product, torch.from_numpy(own)
-
-    def _hidden(self, numbers: Integers) -> Integers:
-        """The item that each of some queries does not see, or −1."""
-        hides = self.hides_own_number & (numbers < len(self.gallery))
-        return np.where(hides, numbers, -1)
 
     def _shown(self, number: int, found: Neighbours) -> dict[str, Any]:
         neighbours = [
@@ -157,3 +142,48 @@ class Search:
         if self.curvature:
             return math.acosh(max(-product, 1.0)) / math.sqrt(self.curvature)
         return max(1.0 - float(product), 0.0)
+
+
+def nearest(
+    query: Tensor,
+    query_codes: Integers,
+    items: Tensor,
+    item_codes: Integers,
+    width: Tensor,
+    hidden: Integers,
+    most: int,
+) -> list[Neighbours]:
+    """For each query the items that it finds first.
+
+    A matrix product, whose rounding depends on the shape, leaves a few candidates. They are ranked by
+    products that do not, so that equal items tie wherever they stand.
+
+    Args:
+        query: Q×D, float64; a larger inner product with an item means that the item is nearer.
+        query_codes: Q; of their classes.
+        items: G×D, float64.
+        item_codes: G.
+        width: Q; items are tied where their products differ by less, and own ones come last then.
+        hidden: Q; the item that a query does not see, or −1.
+        most: how many items to find.
+    """
+    own = query_codes[:, None] == item_codes
+    widths = width.numpy()[:, None]
+    products = _products(query, items, hidden).numpy()
+    last = -min(most, len(items))
+    least = np.partition(products - widths * own, last, axis=1)[:, last, None] - widths
+    found = []
+    for q, candidates in enumerate(products >= least):
+        some = np.flatnonzero(candidates & (np.arange(len(items)) != hidden[q]))
+        product = (items.numpy()[some] * query[q].numpy()).sum(1)
+        order = np.lexsort((own[q, some], widths[q] * own[q, some] - product))[:most]
+        found.append(Neighbours(some[order], product[order], own[q, some[order]]))
+    return found
+
+
+def _products(query: Tensor, items: Tensor, hidden: Integers) -> Tensor:
+    """Inner products of queries (Q×D) with items (G×D), −∞ with the one that each does not see."""
+    product = query @ items.T
+    hides = np.flatnonzero(hidden >= 0)
+    product[hides, hidden[hides]] = -math.inf
+    return product

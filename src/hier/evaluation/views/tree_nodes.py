@@ -4,10 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hier.evaluation.hierarchy.balanced_sample import Positions, balanced
-from hier.evaluation.hierarchy.levels import Levels
+from hier.evaluation.hierarchy.levels import Integers, Levels, balanced
 from hier.evaluation.hierarchy.space import Array
-from hier.evaluation.hierarchy.tree import ROOT, Integers, Tree
+from hier.evaluation.hierarchy.tree import ROOT, Tree
 
 MOST_PROXIES = 512
 MOST_MERGES = 63
@@ -23,8 +22,7 @@ class Outline(NamedTuple):
 
     def positions(self) -> Integers:
         """For each node of the tree, and the root as the last, where among `nodes` is the lowest one
-        on the way up; ROOT if there is none (M + 1).
-        """
+        on the way up; ROOT if there is none (M + 1)."""
         position = np.full(len(self.tree.parent) + 1, ROOT)
         position[self.nodes] = np.arange(len(self.nodes))
         for node in self.tree.downwards():
@@ -32,7 +30,7 @@ class Outline(NamedTuple):
                 position[node] = position[self.tree.parent[node]]
         return position
 
-    def members(self) -> list[Positions]:
+    def members(self) -> list[Integers]:
         """The images below each node, ascending."""
         images, start, end = self.tree.order()
         return [np.sort(images[start[node] : end[node]]) for node in self.nodes]
@@ -52,16 +50,12 @@ def of_merges(tree: Tree) -> Outline:
     return Outline(tree, top, [f"cluster {number}" for number in range(1, len(top) + 1)])
 
 
-def described(outline: Outline, levels: Levels, rows: Integers, shown: Positions) -> dict[str, Any]:
-    """The nodes as in views.json, without their places.
+def described(outline: Outline, levels: Levels, rows: Integers, shown: Integers) -> dict[str, Any]:
+    """The nodes as in views.json, without their places, by the levels and index rows of the N images.
 
-    Args:
-        levels: of the N images.
-        rows: N rows of the index.
-        shown: positions of images whose thumbnails are there anyway, which are taken first.
+    Of `shown` images (positions) thumbnails are there anyway; they are taken first.
     """
-    tree, position = outline.tree, outline.positions()
-    members = outline.members()
+    tree, position, members = outline.tree, outline.positions(), outline.members()
     found: dict[str, Any] = {
         "name": outline.names,
         "parent": or_none(position[tree.parent[outline.nodes]]),
@@ -81,29 +75,27 @@ def described(outline: Outline, levels: Levels, rows: Integers, shown: Positions
     return found
 
 
-def placed(outline: Outline, radius: Array, shown: Positions, angle: Array) -> dict[str, Any]:
-    """Where nodes are drawn: at their own radius and the mean angle of the images below that are.
+def placed(outline: Outline, radius: Array, shown: Integers, angle: Array) -> dict[str, Any]:
+    """Where nodes are drawn: at their own radius (M) and the mean angle of the images below that are.
 
     Args:
-        radius: of the tree's nodes (M).
         shown: positions of the images that are drawn.
         angle: of these.
     """
     at = np.zeros(len(outline.tree.holder), complex)
     at[shown] = np.exp(1j * angle)
-    mean = np.array([at[images].sum() for images in outline.members()])
+    below = [at[images] for images in outline.members()]
     share = radius[outline.nodes]
-    place = share * np.exp(1j * np.angle(mean))
-    nowhere = np.array([not at[images].any() for images in outline.members()], bool)
+    place = share * np.exp(1j * np.angle([directions.sum() for directions in below]))
     x, y = (
-        [None if none else v for none, v in zip(nowhere, rounded(part), strict=True)]
+        [v if of.any() else None for v, of in zip(rounded(part), below, strict=True)]
         for part in (place.real, place.imag)
     )
     return {"x": x, "y": y, "radius": rounded(share)}
 
 
 def or_none(positions: Integers) -> list[int | None]:
-    """Positions for JSON; null stands for the root."""
+    """Integers for JSON; null stands for the root."""
     return [None if position == ROOT else int(position) for position in positions]
 
 

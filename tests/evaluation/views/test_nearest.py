@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hier.evaluation.retrieval.ranks import tie_width
-from hier.evaluation.views.neighbours import nearest
+from hier.evaluation.views.galleries import nearest
 
 MOST = 8
 
