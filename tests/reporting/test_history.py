@@ -10,8 +10,15 @@ import torch
 from hier.config.compose import compose
 from hier.errors import DamagedInputError
 from hier.models.network import build_network
-from hier.reporting.curves import svg, training_curves
-from hier.reporting.history import learning_rates, panels, read_history, recalls, terms
+from hier.reporting.history import (
+    learning_rates,
+    panels,
+    read_history,
+    recalls,
+    svg,
+    terms,
+    training_curves,
+)
 from hier.training.objective import Objective
 from hier.training.optimisation import build_optimizer, start_epoch
 

@@ -11,7 +11,7 @@ from fakes.reader import read, rows_of
 from fakes.traced import HIER, HIER1, PA, results
 from hier.config.settings import Settings
 from hier.files.hashing import Hasher
-from hier.reporting.times import times
+from hier.reporting.standalone_pages import times
 
 pytestmark = pytest.mark.engines
 

@@ -13,7 +13,7 @@ from hier.files.hashing import Hasher
 from hier.jobs import job
 from hier.ledger.record import read_record
 from hier.pipeline import STAGES
-from hier.reporting.lineage import lineages
+from hier.reporting.content import lineages
 
 pytestmark = pytest.mark.engines
 

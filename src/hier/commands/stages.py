@@ -65,11 +65,11 @@ def report(
         return
     chosen = one_suite(Settings.read(), suite)
     if times:
-        from hier.reporting.times import write_times
+        from hier.reporting.standalone_pages import write_times
 
         say_written(write_times(chosen, given(out)))
     elif against:
-        from hier.reporting.comparison_pages import compare_reports
+        from hier.reporting.standalone_pages import compare_reports
 
         page, words = compare_reports(chosen, place().from_root(against), given(out))
         click.echo(words)

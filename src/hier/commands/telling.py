@@ -73,7 +73,7 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
 
 def _diff_page(found: "Comparison", out: Path | None) -> Path:
     from hier.config.settings import Settings
-    from hier.reporting.comparison_pages import compare_runs
+    from hier.reporting.standalone_pages import compare_runs
 
     return compare_runs(Settings.read().suite(), found, out)
 

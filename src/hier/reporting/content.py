@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from hier.audit.lineage import Input
+from hier.audit.audit import RecordAudit
+from hier.audit.lineage import Input, trace
+from hier.config.settings import Settings
 from hier.config.suite import Suite
 from hier.reporting.thumbs import Images
 
@@ -22,7 +24,7 @@ class Content:
         histories: by run, history.csv.
         metrics: by run, metrics.json.
         views: by run, views.json.
-        lineages: by run, the way of its figures back to the archive, see lineage.py.
+        lineages: by run, the way of its figures back to the archive.
         images: by dataset.
     """
 
@@ -42,3 +44,17 @@ class Content:
             for name, run in self.suite.runs.items()
             if run.dataset == dataset and name in self.views
         }
+
+
+def lineages(runs: list[str], settings: Settings) -> dict[str, Input]:
+    """By run, the file of its figures with the step that made it, whose inputs are such files again.
+
+    A page shows what does not vary from one run of the same work to the next (`_trace.html.j2`): no
+    times and machines.
+    """
+    audit, found = RecordAudit(settings), dict[str, Input]()
+    for run in runs:
+        way = trace(run, settings, audit)
+        (file,) = way.made()
+        found[run] = Input(file, way.start, way.steps[way.start], way.inputs())
+    return found

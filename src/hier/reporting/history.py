@@ -1,12 +1,27 @@
-"""A run's history.csv as the pages show it: terms of the loss, learning rates, recall, and in words."""
+"""A run's history.csv as the pages show it: loss, learning rates and recall as curves, and in words."""
 
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hier.config.run import Run
 from hier.ledger.artifacts import reading
+
+# Text as text (searchable, small), in one font rather than a list at each word; ids that do not vary.
+mpl.rcParams.update(
+    {"svg.hashsalt": "hier", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+)
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, each with a dash of its own.
+STYLES = (
+    ("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"), ("#cc79a7", "-."), ("#000000", "-"),
+    ("#e69f00", "--"),
+)  # fmt: skip
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -58,8 +73,7 @@ def recalls(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(history: pd.DataFrame, run: Run) -> list[dict[str, Any]]:
-    """What the curves of a run show: for each panel `title`, `unit`, `epoch`, `lines` by name
-    (numbers, or None where an epoch has none) and `words`, which say what a reader would see."""
+    """What the curves of a run show, see :func:`panel`."""
     if not len(history):
         return []
     parts = [
@@ -67,30 +81,62 @@ def panels(history: pd.DataFrame, run: Run) -> list[dict[str, Any]]:
         ("Learning rate", "per parameter group", learning_rates(history, run)),
         ("Recall while training", "percent", recalls(history)),
     ]
-    epoch = [int(value) for value in history["epoch"]]
-    return [
-        {
-            "title": title,
-            "unit": unit,
-            "epoch": epoch,
-            "lines": {str(name): _numbers(part[name]) for name in part},
-            "words": " ".join(_in_words(str(name), part[name], history["epoch"]) for name in part),
-        }
-        for title, unit, part in parts
-        if len(part.columns)
-    ]
+    found = []
+    for title, unit, part in parts:
+        if len(part.columns):
+            lines = part.set_axis(history["epoch"])
+            words = [_in_words(name, lines[name].dropna()) for name in lines]
+            found.append(panel(title, unit, lines.map(lambda of: float(f"{of:.6g}")), words))
+    return found
 
 
-def _numbers(column: pd.Series) -> list[float | None]:
-    return [None if pd.isna(value) else float(f"{value:.6g}") for value in column]
+def panel(title: str, unit: str, lines: pd.DataFrame, words: Iterable[str]) -> dict[str, Any]:
+    """`title`, `unit`, `epoch`, `lines` by name (numbers, or None where an epoch has none) and `words`,
+    which say what a reader would see.
+
+    Args:
+        lines: a column for each, by epoch.
+    """
+    return {
+        "title": title,
+        "unit": unit,
+        "epoch": [int(epoch) for epoch in lines.index],
+        "lines": lines.astype(object).where(lines.notna(), None).to_dict("list"),
+        "words": " ".join(words),
+    }
 
 
-def _in_words(name: str, column: pd.Series, epoch: pd.Series) -> str:
+def _in_words(name: str, there: pd.Series) -> str:
     """From where to where a line goes."""
-    there = column.dropna()
     first, last = there.iloc[0], there.iloc[-1]
-    at = f"epoch {int(epoch[there.index[0]])}", f"epoch {int(epoch[there.index[-1]])}"
     if (there == first).all():
         return f"{name}: {first:.3g} throughout."
     way = "rises" if last > first else "falls" if last < first else "goes"
-    return f"{name}: {way} from {first:.3g} at {at[0]} to {last:.3g} at {at[1]}."
+    start, end = map(int, there.index[[0, -1]])
+    return f"{name}: {way} from {first:.3g} at epoch {start} to {last:.3g} at epoch {end}."
+
+
+def training_curves(panels: list[dict[str, Any]]) -> Figure:
+    """One axes for each panel, see :func:`panel`."""
+    figure = Figure(figsize=(3.6 * len(panels), 2.6))
+    # By hand: a layout that fits itself draws everything twice.
+    figure.subplots_adjust(left=0.55 / 3.6 / len(panels) + 0.02, right=0.98, bottom=0.2, top=0.88)
+    figure.subplots_adjust(wspace=0.28)
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for at, (name, values) in enumerate(panel["lines"].items()):
+            colour, dash = STYLES[at % len(STYLES)]
+            there = [(x, y) for x, y in zip(panel["epoch"], values, strict=True) if y is not None]
+            marker = "o" if len(there) == 1 else ""
+            axes.plot(*zip(*there, strict=True), dash, color=colour, marker=marker, label=name)
+        axes.set(xlabel="epoch", title=panel["title"])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG document, without the date on which it was made."""
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

@@ -9,11 +9,10 @@ import pandas as pd
 
 from hier import yaml12
 from hier.reporting.content import Content
-from hier.reporting.curves import svg, training_curves
 from hier.reporting.disk_figure import disk_svg
 from hier.reporting.disk_scene import Scene
 from hier.reporting.galleries import Comparison
-from hier.reporting.history import panels, recalls
+from hier.reporting.history import panels, recalls, svg, training_curves
 from hier.reporting.matrix import matrix
 from hier.reporting.outline import outline
 from hier.reporting.page import Pages

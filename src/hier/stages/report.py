@@ -12,9 +12,8 @@ from hier.files.atomic import atomic_folder
 from hier.jobs import Job, maker, no_data
 from hier.ledger.artifacts import read_images, reading
 from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS
-from hier.reporting.content import Content
+from hier.reporting.content import Content, lineages
 from hier.reporting.history import read_history
-from hier.reporting.lineage import lineages
 from hier.reporting.site import write_report
 from hier.reporting.thumbs import Images, select_thumbnails
 from hier.results.compare import read_cells

@@ -1,0 +1,168 @@
+"""Pages that are no part of the report: it against another, two runs, and the times of all.
+
+They are written elsewhere, when somebody asks for them. Times and machines differ from one run of the
+same work to the next; they come from the records.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hier.audit.run_diff import Comparison
+from hier.config.settings import Settings
+from hier.config.suite import Suite
+from hier.errors import ConfigError, TamperedError
+from hier.files.atomic import atomic_folder
+from hier.jobs import job, jobs
+from hier.ledger.record import Record, read_record
+from hier.pipeline import HISTORY, RESULTS, TABLE_CSV
+from hier.planning.plan import images_of
+from hier.reporting.history import panel, read_history, recalls, svg, training_curves
+from hier.reporting.page import Pages
+from hier.reporting.site import put, write_assets
+from hier.reporting.terminal.lineage import machine
+from hier.reporting.terminal.run_diff import line_of
+from hier.results.compare import VERDICTS, against, compare, describe, read_cells, table_at
+from hier.results.measures import HEADLINE
+from hier.results.metrics import read_values
+
+OUT = Path("results/compare")
+"""Where two runs, which may be of two suites, are compared."""
+PAGE = "comparison.html"
+TIMED = ("train", "embed", "evaluate")
+
+
+def compare_reports(suite: Suite, other: Path, out: Path | None = None) -> tuple[Path, str]:
+    """Write a page that holds a suite's table against another; its path, and the result in words.
+
+    Raises:
+        ConfigError: there is no other table, or `out` is something else than an earlier comparison.
+    """
+    there = table_at(other, suite.suite)
+    here = table_at(Path(TABLE_CSV.format(suite=suite.suite)), suite.suite)
+    rows = compare(read_cells(here), read_cells(there))
+    place = out or Path(RESULTS.format(suite=suite.suite), "compare")
+    values = {"rows": rows, "there": str(there), "words": describe(rows)}
+    return _written(place, PAGE, suite, "compare", values), describe(rows)
+
+
+def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Path:
+    """Write a page that holds two runs against each other; its path.
+
+    Raises:
+        ConfigError: `out` is something else than an earlier comparison.
+    """
+    panels = _panels(found.one, found.other)
+    kinds = [
+        (kind, [line_of(kind, difference) for difference in differences])
+        for kind, differences in found.differences.items()
+        if kind != "figures"
+    ]
+    curves = f"figures/{found.one}-{found.other}-curves.svg" if panels else None
+    figures = {curves: svg(training_curves(panels))} if curves else {}
+    values = {"rows": _values(suite, found), "found": found, "kinds": kinds}
+    values |= {"panels": panels, "curves": curves}
+    return _written(out or OUT, PAGE, suite, "compare_runs", values, **figures)
+
+
+def write_times(suite: Suite, out: Path | None = None) -> Path:
+    """Write a page of all runs' times; its path.
+
+    Raises:
+        ConfigError: `out` is something else than such a page's folder.
+    """
+    place = out or Path(RESULTS.format(suite=suite.suite), "times")
+    return _written(place, "times.html", suite, "times", {"rows": times(suite), "stages": TIMED})
+
+
+def times(suite: Suite) -> list[dict[str, Any]]:
+    """A row per run that has data: `run`, `seconds` by stage, `rate` (images per second of the whole
+    training stage), `memory` (bytes), `started` and `machine` of its training; None where no record
+    says it."""
+    settings = Settings.of(suite)
+    rows = []
+    for run in [work.key for work in jobs(settings) if work.stage.name == "train"]:
+        records = {stage: _record(stage, run, settings) for stage in TIMED}
+        seconds = {stage: record.get("seconds") for stage, record in records.items()}
+        trained = records["train"]
+        images, _ = images_of(suite.run(run), suite.dataset(suite.run(run).dataset))
+        rows.append(
+            {
+                "run": run,
+                "seconds": seconds,
+                "rate": images / seconds["train"] if images and seconds["train"] else None,
+                "memory": max(trained.get("peak_memory", {}).values(), default=None),
+                "started": trained.get("started"),
+                "machine": machine(trained["environment"]) if trained else None,
+            }
+        )
+    return rows
+
+
+def _record(stage: str, run: str, settings: Settings) -> Record:
+    """A record that can be believed, or nothing."""
+    try:
+        return read_record(job(stage, run, settings)) or {}
+    except TamperedError:
+        return {}
+
+
+def _written(
+    out: Path, page: str, suite: Suite, template: str, values: dict[str, Any], **files: str
+) -> Path:
+    """A folder with a page, what it loads and more `files`; the path of the page, by whose name an
+    earlier such folder is known and replaced.
+
+    Raises:
+        ConfigError: `out` is something else.
+    """
+    earlier = (out / page).exists() or (out.is_dir() and not any(out.iterdir()))
+    if out.exists() and not earlier:
+        raise ConfigError(f"{out} exists and holds no {page}; choose another --out")
+    pages = Pages(suite=suite.suite, with_galleries=[], verdicts=VERDICTS)
+    with atomic_folder(out) as folder:
+        write_assets(folder)
+        put(folder / page, pages.render(f"{template}.html.j2", "", template, **values))
+        for name, content in files.items():
+            put(folder / name, content)
+    return out / page
+
+
+def _values(suite: Suite, found: Comparison) -> list[dict[str, Any]]:
+    """A row per measure of two runs, see :func:`against`; `moved` is there − here."""
+    one, other = read_values(found.one), read_values(found.other)
+    spreads = [_spread(suite, found.one), _spread(suite, found.other)]
+    rows = []
+    for name in dict.fromkeys([*one, *other]):
+        row = against(one.get(name), other.get(name), [of.get(name) for of in spreads])
+        moved = None if row["moved"] is None else 0.0 - row["moved"]
+        rows.append(row | {"measure": name, "moved": moved})
+    return rows
+
+
+def _spread(suite: Suite, run: str) -> dict[str, float]:
+    """By measure, the sample standard deviation over the seeds of a run's settings, if they are two."""
+    settings = run.rpartition("-s")[0]
+    alike = [read_values(name) for name in suite.runs if name.rpartition("-s")[0] == settings]
+    return dict(pd.DataFrame(alike).std(ddof=1).dropna())
+
+
+def _panels(one: str, other: str) -> list[dict[str, Any]]:
+    """Loss, and recall where it was looked at, of both runs over the epochs."""
+    losses, found = dict[str, pd.Series](), dict[str, pd.Series]()
+    for run in (one, other):
+        path = Path(HISTORY.format(run=run))
+        if path.exists() and len(history := read_history(path).set_index("epoch")):
+            losses[run] = history["loss"]
+            if len((of := recalls(history)).columns):
+                found[run] = of.iloc[:, 0]
+    parts = (
+        ("Loss", "mean over the epoch's steps", pd.DataFrame(losses)),
+        ("Recall while training", f"{HEADLINE} in percent", pd.DataFrame(found)),
+    )
+    return [panel(*part, _ends(part[-1])) for part in parts if len(part[-1].columns)]
+
+
+def _ends(lines: pd.DataFrame) -> list[str]:
+    return [f"{run} ends at {of.dropna().iloc[-1]:.3g}." for run, of in lines.items()]
