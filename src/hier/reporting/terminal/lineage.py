@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from hier.audit.lineage import AS_RECORDED, File, Input, Step, Trace
-from hier.audit.origins import Origin, describe_origin
+from hier.audit.origins import describe_origin
 from hier.ledger.dvc_lock import AWAY
 from hier.pipeline import STAGES
 from hier.results.expected import Value
@@ -26,17 +26,10 @@ FIRST = (
 
 
 def print_trace(found: Trace, full: bool = False) -> None:
-    """The way back as a tree.
+    """The way back: each file under the step that read it, each step under the file that it made.
 
-    Args:
-        full: of a table of all runs, the way of each run instead of a line.
+    Of a table of all runs, the way of each run where it is `full`, else a line.
     """
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    console.print(tree(found, full), soft_wrap=False)
-
-
-def tree(found: Trace, full: bool = False) -> Tree:
-    """The way back: each file under the step that read it, each step under the file that it made."""
     top = Tree(f"[bold]{escape(found.asked)}[/bold]")
     away = found.worst(found.start).status == AWAY
     for figure in found.figures:
@@ -48,26 +41,27 @@ def tree(found: Trace, full: bool = False) -> Tree:
     if found.runs and not full and step.job.stage.scope == "suite":
         _add_runs(node, found)
     _add_inputs(node, found.inputs(full))
-    return top
+    Console(width=None if Console().is_terminal else 160, highlight=False).print(top)
 
 
 def describe(figure: Value) -> str:
     """A value, and how it lies to the reference run's."""
-    value = show(figure.measure, figure.value)
+    value, expected, tolerance = (
+        show(figure.measure, of) for of in (figure.value, figure.expected, figure.tolerance)
+    )
     if figure.value is None and figure.same_bytes is None:
         value = "not made yet"
     if figure.expected is None:
         return f"{figure.measure} {value} (no reference run)"
-    expected, tolerance = (show(figure.measure, of) for of in (figure.expected, figure.tolerance))
-    reference = f"reference {expected} ± {tolerance}"
     words = {True: "; the same bytes as the reference run's", False: "; other bytes", None: ""}
-    return f"{figure.measure} {value} ({reference}{words[figure.same_bytes]})"
+    bytes_ = words[figure.same_bytes]
+    return f"{figure.measure} {value} (reference {expected} ± {tolerance}{bytes_})"
 
 
 def dot(found: Trace, full: bool = False) -> str:
     """The way back as a graph: boxes are steps, ellipses files, arrows lead from cause to result."""
     nodes: dict[str, str] = {}
-    edges: dict[str, None] = {}
+    edges: dict[tuple[str, str], None] = {}
     for step in found.shown(full):
         name = step.job.name
         nodes[name] = _node("box", name, step.status)
@@ -75,25 +69,25 @@ def dot(found: Trace, full: bool = False) -> str:
             source = f"{name} from {origin.name}"
             head = f"{origin.name} {_short(origin.sha256)}"
             nodes[source] = _node("note", head, *describe_origin(origin))
-            edges[f"{_quoted(source)} -> {_quoted(name)}"] = None
+            edges[source, name] = None
         for file in step.inputs:
             nodes.setdefault(file.path, _file_node(file))
-            edges[f"{_quoted(file.path)} -> {_quoted(name)}"] = None
+            edges[file.path, name] = None
         for file in step.outputs:
             nodes[file.path] = _file_node(file)
-            edges[f"{_quoted(name)} -> {_quoted(file.path)}"] = None
+            edges[name, file.path] = None
     lines = ["rankdir=LR", "node [fontname=sans]"]
     lines += [f"{_quoted(name)} {attributes}" for name, attributes in nodes.items()]
-    return "\n".join(["digraph trace {", *(f"  {line};" for line in [*lines, *edges]), "}"])
+    lines += [f"{_quoted(cause)} -> {_quoted(result)}" for cause, result in edges]
+    return "\n".join(["digraph trace {", *(f"  {line};" for line in lines), "}"])
 
 
 def machine(environment: dict[str, Any]) -> str:
     """Processor, system, Python, and how torch was set, in words."""
-    words = [
-        f"{environment.get('processor')} ({environment.get('cpus')} processors)",
-        f"{environment.get('system')}",
-        f"Python {environment.get('python')}",
-    ]
+    processor, cpus, system, python = map(
+        environment.get, ("processor", "cpus", "system", "python")
+    )
+    words = [f"{processor} ({cpus} processors)", str(system), f"Python {python}"]
     if torch := environment.get("torch"):
         words += [f"torch {torch['build']}", f"{torch['threads']} thread(s)"]
         words += [torch["gpu"]] if torch["gpu"] else []
@@ -121,7 +115,9 @@ def _add_step(branch: Tree, step: Step) -> Tree:
     for line in _facts(step):
         node.add(escape(line))
     for origin in step.origins:
-        below = node.add(f"{MARK[origin.kept]}{escape(origin.name)} {_bytes_of(origin)}")
+        size = "" if origin.size is None else f", {origin.size} bytes"
+        found = f"sha256 {origin.sha256}{size}" if origin.sha256 else "(its bytes are not here)"
+        below = node.add(f"{MARK[origin.kept]}{escape(origin.name)} {found}")
         for line in describe_origin(origin):
             below.add(escape(line))
     return node
@@ -131,12 +127,11 @@ def _add_inputs(node: Tree, inputs: tuple[Input, ...]) -> None:
     """The files that a step read, and the way back from each."""
     for read in inputs:
         line = _file_line(read.file)
+        if read.maker and not read.step:
+            line += f", made by {escape(read.maker)} (told elsewhere)"
+        below = node.add(line)
         if read.step:
-            _add_inputs(_add_step(node.add(line), read.step), read.inputs)
-        else:
-            node.add(
-                f"{line}, made by {escape(read.maker)} (told elsewhere)" if read.maker else line
-            )
+            _add_inputs(_add_step(below, read.step), read.inputs)
 
 
 def _add_runs(node: Tree, found: Trace) -> None:
@@ -147,11 +142,6 @@ def _add_runs(node: Tree, found: Trace) -> None:
         line = f"{run}: {describe(figures[0])}; {worst.status}{because}"
         node.add(f"{MARK[worst.status == 'current']}{escape(line)}")
     node.add("[dim]the way of one run: hier trace RUN; of all: --full[/dim]")
-
-
-def _bytes_of(origin: Origin) -> str:
-    size = "" if origin.size is None else f", {origin.size} bytes"
-    return f"sha256 {origin.sha256}{size}" if origin.sha256 else "(its bytes are not here)"
 
 
 def _file_line(file: File) -> str:
@@ -165,11 +155,12 @@ def _facts(step: Step) -> Iterator[str]:
     if record is None:
         yield f"no record that can be believed; make it with: {step.job.command}"
         return
+    environment = record.get("environment", {})
     yield f"key {_short(record['key'])}, {record.get('started')}, {record.get('seconds')} s"
     yield f"settings: {_settings(step)}"
-    yield f"code: {_code(record)}"
+    yield f"code: {_code(record, environment.get('git'))}"
     yield "packages: " + ", ".join(f"{name} {of}" for name, of in record["packages"].items())
-    yield f"machine: {machine(record.get('environment', {}))}"
+    yield f"machine: {machine(environment)}"
 
 
 def _settings(step: Step) -> str:
@@ -181,14 +172,12 @@ def _settings(step: Step) -> str:
     return " and ".join(filter(None, [", ".join(first), f"{more} more (--json)" if more else ""]))
 
 
-def _code(record: dict[str, Any]) -> str:
-    git = record.get("environment", {}).get("git")
+def _code(record: dict[str, Any], git: dict[str, Any] | None) -> str:
     first = STAGES[record["stage"].partition("@")[0]].read_from_git()[0]
-    digest = record["versioned"].get(first, {}).get("sha256")
-    commit = "outside of git"
-    if git:
-        commit = f"git {_short(git['commit'])}, {'clean' if git['clean'] else 'with changes'}"
-    return f"{first} {_short(digest)} and {len(record['versioned']) - 1} more, {commit}"
+    digest, others = record["versioned"].get(first, {}), len(record["versioned"]) - 1
+    commit = f"git {_short(git['commit'])}" if git else "outside of git"
+    state = "" if not git else ", clean" if git["clean"] else ", with changes"
+    return f"{first} {_short(digest.get('sha256'))} and {others} more, {commit}{state}"
 
 
 def _short(hash_: str | None) -> str:

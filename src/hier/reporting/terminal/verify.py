@@ -67,9 +67,8 @@ def table_of(cells: pd.DataFrame) -> Table:
     table.add_column("grade")
     for cell in cells.to_dict("records"):
         name, grade = cell["measure"], Grade(cell["grade"])
-        colour = COLOURS[grade.kind]
         shown = (show(name, cell[key]) for key in ("value", "expected", "tolerance", "paper"))
-        table.add_row(cell["run"], name, *shown, f"[{colour}]{grade}[/{colour}]")
+        table.add_row(cell["run"], name, *shown, f"[{COLOURS[grade.kind]}]{grade}[/]")
     return table
 
 
@@ -77,21 +76,16 @@ def state_in_words(ledger: LedgerState) -> str:
     """How far dvc.lock has the results, and the command that is missing."""
     stages, entered, waiting = ledger.stages, ledger.entered, len(ledger.waiting)
     links = [name for name in LINKABLE if Path(name).is_symlink()]
-    if waiting and links:
-        return (
-            f"{waiting} of {stages} stages are not entered in {LOCK}; DVC takes nothing from behind a "
-            f"link ({', '.join(links)})"
-        )
-    if waiting and ledger.unusable:
-        return (
-            f"{waiting} of {stages} stages are not entered in {LOCK}, since {ledger.unusable}; bring it back "
-            "with: git checkout dvc.yaml (or hier compose), then: hier adopt"
-        )
     if waiting:
-        enter = "enter them with: hier adopt"
-        if entered + waiting < stages:
-            enter = "hier adopt enters them once the others are in order"
-        return f"{waiting} of {stages} stages are not entered in {LOCK}; {enter}"
+        why = "; enter them with: hier adopt"
+        if links:
+            why = f"; DVC takes nothing from behind a link ({', '.join(links)})"
+        elif ledger.unusable:
+            mend = "git checkout dvc.yaml (or hier compose), then: hier adopt"
+            why = f", since {ledger.unusable}; bring it back with: {mend}"
+        elif entered + waiting < stages:
+            why = "; hier adopt enters them once the others are in order"
+        return f"{waiting} of {stages} stages are not entered in {LOCK}{why}"
     if entered < stages:
         return f"{entered} of {stages} stages are entered in {LOCK}, the others are not in order"
     commit = f"; commit them with: git add {COMMITTED} && git commit"
@@ -100,14 +94,12 @@ def state_in_words(ledger: LedgerState) -> str:
 
 
 def as_data(suite: Suite, report: VerificationReport) -> dict[str, Any]:
-    """Suite, cells, jobs that are not as they should be, damaged checkpoints, counts of grades, and how
-    far dvc.lock has the results."""
+    """What was found, for machines."""
+    jobs = [{"job": f.job.name, "status": f.status, "reason": f.reason} for f in report.findings]
     return {
         "suite": suite.suite,
         "cells": rows_without_nan(report.cells),
-        "jobs": [
-            {"job": f.job.name, "status": f.status, "reason": f.reason} for f in report.findings
-        ],
+        "jobs": jobs,
         "notices": report.notices,
         "refuted": report.refuted,
         "damaged_checkpoints": [str(path) for path in report.damaged],
@@ -135,13 +127,13 @@ def verdict(found: list[VerificationReport], by_hash: bool = False) -> None:
         mends = {f.mend for f in wrong}
         committed = {m.removeprefix(GIT) for m in mends if m.startswith(GIT)}
         whole = {m for m in committed if m.startswith(WHOLE)}  # and all that the others would bring
-        mend = (
-            f"Bring what was committed back: {GIT}{' '.join(sorted(whole or committed))}"
-            if len(committed) == len(mends) and not report.damaged
-            else "Put back what is named above (dvc checkout; git checkout for what git keeps, from an "
-            f"earlier COMMIT where git merged {LOCK} by itself), or "
-            "remove it and its record and make it anew: snakemake --cores all"
-        )
+        mend = f"Bring what was committed back: {GIT}{' '.join(sorted(whole or committed))}"
+        if len(committed) < len(mends) or report.damaged:
+            mend = (
+                "Put back what is named above (dvc checkout; git checkout for what git keeps, from an "
+                f"earlier COMMIT where git merged {LOCK} by itself), or remove it and its record and "
+                "make it anew: snakemake --cores all"
+            )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
     if report.refuted:
         raise RerunError(
@@ -175,15 +167,13 @@ def _not_reproduced(report: VerificationReport, by_hash: bool) -> str:
     if any(f.reason.endswith(OTHER_RESULT) for f in report.findings):
         mends = ["bring what belongs to the figures that git moved with: dvc checkout"]
     if away and by_hash:
-        said.append(
-            f"{away} of {len(cells)} cells have another committed hash than the reference, or none to have"
-        )
+        other = "have another committed hash than the reference, or none to have"
+        said.append(f"{away} of {len(cells)} cells {other}")
         mends = ["make them here with: snakemake --cores all"]
     elif away:
         said.append(f"{away} of {len(cells)} cells are {Grade.NOT_HERE}")
         mends = [
-            "make them with: snakemake --cores all (or dvc checkout, where DVC's cache has them, or dvc "
-            "pull, from a remote)",
+            "make them with: snakemake --cores all (or dvc checkout, from DVC's cache, or dvc pull)",
             "judge by the committed hashes with: hier verify --by-hash",
         ]
     return "; ".join([" and ".join(said), *mends]) if said else ""
