@@ -41,20 +41,13 @@ def cli(debug: bool) -> None:
     """
 
 
-COMMANDS = (
-    composing.compose,
-    composing.plan,
+for _command in (
+    composing.compose, composing.plan,
     *(stages.stage_command(stage) for stage in STAGES.values() if stage.name != "report"),
     stages.report,
-    checking.verify,
-    checking.adopt,
-    checking.status,
-    checking.recover,
-    telling.trace,
-    telling.diff,
-    telling.export,
-)
-for _command in COMMANDS:
+    checking.verify, checking.adopt, checking.status, checking.recover,
+    telling.trace, telling.diff, telling.export,
+):  # fmt: skip
     cli.add_command(_command)
 
 
@@ -99,10 +92,8 @@ def _run_command(debug: bool) -> int:
     except UnicodeEncodeError as error:  # a file's name, where the locale has ASCII alone
         if debug or error.encoding != sys.getfilesystemencoding():
             raise
-        _complain(
-            f"error: this locale ({error.encoding}) cannot name the file {error.object}; set one of "
-            "UTF-8, such as LC_ALL=C.UTF-8, and start again"
-        )
+        what = f"this locale ({error.encoding}) cannot name the file {error.object}"
+        _complain(f"error: {what}; set one of UTF-8, such as LC_ALL=C.UTF-8, and start again")
         return 1
     except HierError as error:
         if debug:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hier import yaml12
-from hier.config.settings import Settings, locate_key
+from hier.config.settings import Settings, by_file
 from hier.git import has_conflict
 from hier.jobs import job
 from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage
@@ -15,11 +15,8 @@ DVC_YAML = Path("dvc.yaml")
 
 
 def _kept(path: str, in_git: bool = False) -> dict[str, Any]:
-    """An output that DVC leaves in place when it calls the stage, which may find it current.
-
-    Args:
-        in_git: git keeps its bytes, and DVC only their hash.
-    """
+    """An output that DVC leaves in place when it calls the stage, which may find it current; of one
+    that git keeps, DVC has only the hash."""
     return {path: {"persist": True, **({"cache": False} if in_git else {})}}
 
 
@@ -27,9 +24,7 @@ def dvc_yaml(settings: Settings) -> str:
     """dvc.yaml as text: a foreach over params.yaml's datasets and runs, and the stages of each suite.
 
     DVC cannot take a list of dependencies from params.yaml, so the stages of a suite list them, each
-    under a name of its own; that is why the file is written by `hier compose` together with
-    params.yaml. A stage's record is an output, so that dvc.lock holds its hash and `dvc pull` brings
-    it along.
+    under a name of its own. A stage's record is an output, so that `dvc pull` brings it along.
     """
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
     return head + yaml12.dump({"stages": _stages(settings), "plots": _plots(settings)})
@@ -75,18 +70,16 @@ def _stages(settings: Settings) -> dict[str, Any]:
         for stage in STAGES.values():
             if stage.scope == "suite":
                 made = job(stage.name, suite, settings)
-                stages[made.dvc_name] = _body(
-                    stage, suite, made.inputs, made.code_paths, {"suite": suite}
-                )
+                deps = (*made.inputs, *made.code_paths)
+                stages[made.dvc_name] = _body(stage, suite, deps, {"suite": suite})
     return stages
 
 
 def _template(stage: Stage) -> dict[str, Any]:
     """A stage of each dataset or run: DVC fills in its name (`key`) and what params.yaml says of it."""
     names = _Choices({stage.scope: "${key}"})
-    inputs = [path.format_map(names) for path in stage.inputs]
-    code = [path.format_map(names) for path in stage.read_from_git()]
-    return _body(stage, "${key}", inputs, code, names)
+    deps = [path.format_map(names) for path in (*stage.inputs, *stage.read_from_git())]
+    return _body(stage, "${key}", deps, names)
 
 
 class _Choices(dict[str, str]):
@@ -94,58 +87,32 @@ class _Choices(dict[str, str]):
         return f"${{item.{name}}}"
 
 
-def _body(
-    stage: Stage, key: str, inputs: Iterable[str], code: Iterable[str], names: Mapping[str, str]
-) -> dict[str, Any]:
-    outs = [_kept(path.format_map(names), path in stage.in_git) for path in stage.outputs]
-    body: dict[str, Any] = {"cmd": stage.command(key), "deps": [*inputs, *code]}
+def _body(stage: Stage, key: str, deps: Iterable[str], names: Mapping[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = {"cmd": stage.command(key), "deps": [*deps]}
     if stage.params:
-        body["params"] = _by_file(stage, names)
-    measured = (
-        [out for out in outs if METRICS.format_map(names) in out]
-        if METRICS in stage.outputs
-        else []
-    )
-    if measured:
-        body["metrics"] = measured
-    record = _kept(stage.record.format_map(names))
-    body["outs"] = [*(out for out in outs if out not in measured), record]
+        files = by_file(dict.fromkeys(stage.params))
+        body["params"] = [{path.format_map(names): [*keys]} for path, keys in files.items()]
+    outs = {path: _kept(path.format_map(names), path in stage.in_git) for path in stage.outputs}
+    if METRICS in outs:
+        body["metrics"] = [outs.pop(METRICS)]
+    body["outs"] = [*outs.values(), _kept(stage.record.format_map(names))]
     return body
-
-
-def _by_file(stage: Stage, names: Mapping[str, str]) -> list[dict[str, list[str]]]:
-    """The keys that a stage depends on, file by file."""
-    found: dict[str, list[str]] = {}
-    for path, key in map(locate_key, stage.params):
-        found.setdefault(str(path).format_map(names), []).append(key)
-    return [{path: keys} for path, keys in found.items()]
 
 
 def _plots(settings: Settings) -> list[dict[str, Any]]:
     """What `dvc plots show` draws: loss and, where training looked at it, recall over the epochs; and
     each run's hierarchy as a picture."""
     trained = {name: run for name, run in settings.runs.items() if run["schedule"]["epochs"]}
-    looked = {name: run for name, run in trained.items() if run["protocol"]["test_every"]}
-    side = {"held_out": "held-out"}
-    curves = {
-        "loss": dict.fromkeys(trained, "loss"),
-        "recall": {
-            n: f"{side.get(r['protocol']['choose'], 'test')} {HEADLINE}" for n, r in looked.items()
-        },
-    }
-    plots: list[dict[str, Any]] = [
-        {
-            title: {
-                "x": "epoch",
-                "y": {HISTORY.format(run=name): value for name, value in y.items()},
-                "title": f"{title} while training",
-            }
-        }
-        for title, y in curves.items()
-        if y
-    ]
-    return plots + [
-        {DISK.format(suite=suite, run=name): None}
-        for suite, runs in settings.suites.items()
-        for name in runs
-    ]
+    recall = {}
+    for name, run in trained.items():
+        side = "held-out" if run["protocol"]["choose"] == "held_out" else "test"
+        if run["protocol"]["test_every"]:
+            recall[name] = f"{side} {HEADLINE}"
+    curves = {"loss": dict.fromkeys(trained, "loss"), "recall": recall}
+    plots: list[dict[str, Any]] = []
+    for title, columns in curves.items():
+        y = {HISTORY.format(run=name): column for name, column in columns.items()}
+        if y:
+            plots.append({title: {"x": "epoch", "y": y, "title": f"{title} while training"}})
+    suites = settings.suites.items()
+    return plots + [{DISK.format(suite=s, run=name): None} for s, runs in suites for name in runs]

@@ -3,6 +3,7 @@
 The command line prints the message alone (`--debug` adds the trace) and exits with `exit_code`.
 """
 
+import copyreg
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,7 @@ class HierError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Arrive as itself from another process, whatever the class takes to be made."""
-        return _as_it_was, (type(self), self.args)
-
-
-def _as_it_was(kind: type[HierError], said: tuple[Any, ...]) -> HierError:
-    error = kind.__new__(kind)
-    error.args = said
-    return error
+        return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
 
 
 class ConfigError(HierError):
@@ -80,9 +75,8 @@ class DamagedInputError(HierError):
     """A file that an earlier stage wrote cannot be read."""
 
     def __init__(self, path: object, command: str, reason: Exception) -> None:
-        super().__init__(
-            f"{path} is damaged ({' '.join(str(reason).split())}); make it anew with: {command}"
-        )
+        said = " ".join(str(reason).split())
+        super().__init__(f"{path} is damaged ({said}); make it anew with: {command}")
 
 
 class DownloadError(HierError):

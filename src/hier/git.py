@@ -32,16 +32,10 @@ def has_conflict(text: str) -> bool:
 
 
 def refuse_conflicts(paths: Iterable[str | Path]) -> None:
-    """Nothing where no text among some files has such marks; what is no text is not looked into.
-
-    Raises:
-        ConflictError: one has; says what mends it.
-    """
-    for path in map(Path, paths):
-        if path.suffix in _TEXTS and path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            if has_conflict(text):
-                raise conflict_in(path)
+    """Raise ConflictError where a text among some files has such marks."""
+    for path in (path for path in map(Path, paths) if path.suffix in _TEXTS and path.is_file()):
+        if has_conflict(path.read_text(encoding="utf-8", errors="replace")):
+            raise conflict_in(path)
 
 
 def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
@@ -56,10 +50,8 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
         return ConflictError(f"{said}write it anew, with the overrides that you want: {writes}")
     unmerged = (git("diff", "--name-only", "--diff-filter=U", "--relative") or "").splitlines()
     if str(path) not in unmerged:  # the marks were added or committed
-        return ConflictError(
-            f"{said}bring a version without them back: git checkout COMMIT -- {path} "
-            f"(git log -- {path} lists them)"
-        )
+        mend = f"git checkout COMMIT -- {path} (git log -- {path} lists them)"
+        return ConflictError(f"{said}bring a version without them back: {mend}")
     if path.parts[0] not in _TAKEN:
         side = f"git checkout --ours {path} && git add {path}"
         return ConflictError(f"{said}take one side: {side} (or --theirs)")
@@ -68,7 +60,6 @@ def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
     side = f"git checkout HEAD -- {whole}"
     if "dvc.lock" in whole:
         side += " && dvc checkout && hier adopt"
-    other = next((head for head in MERGED if git("rev-parse", "--verify", "--quiet", head)), None)
-    return ConflictError(
-        f"{said}take one side whole: {side} (or {other or 'the other commit'} in place of HEAD)"
-    )
+    heads = (head for head in MERGED if git("rev-parse", "--verify", "--quiet", head))
+    other = next(heads, "the other commit")
+    return ConflictError(f"{said}take one side whole: {side} (or {other} in place of HEAD)")

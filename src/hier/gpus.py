@@ -1,9 +1,8 @@
 """A job that works on a GPU has the card to itself: it takes a free one, and waits where none is.
 
 A card is taken by locking a file of its name. The lock is the operating system's (it goes with the
-process, whatever kills it), and the files lie in the user's temporary folder, outside of any project,
-so that whatever started two of a user's jobs on a machine, they know of each other. Nothing here can
-change a result: which card it was is no part of one.
+process), and the files lie in the user's temporary folder, so that two of a user's jobs on a machine
+know of each other, whatever started them. Which card it was is no part of a result.
 """
 
 import fcntl
@@ -22,8 +21,7 @@ from hier.config.run import Runtime
 from hier.errors import CardError
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
-PAUSE = 1.0
-"""Seconds between two looks for a free card."""
+PAUSE = 1.0  # seconds between two looks for a free card
 
 
 def number() -> int:
@@ -49,12 +47,9 @@ def number() -> int:
 def acquire_gpu(runtime: Runtime, name: str) -> Iterator[None]:
     """Hold a card while the block runs, as torch's current device: the one that "cuda" means.
 
-    Waits, and says so once, while others hold all that this process sees. Without a GPU, or where
-    the runtime wants none, the block simply runs. Not to be nested: the inner one would wait for the
-    outer one's card.
-
-    Args:
-        name: what the card is for, told to those who wait.
+    Waits, and says so once, while others hold all that this process sees; they are told `name`. Without
+    a GPU, or where the runtime wants none, the block simply runs. Not to be nested: the inner one would
+    wait for the outer one's card.
 
     Raises:
         CardError: the folder of the locks cannot be used.
@@ -94,9 +89,9 @@ def _visible() -> dict[int, str]:
     current = torch.cuda.current_device()
     names = {}
     for index in sorted(indices, key=lambda index: index != current):
-        is_slice = index < len(asked) and asked[index].strip().startswith("MIG-")
-        uuid = torch.cuda.get_device_properties(index).uuid
-        names[index] = asked[index].strip() if is_slice else str(uuid)
+        own = asked[index].strip() if index < len(asked) else ""
+        uuid = str(torch.cuda.get_device_properties(index).uuid)
+        names[index] = own if own.startswith("MIG-") else uuid
     return names
 
 
@@ -116,21 +111,17 @@ def _one_of(cards: dict[int, str], name: str) -> Iterator[int]:
 
 
 def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
-    index = _first_free(locks)
-    if index is None:
-        print(f"{name}: waiting for a GPU, held by {_holders(locks)}", flush=True)
-    while index is None:
+    told = False
+    while (index := _first_free(locks)) is None:
+        if not told:
+            print(f"{name}: waiting for a GPU, held by {_holders(locks)}", flush=True)
+            told = True
         time.sleep(PAUSE)
-        index = _first_free(locks)
     return index
 
 
 def _first_free(locks: dict[int, TextIO]) -> int | None:
-    """The index of the first card that was free, and now is this process's.
-
-    Raises:
-        CardError: the disk cannot lock files.
-    """
+    """The index of the first card that was free, and now is this process's."""
     for index, lock in locks.items():
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,11 +143,7 @@ def _holders(locks: dict[int, TextIO]) -> str:
 
 
 def _lock_of(card: str) -> TextIO:
-    """The open file of a card, in a folder that is the user's own.
-
-    Raises:
-        CardError: the folder is another user's, or the file cannot be written.
-    """
+    """The open file of a card, in a folder that is the user's own."""
     folder = Path(gettempdir(), f"hier-cards-{os.geteuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hier.config.choices import choices_of_dataset, choices_of_run
 from hier.config.settings import Settings
-from hier.pipeline import STAGES, Stage
+from hier.pipeline import STAGES, Scope, Stage
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
     @property
     def params(self) -> dict[str, Any]:
         """The settings that its outputs follow from, by dotted keys."""
-        names = _names(self.stage, self.key, self.settings)
+        names = _names(self.stage.scope, self.key, self.settings)
         return {key: self.settings.select(key) for key in _filled(self.stage.params, [names])}
 
     @property
@@ -54,11 +54,8 @@ class Job:
 
 
 def no_data(dataset: str) -> Path:
-    """The note that `hier download` leaves where a dataset could not be had: one line, why.
-
-    While it is there, the dataset's runs are left out of the suite; the next `hier download` of it
-    tries again.
-    """
+    """The note that `hier download` leaves where a dataset could not be had: one line, why. While it is
+    there, the dataset's runs are left out of the suite."""
     return Path(f"data/{dataset}/no-data.txt")
 
 
@@ -75,7 +72,7 @@ def jobs(settings: Settings) -> Iterator[Job]:
 def job(name: str, key: str, settings: Settings) -> Job:
     """The job of stage `name` for the dataset, run or suite `key`."""
     stage = STAGES[name]
-    names = [_names(stage, key, settings)]
+    names = [_names(stage.scope, key, settings)]
     members = _members(key, settings) if stage.scope == "suite" else names
     return Job(
         stage,
@@ -93,25 +90,23 @@ def jobs_of(run: str, settings: Settings) -> list[Job]:
     return [job(s.name, keys[s.scope], settings) for s in STAGES.values() if s.scope in keys]
 
 
-def _names(stage: Stage, key: str, settings: Settings) -> dict[str, str]:
+def _names(scope: Scope, key: str, settings: Settings) -> dict[str, str]:
     """What stands for the names in the paths of a job."""
-    if stage.scope == "suite":
+    if scope == "suite":
         return {"suite": key}
-    if stage.scope == "run":
+    if scope == "run":
         return {"run": key, **choices_of_run(settings.runs[key])}
     return {"dataset": key, **choices_of_dataset(settings.datasets[key])}
 
 
 def _members(suite: str, settings: Settings) -> list[dict[str, str]]:
     """The same of each run of a suite whose data can be had, with its dataset."""
-    runs = [settings.runs[run] | {"run": run} for run in settings.suites[suite]]
-    return [
-        {"suite": suite, "run": run["run"]}
-        | choices_of_dataset(settings.datasets[run["dataset"]])
-        | choices_of_run(run)
-        for run in runs
-        if not no_data(run["dataset"]).exists()
-    ] or [{"suite": suite}]
+    found = []
+    for run in settings.suites[suite]:
+        own = {"suite": suite} | _names("run", run, settings)
+        if not no_data(own["dataset"]).exists():
+            found.append(_names("dataset", own["dataset"], settings) | own)
+    return found or [{"suite": suite}]
 
 
 def _filled(templates: Iterable[str], names: list[dict[str, str]]) -> tuple[str, ...]:

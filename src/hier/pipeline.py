@@ -6,7 +6,7 @@ hier.config.choices. Parameters are dotted keys of the settings (see hier.config
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 ARCHIVE = "data/{dataset}/archive"
@@ -37,6 +37,7 @@ SETTINGS = (
 )
 
 SRC = "src/hier/"
+Scope = Literal["dataset", "run", "suite"]
 
 # Of the runtime, what can change a number; how many workers load images cannot.
 NUMERICS = (
@@ -46,10 +47,6 @@ NUMERICS = (
 
 TABLES = ("pandas", "pandera", "pyarrow")
 NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
-
-
-Scope = Literal["dataset", "run", "suite"]
-
 
 # A part that is chosen (losses/pa.py) counts for those alone that choose it, what parts share for all.
 LOSSES = (
@@ -64,34 +61,21 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One arrow of the data flow: one module in stages/, one command, one Snakemake rule, one DVC stage.
-
-    Attributes:
-        scope: what it runs once for.
-        help: what it does, for `hier --help`.
-        fan_in: inputs taken from every dataset or run of the suite, whichever their paths name.
-        code: the files and folders below src/hier/ whose change makes the outputs stale.
-        packages: the libraries whose versions do.
-        tracked_files: other files and folders under version control.
-        in_git: outputs that git keeps, and DVC's cache does not: small ones, which a clone without
-            DVC's cache should show and compare.
-        directory: whether the one output is a folder.
-        gpu: whether it works on a GPU, where there is one.
-    """
+    """One arrow of the data flow: one module in stages/, one command, one Snakemake rule, one DVC stage."""
 
     name: str
-    scope: Scope
-    help: str
+    scope: Scope  # what it runs once for
+    help: str  # what it does, for `hier --help`
     outputs: tuple[str, ...]
     params: tuple[str, ...]
-    code: tuple[str, ...]
-    packages: tuple[str, ...]
+    code: tuple[str, ...]  # files and folders below src/hier/ whose change makes the outputs stale
+    packages: tuple[str, ...]  # libraries whose versions do
     inputs: tuple[str, ...] = ()
-    fan_in: tuple[str, ...] = ()
-    tracked_files: tuple[str, ...] = ()
-    in_git: tuple[str, ...] = ()
-    directory: bool = field(default=False)
-    gpu: bool = field(default=False)
+    fan_in: tuple[str, ...] = ()  # inputs taken from every dataset or run of the suite
+    tracked_files: tuple[str, ...] = ()  # other files and folders under version control
+    in_git: tuple[str, ...] = ()  # small outputs, which a clone without DVC's cache should show
+    directory: bool = False  # whether the one output is a folder
+    gpu: bool = False  # whether it works on a GPU, where there is one
 
     def command(self, key: str) -> str:
         return f"hier {self.name} {key}"
@@ -103,11 +87,8 @@ class Stage:
 
     def read_from_git(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
-        return [
-            f"{SRC}stages/{self.name}.py",
-            *(SRC + path for path in self.code),
-            *self.tracked_files,
-        ]
+        code = (f"stages/{self.name}.py", *self.code)
+        return [*(SRC + path for path in code), *self.tracked_files]
 
 
 def _of_run(*groups: str) -> tuple[str, ...]:
@@ -122,11 +103,9 @@ STEPS: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
-            "download",
-            scope="dataset",
+            "download", "dataset",
             help="Draw or fetch DATASET's archive and verify it → data/DATASET/archive/",
-            outputs=(ARCHIVE,),
-            directory=True,
+            outputs=(ARCHIVE,), directory=True,
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
@@ -135,8 +114,7 @@ STEPS: dict[str, Stage] = {
             packages=("numpy", "pillow"),
         ),
         Stage(
-            "prepare",
-            scope="dataset",
+            "prepare", "dataset",
             help="Unpack and check DATASET → data/DATASET/index.parquet, images.npy",
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
@@ -151,8 +129,7 @@ STEPS: dict[str, Stage] = {
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
         Stage(
-            "train",
-            scope="run",
+            "train", "run",
             help="Train RUN → runs/RUN/model.safetensors, proxies.safetensors, history.csv",
             gpu=True,
             inputs=(INDEX, STORE),
@@ -171,8 +148,7 @@ STEPS: dict[str, Stage] = {
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
         Stage(
-            "embed",
-            scope="run",
+            "embed", "run",
             help="Embed the test images with RUN's model → runs/RUN/embeddings.safetensors",
             gpu=True,
             inputs=(INDEX, STORE, MODEL),
@@ -186,8 +162,7 @@ STEPS: dict[str, Stage] = {
             packages=(*NETWORKS, *TABLES),
         ),
         Stage(
-            "evaluate",
-            scope="run",
+            "evaluate", "run",
             help="Measure RUN's embeddings → runs/RUN/metrics.json",
             inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
             outputs=(METRICS,),
@@ -201,8 +176,7 @@ STEPS: dict[str, Stage] = {
             packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
         ),
         Stage(
-            "views",
-            scope="run",
+            "views", "run",
             help="Lay out what pages draw of RUN: disk, tree, neighbours → runs/RUN/views.json",
             inputs=(INDEX, EMBEDDINGS, PROXIES),
             outputs=(VIEWS,),
@@ -212,8 +186,7 @@ STEPS: dict[str, Stage] = {
             packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
-            "tabulate",
-            scope="suite",
+            "tabulate", "suite",
             help="Gather all runs of SUITE in one graded table → results/SUITE/table.csv, table.md",
             tracked_files=(EXPECTED, *SETTINGS),
             fan_in=(METRICS,),
@@ -242,8 +215,7 @@ def _all_of(steps: Iterable[Stage], *own: str) -> tuple[str, ...]:
 # It shows the way of every figure back to the archive. What it says of the files, the code and the
 # packages of the steps before it changes with these alone.
 REPORT_STAGE = Stage(
-    "report",
-    scope="suite",
+    "report", "suite",
     help="Make SUITE's pages: table, runs, hierarchies → results/SUITE/report/index.html",
     inputs=(TABLE_CSV, LAYOUT_CSV, LAYOUT_TEX),
     fan_in=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
@@ -252,19 +224,10 @@ REPORT_STAGE = Stage(
     params=(),
     tracked_files=SETTINGS,
     code=_all_of(
-        STEPS.values(),
-        *(
-            "audit/audit.py",
-            "audit/lineage.py",
-            "audit/origins.py",
-            "ledger/dvc_lock.py",
-            "ledger/output_cache.py",
-        ),
-        *("reporting", "results/compare.py"),
+        STEPS.values(), "audit/audit.py", "audit/lineage.py", "audit/origins.py", "ledger/dvc_lock.py",
+        "ledger/output_cache.py", "reporting", "results/compare.py",
     ),
-    packages=tuple(
-        sorted({"jinja2", "matplotlib"}.union(*(step.packages for step in STEPS.values())))
-    ),
-)
+    packages=tuple(sorted({"jinja2", "matplotlib"}.union(*(step.packages for step in STEPS.values())))),
+)  # fmt: skip
 
 STAGES: dict[str, Stage] = {**STEPS, "report": REPORT_STAGE}

@@ -16,15 +16,13 @@ class Progress:
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done = what, total, 0
-        self.started = time.monotonic()
-        self._last_line = self.started
+        self.started = self._last_line = time.monotonic()
 
     def update(self, advance: int = 1, **figures: float | str) -> None:
         self.done += advance
         now = time.monotonic()
-        if now - self._last_line >= SECONDS_BETWEEN_LINES or (
-            self.done == self.total and now - self.started >= 2
-        ):
+        is_last = self.done == self.total and now - self.started >= 2
+        if is_last or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             self.line(_figures(figures))
 
@@ -32,28 +30,19 @@ class Progress:
         """Print one plain line now."""
         seconds = time.monotonic() - self.started
         left = seconds / max(self.done, 1) * (self.total - self.done)
-        print(
-            f"{self.what}: {self.done}/{self.total} {text} [{seconds:.0f} s, {left:.0f} s left]",
-            file=sys.stderr,
-            flush=True,
-        )
+        time_ = f"[{seconds:.0f} s, {left:.0f} s left]"
+        print(f"{self.what}: {self.done}/{self.total} {text} {time_}", file=sys.stderr, flush=True)
 
 
 class _Bar(Progress):
     def __init__(self, what: str, total: int) -> None:
+        from rich import progress as bars
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
 
         super().__init__(what, total)
-        self.bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
+        shown = "{task.description}", bars.BarColumn(), bars.MofNCompleteColumn()
+        columns = *shown, "{task.fields[figures]}", bars.TimeRemainingColumn()
+        self.bars = bars.Progress(*columns, console=Console(stderr=True))
         self.task = self.bars.add_task(what, total=total, figures="")
 
     def update(self, advance: int = 1, **figures: float | str) -> None:

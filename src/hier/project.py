@@ -1,8 +1,7 @@
 """The project that a command works in: the folder that it belongs to, and the code that lies there.
 
-The root is found as git and DVC find theirs: it is the nearest folder, from the user's upwards, that holds
-a project. Commands work there, so that all paths in the program are relative to it. Its own `src/hier` is
-what runs: a record hashes the source in the project, which says nothing where other code was imported.
+Commands work in its root, so that all paths in the program are relative to it. Its own `src/hier` is what
+runs: a record hashes the source in the project, which says nothing where other code was imported.
 """
 
 import os
@@ -49,13 +48,15 @@ class Place:
 
 
 def find_place() -> Place:
-    """Where the user is.
+    """Where the user is, and the nearest folder upwards that holds a project.
 
     Raises:
         NoProjectError: the current folder belongs to no project, or was removed.
     """
     try:
-        here = _current_folder()
+        here, named = Path.cwd(), Path(os.environ.get("PWD", ""))
+        if named.is_absolute() and named.exists() and named.samefile(here):
+            here = named  # the shell's name of it, where links lead to it
     except FileNotFoundError:
         raise NoProjectError("the current folder, which was removed,") from None
     for folder in (here, *here.parents):
@@ -96,31 +97,17 @@ def run_own_code() -> None:
 
 
 def refuse_foreign_code() -> None:
-    """See, in the root, that the source that a record would hash is the source that runs.
-
-    Raises:
-        ForeignCodeError: it is not.
-    """
+    """Raise ForeignCodeError where, in the root, a record would hash other source than runs."""
     if _is_foreign(Path()):
         raise ForeignCodeError(SOURCE.absolute(), PACKAGE)
 
 
 def refuse_dead_links() -> None:
-    """See, in the root, that the folders kept elsewhere are there.
-
-    Raises:
-        HierError: a link leads nowhere; names it and its target.
-    """
+    """Raise HierError where, in the root, a folder is kept elsewhere and is not there."""
     for path in map(Path, LINKABLE):
         if path.is_symlink() and not path.exists():
             target = path.resolve()
             raise HierError(f"{path} is a link to {target}, which is not there; mkdir -p {target}")
-
-
-def _current_folder() -> Path:
-    """The current folder, by the name that the shell has for it where links lead to it."""
-    here, named = Path.cwd(), Path(os.environ.get("PWD", ""))
-    return named if named.is_absolute() and named.exists() and named.samefile(here) else here
 
 
 def _is_foreign(root: Path) -> bool:

@@ -1,7 +1,6 @@
 """Parts that are found by their file's name: a new one is a new file, and no list names it.
 
-A loss `x` is src/hier/losses/x.py, a pooling `x` src/hier/models/pooling/x.py, a layout `x`
-src/hier/data/layouts/x.py. Such a folder may hold other files, which its parts share.
+A loss `x` is src/hier/losses/x.py. Such a folder may hold other files, which its parts share.
 """
 
 import ast
@@ -18,17 +17,11 @@ from hier.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class Registry:
-    """The parts of one kind.
+    """The parts of one kind."""
 
-    Attributes:
-        kind: what messages call one.
-        package: where their modules are.
-        defines: what a module of a part defines at its top level, and a shared one does not.
-    """
-
-    kind: str
-    package: str
-    defines: str
+    kind: str  # what messages call one
+    package: str  # where their modules are
+    defines: str  # what a module of a part defines at its top level, and a shared one does not
 
     def names(self) -> list[str]:
         """Names of all parts, sorted; none of their modules is imported."""
@@ -38,40 +31,28 @@ class Registry:
     def has(self, name: str) -> bool:
         """Whether there is a part of that name."""
         file = self._file(stem(name))
-        return file is not None and self.defines in _defined(_text(file))
+        return file is not None and self.defines in _defined(file.read_text(encoding="utf-8"))
 
     def check(self, name: str) -> str:
-        """`name`, which is one of a part.
-
-        Raises:
-            UnknownNameError: there is no such part.
-        """
+        """`name`, which is one of a part; UnknownNameError where it is none."""
         if not self.has(name):
             raise UnknownNameError(self.kind, name, self.names())
         return name
 
     def module(self, name: str) -> ModuleType:
-        """The module of a part, imported only now.
-
-        Raises:
-            UnknownNameError: there is no such part.
-        """
+        """The module of a part, imported only now; UnknownNameError where there is none."""
         return import_module(f"{self.package}.{stem(self.check(name))}")
 
     def files(self, name: str) -> list[Path]:
         """The file of a part and those of its folder that it needs: what it imports from there, at the
-        top or in a function, and what that imports. No module is imported for it.
-
-        Raises:
-            UnknownNameError: there is no such part.
-        """
+        top or in a function, and what that imports. UnknownNameError where there is no such part."""
         found: set[Path] = set()
         todo = [stem(self.check(name))]
         while todo:
             file = self._file(todo.pop())
             if file and file not in found:
                 found.add(file)
-                todo += _imported(_text(file), self.package)
+                todo += _imported(file.read_text(encoding="utf-8"), self.package)
         return sorted(found)
 
     def _folders(self) -> list[Path]:
@@ -91,10 +72,6 @@ LAYOUTS = Registry("layout", "hier.data.layouts", "read")
 def stem(name: str) -> str:
     """The file of pooling `avg+max` is avg_max.py."""
     return name.replace("+", "_")
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=256)

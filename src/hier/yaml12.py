@@ -58,10 +58,7 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
 
 
 def load(text: str) -> Any:
-    """What a YAML text holds.
-
-    Python's search for reference cycles among the objects that are made is off meanwhile: in files of
-    megabytes it takes half of the time.
+    """What a YAML text holds. Python's search for reference cycles, half of the time, is off meanwhile.
 
     Raises:
         Error: it is no YAML, has a key twice or one that is no text, is nested more than `DEPTH` deep,
@@ -70,8 +67,7 @@ def load(text: str) -> Any:
     searching = gc.isenabled()
     gc.disable()
     try:
-        if _may_be_deep(text):
-            _see_that_it_is_not_deep(text)
+        _see_that_it_is_not_deep(text)
         found = yaml.load(text, Loader=Loader)
         if "*" in text and not _count(found, {}) <= VALUES:
             raise Error(f"its aliases come to more than {VALUES} values")
@@ -94,22 +90,20 @@ def _check_keys(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if key.tag != f"{_TAG}str":
-            raise ConstructorError(
-                problem="found a key that is no text", problem_mark=key.start_mark
-            )
+            raise _error("found a key that is no text", key)
         if key.value in seen:
-            problem = f"found the key {key.value[:40]!r} a second time"
-            raise ConstructorError(problem=problem, problem_mark=key.start_mark)
+            raise _error(f"found the key {key.value[:40]!r} a second time", key)
         seen.add(key.value)
 
 
-def _may_be_deep(text: str) -> bool:
-    """Whether a text can be nested deep at all; few are, and to be sure takes as long as to read it."""
-    opened = text.count("[") + text.count("{") - text.count("[]") - text.count("{}")
-    return opened > DEPTH or max(map(len, text.split("\n"))) > DEPTH
+def _error(problem: str, node: yaml.Node) -> ConstructorError:
+    return ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
 def _see_that_it_is_not_deep(text: str) -> None:
+    opened = text.count("[") + text.count("{") - text.count("[]") - text.count("{}")
+    if opened <= DEPTH and max(map(len, text.split("\n"))) <= DEPTH:
+        return  # it cannot be; to be sure takes as long as to read it
     depth = 0
     for event in yaml.parse(text, Loader=Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -135,26 +129,17 @@ def _constructor(name: str, of: Callable[[str], Any]) -> Callable[[Any, yaml.Sca
         try:
             return of(text)
         except (ValueError, KeyError) as error:
-            problem = f"{text[:40]!r} is no {name}"
-            raise ConstructorError(problem=problem, problem_mark=node.start_mark) from error
+            raise _error(f"{text[:40]!r} is no {name}", node) from error
 
     return construct
-
-
-def _integer(text: str) -> int:
-    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-
-
-def _float(text: str) -> float:
-    return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower()))
 
 
 for _name, (_pattern, _firsts) in _CORE.items():
     Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _firsts)
 for _name, _of in {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
-    "int": _integer,
-    "float": _float,
+    "int": lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
+    "float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower())),
 }.items():
     Loader.add_constructor(_TAG + _name, _constructor(_name, _of))
 Dumper.add_implicit_resolver(f"{_TAG}float", re.compile(f"^(?:{_DOUBTFUL})$"), [*"-+.0123456789"])

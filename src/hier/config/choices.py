@@ -15,7 +15,7 @@ def choices_of_dataset(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def choices_of_run(settings: dict[str, Any]) -> dict[str, str]:
-    """What the files of a run's stages follow from: its dataset, and of the code, its own part.
+    """What the files of a run's stages follow from: its dataset, and its parts of the code.
 
     `search` is the code that finds neighbours, where training looks at recall, else an empty module.
     """

@@ -1,8 +1,7 @@
 """From the groups of conf/ to the resolved runs of a suite.
 
-A suite (conf/suite/<name>.yaml) is a matrix of runs, see hier.config.matrix. Every run is laid together
-from the groups that it chooses, see hier.config.groups; then come the overrides that it fits, see
-hier.config.overrides.
+A suite (conf/suite/<name>.yaml) is a matrix of runs (matrix.py). Every run is laid together from the
+groups that it chooses (groups.py); then come the overrides that it fits (overrides.py).
 """
 
 import sys
@@ -15,11 +14,10 @@ from typing import Any
 from omegaconf import DictConfig
 from pydantic import ValidationError
 
-from hier.config.fitting import left_as_they_are, misfits
 from hier.config.groups import Groups, plain
 from hier.config.keys import did_you_mean, keys
 from hier.config.matrix import Cell, Matrix
-from hier.config.overrides import apply, has, is_for, scope_of, setting_of, split
+from hier.config.overrides import apply, has, is_for, left_as_they_are, misfits, scope_of, split
 from hier.config.suite import Suite, one_line, parse
 from hier.errors import ConfigError
 
@@ -35,10 +33,7 @@ def compose(
 ) -> Suite:
     """Compose a suite and check it.
 
-    A run that an override does not fit (see `misfits`) stays as it is.
-
-    Args:
-        say: is told which runs those are.
+    A run that an override does not fit (see `misfits`) stays as it is, and `say` is told so.
 
     Raises:
         UnknownNameError: a suite, dataset, backbone, recipe or method without a file in conf/.
@@ -64,22 +59,18 @@ def compose(
 
 @dataclass
 class _Applied:
-    """What became of the overrides of single settings.
+    """What became of the overrides of single settings."""
 
-    Attributes:
-        required: those that a run must take, whether they fit it or not.
-        used: those that some run has.
-        left: of each, the runs that it does not fit, with why.
-    """
-
-    required: Collection[str] = ()
-    used: set[str] = field(default_factory=set)
-    left: dict[str, dict[str, str]] = field(default_factory=dict)
+    required: Collection[str] = ()  # those that a run must take, whether they fit it or not
+    used: set[str] = field(default_factory=set)  # those that some run has
+    left: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # by run that it does not fit, why
 
 
 def _matrix(axes: dict[str, Any], groups: Groups) -> Matrix:
     suite = str(axes.get("suite", "demo"))
-    data = groups.suite(suite)
+    data = plain(groups.file("suite", suite))
     try:
         return Matrix.model_validate(data).with_axes(axes)
     except ValidationError as error:
@@ -99,10 +90,8 @@ def _data(
         if name in runs:
             raise ConfigError(f"suite {suite} has two runs called {name}")
         if datasets.setdefault(dataset["name"], dataset) != dataset:
-            raise ConfigError(
-                f"run {name} has other settings of dataset {dataset['name']} than the runs "
-                "before it; a suite has one setting of each dataset"
-            )
+            other = f"other settings of dataset {dataset['name']} than the runs before it"
+            raise ConfigError(f"run {name} has {other}; a suite has one setting of each dataset")
         runs[name] = {"dataset": dataset["name"], "method": config.pop("method"), **config}
     return {"suite": suite, "datasets": datasets, "runs": runs}
 
@@ -124,7 +113,7 @@ def _run(cell: Cell, settings: list[str], applied: _Applied, groups: Groups) -> 
     def with_(texts: Collection[str]) -> dict[str, Any]:
         changed = config.copy()
         for text in texts:
-            apply(changed, setting_of(text))
+            apply(changed, text)
         return plain(changed) | method | {"dataset": cell.groups["dataset"]}
 
     wrong = misfits(own, with_) if own else {}
@@ -132,7 +121,7 @@ def _run(cell: Cell, settings: list[str], applied: _Applied, groups: Groups) -> 
         if text in wrong and text not in applied.required:
             applied.left.setdefault(text, {})[name] = wrong[text]
         else:
-            apply(config, setting_of(text))
+            apply(config, text)
             applied.used.add(text)
     for group in ("dataset", "backbone"):
         chosen = config[group]
@@ -144,15 +133,13 @@ def _run(cell: Cell, settings: list[str], applied: _Applied, groups: Groups) -> 
 def _no_such_key(text: str, suite: dict[str, Any]) -> ConfigError:
     pattern, setting = scope_of(text)
     names, datasets = [*suite["runs"]], suite["datasets"]
+    none = f"override '{text}': no run of suite {suite['suite']} has"
     if not any(fnmatchcase(name, pattern) for name in names):
         there = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        return ConfigError(
-            f"override '{text}': no run of suite {suite['suite']} has a name like '{pattern}' "
-            f"(it has {there})"
-        )
+        return ConfigError(f"{none} a name like '{pattern}' (it has {there})")
     runs = [{**run, "dataset": datasets[run["dataset"]]} for run in suite["runs"].values()]
     near = did_you_mean(setting.split("=", 1)[0], sorted(set().union(*map(keys, runs))), 0.8)
-    return ConfigError(f"override '{text}': no run of suite {suite['suite']} has such a key{near}")
+    return ConfigError(f"{none} such a key{near}")
 
 
 def _name(run: dict[str, Any]) -> str:

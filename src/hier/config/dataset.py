@@ -16,11 +16,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
 class File(Strict):
     """One file of a source and the one proof of its content that must hold.
 
-    `url` is its canonical address, `alternates` are tried after it. `sha256` or `md5` is of the
-    file itself. `contents` is for archives whose own bytes are not stable: the SHA-256 of the
-    sorted lines `<sha256>  ./<path>` of the files in it, the archive's single top folder stripped
-    and `contents_exclude` folders left out. `unproved` says why there is no checksum; the
-    dataset's counts are then the proof.
+    `url` is its canonical address, `alternates` are tried after it. `sha256` or `md5` is of the file
+    itself; `contents`, for archives whose own bytes are not stable, the SHA-256 of the sorted lines
+    `<sha256>  ./<path>` of its files without a single top folder and `contents_exclude` folders.
+    `unproved` says why there is no checksum; the dataset's counts are then the proof.
     """
 
     name: FileName
@@ -117,17 +116,13 @@ class Dataset(Strict):
 
     @property
     def advice(self) -> str:
-        """How a person gets the right files, to follow a message; of most datasets, nothing."""
+        """How a person gets the files, to follow a message; of most datasets, nothing."""
         return f"; {' '.join(self.by_hand.split()).rstrip('.')}" if self.by_hand else ""
 
     @model_validator(mode="after")
-    def levels_differ(self) -> Self:
+    def coherent(self) -> Self:
         if len(set(self.levels)) < len(self.levels):
             raise ValueError(f"dataset {self.name}: levels names one twice: {self.levels}")
-        return self
-
-    @model_validator(mode="after")
-    def generated_or_fetched(self) -> Self:
         if (self.generate is None) == (not self.sources):
             raise ValueError(f"dataset {self.name}: give either generate or sources")
         return self

@@ -36,7 +36,8 @@ class Groups:
         if not conf.is_dir():
             raise ConfigError(f"there is no {conf}/ here; run hier in the project's folder")
         self.conf = conf
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._composed: dict[tuple[str, str], DictConfig] = {}
+        self._runs: dict[tuple[tuple[str, str], ...], DictConfig] = {}
 
     def __enter__(self) -> "Groups":
         logging.getLogger("hydra").setLevel(logging.WARNING)
@@ -70,10 +71,6 @@ class Groups:
             raise UnknownNameError("method", method, sorted(known))
         return known[method]
 
-    def suite(self, name: str) -> dict[str, Any]:
-        """What conf/suite/<name>.yaml gives, as plain data."""
-        return plain(self._file("suite", name))
-
     def run(self, chosen: dict[str, str]) -> DictConfig:
         """A run of these groups, to be changed.
 
@@ -81,15 +78,23 @@ class Groups:
             UnknownNameError: a group has no such file.
             ConfigError: a file is not what it should be.
         """
-        key = tuple(f"{group}={chosen[group]}" for group in ORDER if group in chosen)
-        if key not in self._composed:
-            layers = [self._layer(g, chosen[g], chosen) for g in ORDER if g in chosen]
-            self._composed[key] = self._merged(self._file("", "run"), *layers)
-            for group in ("dataset", "backbone"):
-                self._check_name(self._composed[key], group, chosen[group])
-        return self._composed[key].copy()
+        named = tuple((group, chosen[group]) for group in ORDER if group in chosen)
+        if named not in self._runs:
+            protocol = chosen.get("protocol", "")
+            merged = self._merged(
+                self.file("", "run"), *(self._layer(*each, protocol) for each in named)
+            )
+            for group in ("dataset", "backbone"):  # must call itself by its file's name
+                name, found = chosen[group], merged.get(group)
+                own = found.get("name") if isinstance(found, DictConfig) else None
+                if own != name:
+                    path = f"{self.conf}/{group}/{name}.yaml"
+                    raise ConfigError(f"{path}: name: must be {name} (given: {own!r})")
+            self._runs[named] = merged
+        return self._runs[named].copy()
 
-    def _file(self, group: str, name: str) -> DictConfig:
+    def file(self, group: str, name: str) -> DictConfig:
+        """A file of a group, composed; of group '', one of conf/ itself."""
         if group and name not in self.names(group):
             raise UnknownNameError(group, name, self.names(group))
         if (group, name) not in self._composed:
@@ -98,18 +103,17 @@ class Groups:
                 chosen = [f"+{group}={name}"] if group else []
                 found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
             except (HydraException, OmegaConfBaseException, ValueError) as error:
-                raise ConfigError(
-                    f"{self.conf / group / name}.yaml: {first_line(error)}"
-                ) from error
+                path = f"{self.conf / group / name}.yaml"
+                raise ConfigError(f"{path}: {first_line(error)}") from error
             OmegaConf.set_struct(found, False)
             self._composed[group, name] = found
         return self._composed[group, name]
 
-    def _layer(self, group: str, name: str, chosen: dict[str, str]) -> DictConfig:
+    def _layer(self, group: str, name: str, protocol: str) -> DictConfig:
         """What a file gives: below the name of a protocol, for runs of that protocol alone."""
-        layer = self._file(group, name).copy()
-        own = {protocol: layer.pop(protocol, {}) for protocol in self.names("protocol")}
-        return self._merged(layer, own.get(chosen.get("protocol", ""), {}))
+        layer = self.file(group, name).copy()
+        own = {name: layer.pop(name, {}) for name in self.names("protocol")}
+        return self._merged(layer, own.get(protocol, {}))
 
     def _merged(self, *files: DictConfig) -> DictConfig:
         try:
@@ -117,19 +121,9 @@ class Groups:
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             raise ConfigError(f"{self.conf}: {first_line(error)}") from error
 
-    def _check_name(self, config: DictConfig, group: str, name: str) -> None:
-        """A dataset's or backbone's file must give a mapping that calls itself by the file's name."""
-        chosen = config.get(group)
-        own = chosen.get("name") if isinstance(chosen, DictConfig) else None
-        if own != name:
-            raise ConfigError(
-                f"{self.conf}/{group}/{name}.yaml: name: must be {name} (given: {own!r})"
-            )
-
     def _check(self, path: Path) -> None:
         """A file, and those in its defaults list, must be a mapping that YAML 1.1, which Hydra reads,
-        and YAML 1.2 take for the same: 010 is eight there and ten here.
-        """
+        and YAML 1.2 take for the same: 010 is eight there and ten here."""
         held = _read(path)
         if not isinstance(held, dict):
             raise ConfigError(f"{path} is not a mapping")
@@ -137,8 +131,8 @@ class Groups:
         for key, value in by_hydra.items():
             if repr(value) != repr(held.get(key)):
                 raise ConfigError(
-                    f"{path}: {key}: holds what YAML 1.1 and 1.2 take for different values (such as 010, "
-                    "1:30 or on); write it in full or in quotes"
+                    f"{path}: {key}: holds what YAML 1.1 and 1.2 take for different values (such as "
+                    "010, 1:30 or on); write it in full or in quotes"
                 )
         entries = held.get("defaults")
         for entry in entries if isinstance(entries, list) else []:
@@ -167,9 +161,8 @@ def _read(path: Path) -> Any:
             raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
         return yaml12.load(text)
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8 text; correct it, or: git checkout {path}"
-        ) from error
+        mend = f"correct it, or: git checkout {path}"
+        raise ConfigError(f"{path} is not UTF-8 text; {mend}") from error
     except yaml12.Error as error:
         refuse_conflicts([path])
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from error

@@ -1,4 +1,4 @@
-"""Which keys the schema knows, those included that the files in conf/ leave at their defaults."""
+"""Which keys the schema knows, those included that conf/ leaves at their defaults."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -71,10 +71,8 @@ def _inside(kind: Any, part: Any) -> list[Any]:
 
 
 def _tags(model: Model) -> tuple[Any, ...]:
-    annotation: Any = (
-        model.model_fields["name"].annotation if "name" in model.model_fields else None
-    )
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+    name = model.model_fields.get("name")
+    return get_args(name.annotation) if name and get_origin(name.annotation) is Literal else ()
 
 
 def _of(kind: Any) -> list[Any]:

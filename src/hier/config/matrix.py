@@ -9,32 +9,27 @@ from pydantic import Field
 from hier.config.base import Strict
 from hier.errors import ConfigError, UnknownNameError
 
-REPLACED = ("dataset", "backbone", "recipe", "dim", "protocol")
-"""What an override replaces in every block."""
-
+REPLACED = ("dataset", "backbone", "recipe", "dim", "protocol")  # in every block, by an override
 AXES = ("suite", "methods", "seeds", *REPLACED)
 Names = str | list[str]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class Cell(NamedTuple):
-    """A run: the files of its groups but the method's, its method, that with the variant's label, its
-    seed, and its block's overrides.
-    """
+    """A run."""
 
-    groups: dict[str, str]
+    groups: dict[str, str]  # their files, but for the method's
     method: str
-    shown: str
+    shown: str  # the method with the variant's label
     seed: int
-    presets: list[str]
+    presets: list[str]  # its block's overrides
 
 
 class Block(Strict):
     """A block of a suite's matrix: its lists cross, `{dataset}` and `{backbone}` name the recipe.
 
     `set` holds overrides for the runs that have these keys. `variants` gives runs that differ in
-    settings alone: each label with its overrides, which come after those of `set`. The label is added
-    to the method's name, so that they stand side by side:
+    settings alone: each label, which is added to the method's name, with overrides after those of `set`:
 
         methods: [hier]
         variants: {p32: [regularizer.proxies=32], p64: [regularizer.proxies=64]}
@@ -59,11 +54,8 @@ class Block(Strict):
         for *chosen, dim, label in product(*axes, variants):
             names = dict(zip(("dataset", "backbone"), chosen, strict=True))
             groups = names | {"recipe": self.recipe.format(**names), "protocol": self.protocol}
-            presets = [
-                *([f"head.dim={dim}"] if dim is not None else []),
-                *self.set,
-                *variants[label],
-            ]
+            own_dim = [f"head.dim={dim}"] if dim is not None else []
+            presets = [*own_dim, *self.set, *variants[label]]
             for method, seed in product(self.methods, seeds):
                 yield Cell(groups, method, f"{method}_{label}".rstrip("_"), seed, presets)
 
@@ -87,10 +79,10 @@ class Matrix(Strict):
             UnknownNameError: no block has such a method.
             ConfigError: no run is left.
         """
-        methods, seeds = (as_list(axes.get(key)) for key in ("methods", "seeds"))
-        for key, values in (("methods", methods), ("seeds", seeds)):
-            if values == []:
+        for key in ("methods", "seeds"):
+            if axes.get(key) == []:
                 raise ConfigError(f"override '{key}=[]' leaves no runs")
+        methods, seeds = as_list(axes.get("methods")), as_list(axes.get("seeds"))
         known = list(dict.fromkeys(name for block in self.matrix for name in block.methods))
         for method in methods or []:
             if method not in known:
@@ -100,8 +92,8 @@ class Matrix(Strict):
 
     def presets(self) -> list[str]:
         """The overrides of all blocks and their variants."""
-        lists = (own for block in self.matrix for own in (block.set, *block.variants.values()))
-        return [text for own in lists for text in own]
+        blocks = self.matrix
+        return [text for of in blocks for own in (of.set, *of.variants.values()) for text in own]
 
 
 def as_list(value: Any) -> list[Any] | None:

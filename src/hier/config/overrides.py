@@ -1,4 +1,4 @@
-"""Overrides in Hydra's grammar, and what they do to a composed run.
+"""Overrides in Hydra's grammar, what they do to a composed run, and which runs they fit.
 
 suite=grocery methods=[pa,hier] seeds=[0,1,2]       the matrix; also dataset, backbone, recipe, dim
 regularizer.weight=0.1                              every run that has this key
@@ -6,17 +6,22 @@ runs.demo-hier-*.regularizer.weight=0.1             the runs whose names match
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 
+from hier.config.groups import first_line
 from hier.config.keys import knows
 from hier.config.matrix import AXES
+from hier.config.run import Run
+from hier.config.suite import one_line
 from hier.errors import ConfigError
 
 
@@ -35,11 +40,6 @@ def split(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     return axes, settings
 
 
-def setting_of(text: str) -> str:
-    """The `key=value` that an override sets, in the runs that it is for."""
-    return scope_of(text)[1]
-
-
 def is_for(text: str, run: str, config: DictConfig) -> bool:
     """Whether a run of that name is meant and has the key."""
     pattern, setting = scope_of(text)
@@ -56,12 +56,13 @@ def has(config: DictConfig, setting: str) -> bool:
     return knows(OmegaConf.to_container(config), key)  # type: ignore[arg-type]
 
 
-def apply(config: DictConfig, setting: str) -> None:
-    """Set `key=value`.
+def apply(config: DictConfig, text: str) -> None:
+    """Set what an override sets in the runs that it is for.
 
     Raises:
         ConfigError: not in Hydra's grammar, or a value for a group of settings.
     """
+    setting = scope_of(text)[1]
     key, value = setting.split("=", 1)[0], _value(setting)
     if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict | None):
         raise ConfigError(
@@ -83,8 +84,47 @@ def _value(text: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"override '{text}': {reason}") from error
+        raise ConfigError(f"override '{text}': {first_line(error)}") from error
     if override.is_sweep_override():
         raise ConfigError(f"override '{text}' is a sweep; several values are a list: key=[a,b]")
     return override.value()
+
+
+def misfits(
+    overrides: Collection[str], with_: Callable[[Collection[str]], dict[str, Any]]
+) -> dict[str, str]:
+    """Of some overrides those with which a run is never valid, whatever others come with them, and why:
+    epochs, for one, fit no run whose loss is none.
+
+    Overrides that only exclude each other are none: which of them was meant is the user's to say.
+
+    Args:
+        with_: gives the run, as plain data, with some of the overrides.
+    """
+    if why_invalid(with_(overrides)) is None or why_invalid(with_(())) is not None:
+        return {}
+    fit: set[str] = set()
+    for number in range(1, len(overrides)):
+        for chosen in combinations(overrides, number):
+            if not fit.issuperset(chosen) and why_invalid(with_(chosen)) is None:
+                fit.update(chosen)
+    reasons = {text: why_invalid(with_((text,))) for text in overrides if text not in fit}
+    return {text: reason for text, reason in reasons.items() if reason}
+
+
+def why_invalid(run: dict[str, Any]) -> str | None:
+    """What is wrong with a run's settings, in one line; None where nothing is."""
+    try:
+        Run.model_validate(run)
+    except ValidationError as error:
+        return one_line(error, str, Run).removeprefix(": ")
+    return None
+
+
+def left_as_they_are(override: str, runs: dict[str, str]) -> str:
+    """What a user is told of an override that does not fit some runs, by why it does not."""
+    first, *others = runs
+    more = (
+        f" and {len(others)} more, which stay as they are" if others else ", which stays as it is"
+    )
+    return f"note: '{override}' does not fit {first}{more}: {runs[first]}"

@@ -1,19 +1,8 @@
-"""What a run is: one network, one method, one seed, every hyper-parameter visible.
-
-Configured by Hydra groups in conf/; each class below is the shape of one group.
-"""
+"""What a run is: one network, one method, one seed; each class is the shape of a group of conf/."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    SerializeAsAny,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, model_validator
 
 from hier.config.base import Strict, named_in
 from hier.registry import LOSSES, POOLINGS
@@ -22,7 +11,9 @@ LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or neve
 Count = Annotated[int, Field(gt=0, le=LARGEST)]
 CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
+NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Side = Annotated[int, Field(ge=8, le=LARGEST)]  # pixels
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
@@ -30,24 +21,22 @@ class Weights(Strict):
     """Pretrained weights: one file (.safetensors, .pth or the augreg .npz), proved by its hash.
 
     It lies inside an installed Python `package`, or is looked for by its name in the folders of
-    HIER_MIRROR and `weights/`, and at last at `url` and `alternates`. `sha256` is the whole hash or
-    its first 8 digits or more; null where its publisher states none. `match` says how tensors find
-    their place: by name as timm reads that file, or by their order.
+    HIER_MIRROR and `weights/`, and at last at `url` and `alternates`.
     """
 
     file: str
     package: str | None = None
     url: str | None = None
     alternates: list[str] = []
+    # The whole hash, or 8 digits or more of its beginning; null where its publisher states none.
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None
-    match: Literal["name", "order"] = "order"
+    match: Literal["name", "order"] = "order"  # tensors by name, as timm reads that file, or not
 
 
 class Backbone(Strict):
     """A timm network without its classifier. `features` is the length of its pooled output.
 
-    `pooling` is a file of src/hier/models/pooling/. `freeze` lists the modules whose parameters are never
-    trained. `batch_norm` while training: batch statistics (`train`), the pretrained running statistics
+    The parameters of the modules in `freeze` are never trained. `batch_norm` while training: batch statistics (`train`), the pretrained running statistics
     with weight and bias trained (`eval`, the released scripts' bn_freeze), or nothing of it (`frozen`).
     """
 
@@ -70,25 +59,20 @@ class Head(Strict):
     """
 
     dim: Count
-    curvature: NonNegativeFloat
+    curvature: NonNegative
     clip_radius: PositiveFloat
     norm: Literal["layer_norm", "none"] = "layer_norm"
     riemannian: bool = True
 
 
 class Loss(Strict):
-    """What the settings of all metric losses share; src/hier/losses/<name>.py has those of one, and its
-    flags.
-
-    `paper_name` is what the paper's Table 1 calls it. `learns_proxies`: it has parameters, which get a
-    learning rate of their own. `on_sphere`: it sees directions only, as unit vectors.
-    """
+    """What the settings of all metric losses share; src/hier/losses/<name>.py has the others of one."""
 
     name: Annotated[ShortName, named_in(LOSSES)]
 
-    paper_name: ClassVar[str]
-    learns_proxies: ClassVar[bool]
-    on_sphere: ClassVar[bool]
+    paper_name: ClassVar[str]  # in the paper's Table 1
+    learns_proxies: ClassVar[bool]  # it has parameters, which get a learning rate of their own
+    on_sphere: ClassVar[bool]  # it sees directions only, as unit vectors
 
     def check(self, run: "Run") -> None:
         """Raise ValueError where the loss does not go with other settings of the run."""
@@ -113,12 +97,12 @@ class Hier(Strict):
     """
 
     name: Literal["hier"]
-    weight: NonNegativeFloat
+    weight: NonNegative
     proxies: Annotated[int, Field(ge=2, le=LARGEST)]
     neighbours: Annotated[int, Field(ge=2, le=LARGEST)]
     triplets_per_anchor: Count
     temperature: PositiveFloat
-    margin: NonNegativeFloat
+    margin: NonNegative
     geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"
     proxy_term: bool = True
 
@@ -126,10 +110,10 @@ class Hier(Strict):
 class Multipliers(Strict):
     """Factors on the learning rate, per parameter group."""
 
-    backbone: NonNegativeFloat
-    head: NonNegativeFloat
-    hierarchical_proxies: NonNegativeFloat
-    metric_proxies: NonNegativeFloat
+    backbone: NonNegative
+    head: NonNegative
+    hierarchical_proxies: NonNegative
+    metric_proxies: NonNegative
 
 
 class Optimizer(Strict):
@@ -142,7 +126,7 @@ class Optimizer(Strict):
 
     name: Literal["adamw"]
     lr: PositiveFloat
-    weight_decay: NonNegativeFloat
+    weight_decay: NonNegative
     eps: PositiveFloat
     clip_value: PositiveFloat | None
     clip_norm: PositiveFloat | None = None
@@ -174,16 +158,15 @@ class Schedule(Strict):
 class Protocol(Strict):
     """How a result is chosen and measured; conf/protocol/official.yaml says what the released code does.
 
-    `choose` is the epoch that is reported; `held_out_classes` the share of training classes that are
-    kept apart for that choice. Recall is looked at after epoch e, counted from 0, where e is at least
-    `test_from` and a multiple of `test_every` (0: never), and with `test_last` after the last one, too.
+    Recall is looked at after epoch e, counted from 0, where e is at least `test_from` and a multiple of
+    `test_every` (0: never), and with `test_last` after the last one, too.
     """
 
     name: Literal["corrected", "official"]
     k_may_equal_i: bool
     masks_gallery_of_query: bool
-    choose: Literal["last", "best_on_test", "held_out"]
-    held_out_classes: Annotated[float, Field(ge=0, lt=1)]
+    choose: Literal["last", "best_on_test", "held_out"]  # the epoch that is reported
+    held_out_classes: Annotated[float, Field(ge=0, lt=1)]  # share of training classes, for that
     test_every: CountFromZero
     test_from: CountFromZero = 0
     test_last: bool = True
@@ -202,13 +185,9 @@ class Protocol(Strict):
 
 
 CORRECTED = Protocol(
-    name="corrected",
-    k_may_equal_i=False,
-    masks_gallery_of_query=False,
-    choose="last",
-    held_out_classes=0.0,
-    test_every=0,
-)
+    name="corrected", k_may_equal_i=False, masks_gallery_of_query=False,
+    choose="last", held_out_classes=0.0, test_every=0,
+)  # fmt: skip
 
 
 class Sampler(Strict):
@@ -225,10 +204,10 @@ class Sampler(Strict):
 
     @model_validator(mode="after")
     def divides(self) -> Self:
-        if self.batch_size % self.images_per_class:
+        size, each = self.batch_size, self.images_per_class
+        if size % each:
             raise ValueError(
-                f"sampler.images_per_class {self.images_per_class} does not divide "
-                f"sampler.batch_size {self.batch_size}"
+                f"sampler.images_per_class {each} does not divide sampler.batch_size {size}"
             )
         return self
 
@@ -236,7 +215,7 @@ class Sampler(Strict):
 class Augmentation(Strict):
     """RandomResizedCrop to `size` px with area `scale` and aspect `ratio`, then a horizontal flip."""
 
-    size: Annotated[int, Field(ge=8, le=LARGEST)]
+    size: Side
     scale: Annotated[list[Share], Field(min_length=2, max_length=2)]
     ratio: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
     flip: Annotated[float, Field(ge=0, le=1)]
@@ -252,17 +231,16 @@ class Augmentation(Strict):
 class Embed(Strict):
     """Evaluation images: short side to `resize`, centre crop to `crop` (bicubic)."""
 
-    resize: Annotated[int, Field(ge=8, le=LARGEST)]
-    crop: Annotated[int, Field(ge=8, le=LARGEST)]
+    resize: Side
+    crop: Side
     batch_size: Count
 
 
 class Evaluate(Strict):
     """How embeddings are compared. Recall's K are the dataset's.
 
-    `unmatched` queries have no other image of their class to find, so that they can never be right:
-    they count as misses in Recall@K, or are left out of it. MAP@R, which is not defined for them,
-    leaves them out in either case.
+    `unmatched` queries have no other image of their class to find: they count as misses in Recall@K, or
+    are left out of it. MAP@R, which is not defined for them, leaves them out in either case.
     """
 
     metric: Literal["poincare", "cosine"]
@@ -273,9 +251,8 @@ class Runtime(Strict):
     """`threads` fixes the order of sums on a CPU, so it is part of the result's identity.
 
     On a GPU `tf32` lets float32 products keep 10 bits of their mantissa, and `cudnn_benchmark` lets
-    cuDNN choose among its deterministic algorithms by their time, which may differ from call to call.
-    `compile` has PyTorch's compiler fuse the network's operations while training: the rounding is
-    another, and the first steps take a minute or more.
+    cuDNN choose among its deterministic algorithms by their time. `compile` has PyTorch's compiler fuse
+    the network's operations while training: the rounding is another, and the first steps take minutes.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -292,7 +269,7 @@ class Run(Strict):
 
     dataset: ShortName
     method: ShortName
-    seed: NonNegativeInt
+    seed: Annotated[int, Field(ge=0)]
     backbone: Backbone
     head: Head | None
     loss: Annotated[SerializeAsAny[Loss], BeforeValidator(_own_settings)]
@@ -319,28 +296,23 @@ class Run(Strict):
     @model_validator(mode="after")
     def coherent(self) -> Self:
         self.loss.check(self)
-        if isinstance(self.regularizer, Hier):
-            if self.regularizer.neighbours >= self.sampler.batch_size:
-                raise ValueError(
-                    f"regularizer.neighbours {self.regularizer.neighbours} must be below "
-                    f"sampler.batch_size {self.sampler.batch_size}"
-                )
-            if self.regularizer.neighbours >= self.regularizer.proxies:
-                raise ValueError(
-                    f"regularizer.neighbours {self.regularizer.neighbours} must be below "
-                    f"regularizer.proxies {self.regularizer.proxies}"
-                )
-            if self.head is None:
+        head, hier = self.head, self.regularizer
+        if isinstance(hier, Hier):
+            batch = self.sampler.batch_size
+            below = f"regularizer.neighbours {hier.neighbours} must be below"
+            if hier.neighbours >= batch:
+                raise ValueError(f"{below} sampler.batch_size {batch}")
+            if hier.neighbours >= hier.proxies:
+                raise ValueError(f"{below} regularizer.proxies {hier.proxies}")
+            if head is None:
                 raise ValueError("the HIER regularizer needs a head")
-            if (self.regularizer.geometry == "poincare") != (self.head.curvature > 0):
+            if (hier.geometry == "poincare") != (head.curvature > 0):
                 raise ValueError(
-                    f"regularizer.geometry {self.regularizer.geometry} does not go with "
-                    f"head.curvature {self.head.curvature}: the ball needs one above 0, the others 0"
+                    f"regularizer.geometry {hier.geometry} does not go with head.curvature "
+                    f"{head.curvature}: the ball needs one above 0, the others 0"
                 )
-        if self.evaluate.metric == "poincare" and not (self.head and self.head.curvature):
+        if self.evaluate.metric == "poincare" and not (head and head.curvature):
             raise ValueError("evaluate.metric poincare needs a head with head.curvature > 0")
-        if self.embed.crop > self.embed.resize:
-            raise ValueError(
-                f"embed.crop {self.embed.crop} exceeds embed.resize {self.embed.resize}"
-            )
+        if (crop := self.embed.crop) > (resize := self.embed.resize):
+            raise ValueError(f"embed.crop {crop} exceeds embed.resize {resize}")
         return self

@@ -11,6 +11,8 @@ from hier.config.keys import did_you_mean, siblings
 from hier.config.run import Run, Sampler
 from hier.errors import ConfigError, UnknownNameError
 
+Where = str | Callable[[str], str]  # the origin of settings, or that of a key
+
 
 class Suite(Strict):
     """A named set of runs and the datasets that they need."""
@@ -20,7 +22,7 @@ class Suite(Strict):
     runs: Annotated[dict[str, Run], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def names_agree(self) -> Self:
+    def coherent(self) -> Self:
         for key, run in self.runs.items():
             if key != run.name:
                 raise ValueError(f"run {key} has the settings of {run.name}")
@@ -29,10 +31,6 @@ class Suite(Strict):
         for key, dataset in self.datasets.items():
             if key != dataset.name:
                 raise ValueError(f"dataset {key} calls itself {dataset.name}")
-        return self
-
-    @model_validator(mode="after")
-    def batches_fit(self) -> Self:
         for key, run in self.runs.items():
             subset = self.datasets[run.dataset].subset
             if subset and run.schedule.epochs and (reason := _too_small(subset, run.sampler)):
@@ -57,10 +55,10 @@ def _too_small(subset: Subset, sampler: Sampler) -> str | None:
     if size <= most and size // each <= subset.classes:
         return None
     fits = min(subset.classes, most // each) * each
+    smaller = f", or give sampler.batch_size={fits}" if fits > 1 else ""
     return (
         f"sampler.batch_size {size} with sampler.images_per_class {each} needs {size} images of "
-        f"{size // each} classes, dataset.subset has {most} of {subset.classes}; make it larger"
-        + (f", or give sampler.batch_size={fits}" if fits > 1 else "")
+        f"{size // each} classes, dataset.subset has {most} of {subset.classes}; make it larger{smaller}"
     )
 
 
@@ -88,24 +86,17 @@ def _name(run: Run, kind: str) -> str:
     return run.backbone.name if kind == "backbone" else str(getattr(run, kind))
 
 
-def parse(data: dict[str, Any], where: str | Callable[[str], str]) -> Suite:
-    """Check plain data against the schema; `where` names its origin, or that of a key, in messages."""
+def parse(data: dict[str, Any], where: Where) -> Suite:
+    """Check plain data against the schema; `where` names its origin in messages."""
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
         raise ConfigError(one_line(error, where, Suite)) from error
 
 
-def one_line(
-    error: ValidationError,
-    where: str | Callable[[str], str],
-    model: type[BaseModel] | None = None,
-) -> str:
-    """`where: key: what is wrong`, for the first error; says how many more there are.
-
-    Args:
-        model: what was checked; a key that it does not know is answered with the nearest.
-    """
+def one_line(error: ValidationError, where: Where, model: type[BaseModel] | None = None) -> str:
+    """`where: key: what is wrong`, for the first error; says how many more there are. Of a key that the
+    `model` does not know, the nearest is told."""
     first, *others = error.errors(include_url=False)
     # Pydantic names the member of a tagged union in the path; a user's key has no such part.
     location = [str(part) for part in first["loc"]]
@@ -114,10 +105,9 @@ def one_line(
         if not (part in ("hier", "none") and i and location[i - 1] == "regularizer")
         and not part.startswith(("constrained-", "literal["))
     )  # fmt: skip
-    message = {
-        "extra_forbidden": "no such key",
-        "missing": "is missing",
-    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = {"extra_forbidden": "no such key", "missing": "is missing"}.get(
+        first["type"], first["msg"].removeprefix("Value error, ")
+    )
     if first["type"] == "extra_forbidden" and model:
         message += did_you_mean(location[-1], siblings(model, first["loc"]))
     given = first.get("input")

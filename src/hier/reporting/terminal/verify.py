@@ -173,7 +173,8 @@ def _not_reproduced(report: VerificationReport, by_hash: bool) -> str:
     elif away:
         said.append(f"{away} of {len(cells)} cells are {Grade.NOT_HERE}")
         mends = [
-            "make them with: snakemake --cores all (or dvc checkout, from DVC's cache, or dvc pull)",
+            "make them with: snakemake --cores all (or dvc checkout, where DVC's cache has them, or dvc "
+            "pull, from a remote)",
             "judge by the committed hashes with: hier verify --by-hash",
         ]
     return "; ".join([" and ".join(said), *mends]) if said else ""
