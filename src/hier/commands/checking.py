@@ -25,10 +25,9 @@ class OfGrades(InProject):
 @click.option("--by-hash", is_flag=True, help="Judge what is not here by its committed hash.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything as JSON.")
 @click.option(
-    "--update-expected",
-    is_flag=True,
+    "--update-expected", is_flag=True,
     help="Record the present results as the expected ones (expected/<suite>.csv).",
-)
+)  # fmt: skip
 def verify(
     deep: bool, rerun: int | None, seed: int, by_hash: bool, as_json: bool, update_expected: bool
 ) -> None:
@@ -59,16 +58,16 @@ def verify(
         return
     if rerun:
         rerun_runs(Settings.read().suite(), rerun, seed, partial(click.echo, err=as_json))
-    found = [audit.verify_all(suite, deep) for suite in suites]
+    found = {suite.suite: audit.verify_all(suite, deep) for suite in suites}
     if as_json:
-        data = [as_data(suite, report) for suite, report in zip(suites, found, strict=True)]
+        data = [as_data(name, report) for name, report in found.items()]
         click.echo(json.dumps(data[0] if len(data) == 1 else data, indent=2, sort_keys=True))
     else:
-        for suite, report in zip(suites, found, strict=True):
+        for name, report in found.items():
             if len(suites) > 1:
-                click.echo(f"suite {suite.suite}")
+                click.echo(f"suite {name}")
             print_report(report)
-    verdict(found, by_hash)
+    verdict([*found.values()], by_hash)
 
 
 @command()
@@ -98,10 +97,8 @@ def status() -> None:
         if finding.reason and finding.status != "not run":
             click.echo(finding.describe())
     counts = {"current": 0, "stale": 0} | Counter(finding.status for finding in findings)
-    (name, first), *others = counts.items()
-    click.echo(
-        ", ".join([f"{first} stages are {name}", *(f"{n} are {name}" for name, n in others)])
-    )
+    said = ", ".join(f"{number} are {name}" for name, number in counts.items())
+    click.echo(said.replace(" are", " stages are", 1))
 
 
 @command()

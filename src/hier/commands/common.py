@@ -22,18 +22,16 @@ class InProject(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         with at_root() as ctx.obj:
-            if ctx.obj.root != ctx.obj.here and os.environ.get(MIRRORS):
-                _make_mirrors_absolute(ctx.obj.here)
+            here = ctx.obj.here
+            if ctx.obj.root != here and os.environ.get(MIRRORS):  # may name folders in the user's
+                from hier.data.fetch import mirrors_of_environment
+
+                mirrors = mirrors_of_environment()
+                absolute = [
+                    m if "://" in m or m.startswith("~") else str(here / m) for m in mirrors
+                ]
+                os.environ[MIRRORS] = ",".join(absolute)
             return super().invoke(ctx)
-
-
-def _make_mirrors_absolute(folder: Path) -> None:
-    """Let relative folders in HIER_MIRROR mean those in `folder`."""
-    from hier.data.fetch import mirrors_of_environment
-
-    mirrors = mirrors_of_environment()
-    absolute = [m if "://" in m or m.startswith("~") else str(folder / m) for m in mirrors]
-    os.environ[MIRRORS] = ",".join(absolute)
 
 
 command = partial(click.command, cls=InProject)
@@ -74,15 +72,3 @@ def composed_suites() -> "list[Suite]":
 
     settings = Settings.read()
     return [settings.suite(name) for name in settings.suites]
-
-
-def one_suite(settings: "Settings", named: str | None) -> "Suite":
-    """The suite that a command is about: the one named, or the only one.
-
-    Raises:
-        UnknownNameError: no such suite is composed.
-        UsageError: there are several, and none is named.
-    """
-    if named is None and len(settings.suites) > 1:
-        raise click.UsageError(f"name one of the suites with --suite: {', '.join(settings.suites)}")
-    return settings.suite(named or next(iter(settings.suites), None))

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hier.commands.common import command
+from hier.commands.common import command, composed_suites
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
 
+Words = tuple[str, ...]
 SEVERAL = re.compile(r"suite=\[[^\]]*\]")
 
 
 def filters(run: Callable[..., None]) -> Callable[..., None]:
     """The options that keep some of a suite's runs."""
     for name in ("backbone", "method", "dataset"):
-        run = click.option(
-            f"--{name}",
-            multiple=True,
-            help=f"Only runs of this {name}; may be given several times.",
-        )(run)
+        words = f"Only runs of this {name}; may be given several times."
+        run = click.option(f"--{name}", multiple=True, help=words)(run)
     return run
 
 
@@ -31,13 +29,7 @@ def filters(run: Callable[..., None]) -> Callable[..., None]:
 @click.argument("overrides", nargs=-1)
 @filters
 @click.option("--check", is_flag=True, help="Write nothing; fail if some file would change.")
-def compose(
-    overrides: tuple[str, ...],
-    dataset: tuple[str, ...],
-    method: tuple[str, ...],
-    backbone: tuple[str, ...],
-    check: bool,
-) -> None:
+def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     """Resolve suites into params.yaml, params/ and dvc.yaml.
 
     params.yaml names suites, datasets and runs; what each is set to stands in a file of its own below
@@ -56,14 +48,11 @@ def compose(
     from hier.errors import ConfigError
     from hier.files.atomic import write_texts
 
-    suites = _suites(overrides, dataset=dataset, method=method, backbone=backbone)
+    suites = _suites(overrides, chosen)
     settings = Settings.of(*suites)
     texts = settings.texts() | {DVC_YAML: dvc_yaml(settings)}
-    changed = {
-        path: text
-        for path, text in texts.items()
-        if not path.is_file() or path.read_bytes() != text.encode()
-    }
+    there = {path: path.read_bytes() for path in texts if path.is_file()}
+    changed = {path: text for path, text in texts.items() if there.get(path) != text.encode()}
     if check:
         for path in changed:
             raise ConfigError(f"{path} is not what `hier compose` gives; run it without --check")
@@ -76,7 +65,7 @@ def compose(
         click.echo(f"suite {suite.suite}: {len(suite.runs)} runs on {', '.join(suite.datasets)}")
 
 
-def _suites(overrides: tuple[str, ...], **chosen: tuple[str, ...]) -> "list[Suite]":
+def _suites(overrides: Words, chosen: dict[str, Words]) -> "list[Suite]":
     """The suites that overrides compose (`suite=[a,b]` composes two), with their chosen runs."""
     from hier.config.compose import compose as compose_suite
     from hier.config.suite import filter_runs
@@ -93,18 +82,10 @@ def _suites(overrides: tuple[str, ...], **chosen: tuple[str, ...]) -> "list[Suit
 @filters
 @click.option("--images-per-second", type=float, help="Rate of training, to estimate hours from.")
 @click.option(
-    "--measure",
-    is_flag=True,
+    "--measure", is_flag=True,
     help="Measure the rates on this machine (some seconds) and keep them for the next plan.",
-)
-def plan(
-    overrides: tuple[str, ...],
-    dataset: tuple[str, ...],
-    method: tuple[str, ...],
-    backbone: tuple[str, ...],
-    images_per_second: float | None,
-    measure: bool,
-) -> None:
+)  # fmt: skip
+def plan(overrides: Words, images_per_second: float | None, measure: bool, **chosen: Words) -> None:
     """Show the runs of params.yaml, or of the suite that OVERRIDES compose, and what they cost.
 
     Hours are shown where this machine's rates are kept from an earlier --measure (in
@@ -114,28 +95,22 @@ def plan(
     hier plan suite=table1 --dataset cub --measure
     hier plan suite=table1 --images-per-second 1500
     """
-    from hier.config.settings import Settings
     from hier.config.suite import filter_runs
     from hier.errors import ConfigError
     from hier.planning.plan import show
 
-    if images_per_second is not None and not 0 < images_per_second < math.inf:
-        raise ConfigError(
-            f"--images-per-second must be a number above 0 (given: {images_per_second:g})"
-        )
-    chosen = {"dataset": dataset, "method": method, "backbone": backbone}
+    rate = images_per_second
+    if rate is not None and not 0 < rate < math.inf:
+        raise ConfigError(f"--images-per-second must be a number above 0 (given: {rate:g})")
     if overrides:
-        suites = _suites(overrides, **chosen)
+        suites = _suites(overrides, chosen)
     else:
-        settings = Settings.read()
-        suites = [filter_runs(settings.suite(name), **chosen) for name in settings.suites]
+        suites = [filter_runs(suite, **chosen) for suite in composed_suites()]
     for suite in suites:
-        show(suite, images_per_second, measure, _compose_first(suite.suite, overrides, chosen))
+        show(suite, rate, measure, _compose_first(suite.suite, overrides, chosen))
 
 
-def _compose_first(
-    suite: str, overrides: tuple[str, ...], chosen: dict[str, tuple[str, ...]]
-) -> str:
+def _compose_first(suite: str, overrides: Words, chosen: dict[str, Words]) -> str:
     """The command that writes what a plan shows to params.yaml; '' where that is params.yaml's."""
     options = [f"--{kind}={name}" for kind, names in chosen.items() for name in names]
     if not overrides and not options:

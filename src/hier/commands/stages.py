@@ -2,26 +2,22 @@
 
 import click
 
-from hier.commands.common import command, given, one_suite, place, say_written
+from hier.commands.common import command, given, place, say_written
 from hier.pipeline import Stage
 
-force_option = click.option(
-    "--force", is_flag=True, envvar="HIER_FORCE", help="Work anew even where it is current."
-)
-out_option = click.option(
-    "--out", metavar="FOLDER", help="Where such a page is written (results/SUITE/compare, …/times)."
-)
+FORCE = "Work anew even where it is current."
+force_option = click.option("--force", is_flag=True, envvar="HIER_FORCE", help=FORCE)
+OUT = "Where such a page is written (results/SUITE/compare, …/times)."
+out_option = click.option("--out", metavar="FOLDER", help=OUT)
 
 
 def stage_command(stage: Stage) -> click.Command:
     """The command that runs one stage."""
 
+    one = stage.scope != "suite"
+
     @command(stage.name, help=f"{stage.help}.")
-    @click.argument(
-        "key",
-        metavar="[SUITE]" if stage.scope == "suite" else stage.scope.upper(),
-        required=stage.scope != "suite",
-    )
+    @click.argument("key", metavar=stage.scope.upper() if one else "[SUITE]", required=one)
     @force_option
     def run(key: str | None, force: bool) -> None:
         from hier.ledger.run_job import run_stage
@@ -35,11 +31,9 @@ def stage_command(stage: Stage) -> click.Command:
 @click.argument("suite", required=False)
 @force_option
 @click.option(
-    "--against",
-    type=click.Path(exists=True),
-    metavar="OTHER",
+    "--against", type=click.Path(exists=True), metavar="OTHER",
     help="Compare the table with another instead of making the report.",
-)
+)  # fmt: skip
 @click.option("--times", is_flag=True, help="Show times and images per second instead.")
 @out_option
 def report(
@@ -58,19 +52,20 @@ def report(
 
     if times and against:
         raise click.UsageError("--times and --against exclude each other; give one")
-    if out and not (times or against):
-        raise click.UsageError("--out goes with --against or --times")
     if not (times or against):
+        if out:
+            raise click.UsageError("--out goes with --against or --times")
         run_stage("report", suite or "", force)
         return
-    chosen = one_suite(Settings.read(), suite)
-    if times:
-        from hier.reporting.standalone_pages import write_times
+    settings = Settings.read()
+    if suite is None and len(settings.suites) > 1:
+        raise click.UsageError(f"name one of the suites with --suite: {', '.join(settings.suites)}")
+    chosen = settings.suite(suite or next(iter(settings.suites), None))
+    from hier.reporting.standalone_pages import compare_reports, write_times
 
-        say_written(write_times(chosen, given(out)))
-    elif against:
-        from hier.reporting.standalone_pages import compare_reports
-
+    if against:
         page, words = compare_reports(chosen, place().from_root(against), given(out))
         click.echo(words)
-        say_written(page)
+    else:
+        page = write_times(chosen, given(out))
+    say_written(page)

@@ -1,16 +1,11 @@
 """trace, diff and export: where a number is from, what differs, and all of it to pass on."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hier.commands.common import command, composed, given, place, say_written
 from hier.commands.stages import out_option
-
-if TYPE_CHECKING:
-    from hier.audit.run_diff import Comparison
 
 
 @command()
@@ -66,25 +61,17 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))
     elif page:
-        say_written(_diff_page(found, given(out)))
+        from hier.config.settings import Settings
+        from hier.reporting.standalone_pages import compare_runs
+
+        say_written(compare_runs(Settings.read().suite(), found, given(out)))
     else:
         print_comparison(found)
 
 
-def _diff_page(found: "Comparison", out: Path | None) -> Path:
-    from hier.config.settings import Settings
-    from hier.reporting.standalone_pages import compare_runs
-
-    return compare_runs(Settings.read().suite(), found, out)
-
-
 @command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option(
-    "--out",
-    show_default="results/crate",
-    help="A folder, or a file that ends in .zip.",
-)
+@click.option("--out", show_default="results/crate", help="A folder, or a file that ends in .zip.")
 @click.option("--with-models", is_flag=True, help="Models and embeddings, too (large).")
 def export(runs: tuple[str, ...], out: str | None, with_models: bool) -> None:
     """Write results and where they come from as a Workflow Run RO-Crate.

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from hier.audit.audit import OTHER_RESULT, WHOLE
 from hier.audit.verify import LedgerState, VerificationReport
-from hier.config.suite import Suite
 from hier.errors import ReproductionError, RerunError, TamperedError
 from hier.ledger.dvc_lock import COMMITTED, LOCK
 from hier.project import LINKABLE
@@ -93,11 +92,11 @@ def state_in_words(ledger: LedgerState) -> str:
     return f"all {stages} stages are entered in {LOCK}{commit if asked else ''}"
 
 
-def as_data(suite: Suite, report: VerificationReport) -> dict[str, Any]:
+def as_data(suite: str, report: VerificationReport) -> dict[str, Any]:
     """What was found, for machines."""
     jobs = [{"job": f.job.name, "status": f.status, "reason": f.reason} for f in report.findings]
     return {
-        "suite": suite.suite,
+        "suite": suite,
         "cells": rows_without_nan(report.cells),
         "jobs": jobs,
         "notices": report.notices,
