@@ -36,8 +36,9 @@ class Weights(Strict):
 class Backbone(Strict):
     """A timm network without its classifier. `features` is the length of its pooled output.
 
-    The parameters of the modules in `freeze` are never trained. `batch_norm` while training: batch statistics (`train`), the pretrained running statistics
-    with weight and bias trained (`eval`, the released scripts' bn_freeze), or nothing of it (`frozen`).
+    The parameters of the modules in `freeze` are never trained. `batch_norm` while training: batch
+    statistics (`train`), the pretrained running statistics with weight and bias trained (`eval`, the
+    released scripts' bn_freeze), or nothing of it (`frozen`).
     """
 
     name: ShortName
@@ -229,11 +230,16 @@ class Augmentation(Strict):
 
 
 class Embed(Strict):
-    """Evaluation images: short side to `resize`, centre crop to `crop` (bicubic)."""
+    """Evaluation images: short side to `resize`, centre crop to `crop` (bicubic).
+
+    With `features` what the backbone gives to the head is kept, too, and its recall by cosine is
+    measured beside that of the embedding, as Hyp's code does. It takes a second pass over the images.
+    """
 
     resize: Side
     crop: Side
     batch_size: Count
+    features: bool = False
 
 
 class Evaluate(Strict):

@@ -90,6 +90,19 @@ def read_embeddings(
         return index.iloc[rows], rows, stored["embedding"]
 
 
+def read_features(path: Path, run: "Run", images: int) -> "Tensor | None":
+    """What the backbone makes of so many test images, float32 (N×F), or None where it is not kept.
+
+    Raises:
+        DamagedInputError: the file does not hold that.
+    """
+    features = read_tensors(path).get("features") if run.embed.features else None
+    if run.embed.features:
+        with reading(path):
+            _check_shape(features, (images, run.backbone.features), "features")
+    return features
+
+
 def read_proxies(path: Path, run: "Run") -> "Tensor | None":
     """The hierarchical proxies of a run, float32 (P×D), or None where it has none.
 

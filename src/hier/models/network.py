@@ -60,10 +60,13 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B×3×H×W) to embeddings (B×D)."""
+        return self.head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the backbone makes of normalised images (B×3×H×W): features (B×F)."""
         features = self.backbone(images)
-        if isinstance(features, tuple):  # distilled DeiT in training: CLS, then distillation token
-            features = features[0]
-        return self.head(features)
+        # Distilled DeiT in training gives the CLS token, then the distillation token.
+        return features[0] if isinstance(features, tuple) else features
 
     def train(self, mode: bool = True) -> "EmbeddingNetwork":
         """Training mode; batch norms that are not to learn statistics keep to those they have."""

@@ -95,6 +95,12 @@ SUPERCLASS_RECALL = Measure(
     "superclass_recall", "super-class R@{}", lambda of: of.retrieval.superclass_recall(of.ks),
     everywhere=False, shares="super-class", without_match="superclass_queries_without_match",
 )  # fmt: skip
+FEATURE_RECALL = Measure(
+    "feature_recall",
+    "features R@{}",
+    lambda of: of.features and of.features.class_recall(of.ks),
+    everywhere=False,
+)
 HEADLINE = RECALL.name(1)
 """The column by which methods are compared and epochs are chosen."""
 
@@ -129,6 +135,7 @@ TREES = (
 MEASURES = (
     RECALL,
     SUPERCLASS_RECALL,
+    FEATURE_RECALL,
     Measure("map_at_r", "MAP@R", lambda of: of.retrieval.map_at_r(), leaves_out=True),
     _other("clip_share", lambda of: of.clip_share(), "Embeddings on the clip radius", percent=True),
     _count("queries"),

@@ -16,7 +16,8 @@ from hier.training.determinism import make_deterministic
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
-    """Write runs/<run>/embeddings.safetensors: `embedding` float32 (N×D), `row` of the index int64 (N)."""
+    """Write runs/<run>/embeddings.safetensors: `embedding` float32 (N×D), `row` of the index int64 (N), and
+    where they are asked for `features`, float32 (N×F)."""
     run = suite.run(job.key)
     index_path, store_path, model_path = map(Path, job.inputs)
     index, store = read_images(index_path, store_path)
@@ -26,6 +27,9 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     tensors = read_tensors(model_path)
     with reading(model_path):
         network.load_state_dict(tensors)
-    embeddings = embed(network.to(device), store, rows, run, device)
+    network = network.to(device)
+    found = {"embedding": embed(network, store, rows, run, device), "row": torch.from_numpy(rows)}
+    if run.embed.features:
+        found["features"] = embed(network, store, rows, run, device, features=True)
     with atomic_file(Path(job.outputs[0])) as path:
-        save_file({"embedding": embeddings, "row": torch.from_numpy(rows)}, path)
+        save_file(found, path)

@@ -17,7 +17,7 @@ from hier.evaluation.hierarchy.trees import Trees
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
 from hier.files.atomic import write_text
 from hier.jobs import Job
-from hier.ledger.artifacts import read_embeddings, read_proxies, reading
+from hier.ledger.artifacts import read_embeddings, read_features, read_proxies, reading
 from hier.results.measures import HEADLINE, MEASURES, RECALL, computed, unmatched_in_words
 
 
@@ -27,6 +27,7 @@ class Evaluation:
 
     Attributes:
         ks: the K of Recall@K.
+        features: the same among the backbone's features, if they were kept.
         trees: over some of the embeddings; None measures retrieval alone.
         best_on_test: the best epoch on the test classes, if training looked at them.
     """
@@ -34,6 +35,7 @@ class Evaluation:
     run: Run
     ks: list[int]
     retrieval: Retrieval
+    features: Retrieval | None = None
     trees: Trees | None = None
     best_on_test: dict[str, Any] | None = None
 
@@ -61,7 +63,11 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     with reading(history_path):
         best = best_on_test(pd.read_csv(history_path))
     trees = Trees(embeddings, rows, levels, run, read_proxies(proxies_path, run))
-    evaluation = Evaluation(run, dataset.ks, Retrieval(embeddings, index, run), trees, best)
+    retrieval, features = Retrieval(embeddings, index, run), None
+    if (kept := read_features(embeddings_path, run, len(rows))) is not None:
+        by_cosine = run.evaluate.model_copy(update={"metric": "cosine"})
+        features = Retrieval(kept, index, run.model_copy(update={"evaluate": by_cosine}))
+    evaluation = Evaluation(run, dataset.ks, retrieval, features, trees, best)
     say_unmatched(evaluation)
     write_text(Path(job.outputs[0]), json.dumps(computed(MEASURES, evaluation), indent=2) + "\n")
 

@@ -32,15 +32,17 @@ def embed(
     rows: NDArray[np.int64],
     run: Run,
     device: torch.device,
+    features: bool = False,
 ) -> Tensor:
-    """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order."""
-    network.eval()
+    """Embeddings of the images at `rows` of the store, float32 (N×D) on the CPU, in that order; or the
+    `features` that the head gets (N×F)."""
+    mapping = network.eval().features if features else network.eval()
     images = CentreCrops(store, run.embed)
     loaded = batches(images, rows.tolist(), run.embed.batch_size, run.runtime.workers)
     normalise = Normalise(run.backbone.mean, run.backbone.std, device)
     parts = []
     with progress(f"{run.name}: embedding", len(rows)) as shown:
         for batch in loaded:
-            parts.append(network(normalise(batch)).float().cpu())
+            parts.append(mapping(normalise(batch)).float().cpu())
             shown.update(len(batch))
     return torch.cat(parts)
