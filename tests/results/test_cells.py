@@ -416,7 +416,8 @@ def test_runs_that_the_paper_does_not_have_have_no_figure(suite):
 def test_the_papers_methods_are_those_of_its_table():
     with (ROOT / "expected/paper.csv").open(newline="") as stream:
         methods = {row["method"] for row in csv.DictReader(stream)}
-    ours = ("hier", *(name for name in LOSSES.names() if name != "none"))
+    without = ("none", "pnca_hier")  # of the last, HIER's own ProxyNCA, the paper has no row
+    ours = ("hier", *(name for name in LOSSES.names() if name not in without))
     assert {paper.name_of(method) for method in ours} <= methods
     assert [paper.name_of(name) for name in ("pnca", "softtriple", "xbm", "hier", "hier_ms")] == [
         "ProxyNCA++", "SoftTriple", "XBM", "HIER", "hier_ms",

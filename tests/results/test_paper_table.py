@@ -92,9 +92,10 @@ def test_a_seed_that_was_not_run_is_no_figure_but_is_the_grade():
 
 def test_rows_stand_in_the_papers_order_whatever_the_cells_order():
     groups = [
-        ("resnet50", 512), ("deit_small", 128), ("dino_vits16", 128), ("vit_small", 128),
-        ("deit_small", 384), ("dino_vits16", 384), ("vit_small", 384), ("resnet50", 128),
-    ]  # fmt: skip
+            ("resnet50", 128), ("resnet50", 512), ("deit_small", 128), ("dino_vits16", 128),
+            ("vit_small", 128), ("deit_small", 384), ("dino_vits16", 384), ("vit_small", 384),
+            ("vit_tiny", 64),
+        ]  # fmt: skip
     methods = [
         "pretrained", "nsoftmax", "pnca", "softtriple", "xbm", "ms", "pa", "hyp", "hier", "mine",
     ]  # fmt: skip
@@ -255,3 +256,25 @@ def test_tabulate_writes_the_layout_of_a_suite_with_two_seeds(tmp_path, monkeypa
     assert r"$62.50 \pm 17.68$" in Path("results/smoke/paper_layout.tex").read_text()
     header = Path("results/smoke/table.csv").read_text().splitlines()[0]
     assert ",value,best_on_test,expected," in header
+
+
+def test_in_table_1_rows_that_cannot_be_run_stand_with_the_reason(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cells = cells_of(cell(), cell(dataset="cars", method="pa", backbone="resnet50", dim=512))
+    (heads, *rows) = markdown_rows(text := layout.markdown(cells, "table1"))
+    assert heads == ["backbone", "D", "method", "cub R@1", "cars R@1"]
+    left = {tuple(row[:3]): row[3:] for row in rows if "not configured" in "".join(row)}
+    assert left["bn_inception", "512", "MS"] == [
+        f"{value}<br>–<br>–<br>not configured" for value in ("65.7", "84.1")
+    ]
+    assert set(left) == {
+        *(("bn_inception", "512", name) for name in ("XBM", "HTL", "MS", "SoftTriple", "PA")),
+        ("resnet50", "128", "MIC"),
+        *(("deit_small", dim, "IRT_R") for dim in ("128", "384")),
+    }
+    assert left["deit_small", "128", "IRT_R"][1] == "–"  # the paper has none on Cars
+    assert "(bn_inception): neither timm nor torchvision has BN-Inception" in text
+    table = pd.read_csv(io.StringIO(layout.csv(cells, "table1")))
+    assert (table["grade"] == "not configured").sum() == 5 * 2 + 2 + 2
+    assert "not configured" in layout.latex(cells, "table1")
+    assert not any("onfigured" in f(cells) for f in (layout.csv, layout.markdown, layout.latex))

@@ -1,9 +1,11 @@
 """The paper's Table 1 (expected/paper.csv), and ours in its layout, as CSV, Markdown and LaTeX: groups of
 backbone and dimension, methods as rows, datasets × R@K as columns.
 
-Methods of the paper that the suite has not are left out.
+Methods of the paper that the suite has not are left out; but in the suite that is Table 1, rows that cannot
+be run stand with the reason.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,20 @@ from hier.results.table import row_of, unmatched
 
 PAPER = Path(EXPECTED) / "paper.csv"
 GROUPS = [
-    ("resnet50", 512),
+    ("bn_inception", 512),
+    *(("resnet50", dim) for dim in (128, 512)),
     *((name, dim) for dim in (128, 384) for name in ("deit_small", "dino_vits16", "vit_small")),
 ]
 METHODS = ["pretrained", "nsoftmax", "pnca", "softtriple", "xbm", "ms", "pa", "hyp", "hier"]
 DATASETS = ["cub", "cars", "sop", "inshop"]
+TABLE_1 = "table1"
+NOT_CONFIGURED = {
+    "bn_inception": "neither timm nor torchvision has BN-Inception, whose weights are of Caffe",
+    "MIC": "its code is not part of this project",
+    "HTL": "its code is not part of this project",
+    "IRT_R": "its code is not part of this project",
+}
+"""Why rows of a backbone or method of the paper cannot be run."""
 KEYS = ["backbone", "dim", "method", "dataset", "measure"]
 CAPTION = (
     "Each cell, from the top: the paper; ours (mean ± sample standard deviation over the seeds); "
@@ -53,17 +64,30 @@ def published(cells: pd.DataFrame) -> pd.Series:
         MissingInputError: there is no expected/paper.csv.
         DamagedInputError: it is not the table.
     """
-    if not PAPER.exists():
-        raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
+    table = _table_1()
     with reading(PAPER):
-        table = pd.read_csv(PAPER)
-        table["measure"] = table["k"].map(RECALL.name)
         ours = cells.assign(method=cells["method"].map(name_of))
         found = ours.merge(table, on=KEYS, how="left", validate="many_to_one")
         return found["recall_percent"].astype(float)
 
 
-def rows(cells: pd.DataFrame) -> pd.DataFrame:
+def _table_1() -> pd.DataFrame:
+    if not PAPER.exists():
+        raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
+    with reading(PAPER):
+        table = pd.read_csv(PAPER)
+        return table.assign(measure=table["k"].map(RECALL.name))
+
+
+def not_configured() -> pd.DataFrame:
+    """The paper's rows that cannot be run, as rows of ours without a value."""
+    table = _table_1()
+    reasons = table["backbone"].map(NOT_CONFIGURED).fillna(table["method"].map(NOT_CONFIGURED))
+    left = table[reasons.notna()].rename(columns={"recall_percent": "paper"})
+    return left.assign(ours=math.nan, sd=math.nan, seeds=0, grade="not configured", reason=reasons)
+
+
+def rows(cells: pd.DataFrame, suite: str = "") -> pd.DataFrame:
     """One row per backbone × dim × method × dataset × R@K, in the paper's order: these keys, paper,
     ours, sd, seeds, difference, grade. Values are percentages; missing ones are NaN.
 
@@ -71,6 +95,8 @@ def rows(cells: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {column: rank for rank, column in enumerate(columns_of(cells))}
     table = means(cells).rename(columns={"mean": "ours"})
+    if suite == TABLE_1:
+        table = pd.concat([table, not_configured()], ignore_index=True)
     table["difference"] = table["ours"] - table["paper"]
     groups = _ranks(GROUPS, zip(table["backbone"], table["dim"], strict=True))
     methods = _ranks(METHODS, table["method"])
@@ -83,36 +109,36 @@ def rows(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(found, key=place), columns=shown)
 
 
-def csv(cells: pd.DataFrame) -> str:
+def csv(cells: pd.DataFrame, suite: str = "") -> str:
     """results/SUITE/paper_layout.csv; missing values are empty."""
-    text: str = rows(cells).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    text: str = rows(cells, suite).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     return text
 
 
-def markdown(cells: pd.DataFrame) -> str:
+def markdown(cells: pd.DataFrame, suite: str = "") -> str:
     """results/SUITE/paper_layout.md: one table, the lines of a cell apart by <br>."""
     columns = columns_of(cells)
     lines = ["# In the layout of the paper's Table 1", "", CAPTION, ""]
     lines.append(row_of(["backbone", "D", "method", *map(" ".join, columns)]))
     lines.append(row_of(["---", "---:", "---", *["---:"] * len(columns)]))
-    for names, found in _by_method(cells, columns):
+    for names, found in _by_method(cells, columns, suite):
         lines.append(row_of([*names, *("<br>".join(cell or ["–"]) for cell in found)]))
-    lines += [line for sentence in unmatched(cells) for line in ("", sentence)]
+    lines += [line for sentence in _sentences(cells, suite) for line in ("", sentence)]
     return "\n".join(lines) + "\n"
 
 
-def latex(cells: pd.DataFrame) -> str:
+def latex(cells: pd.DataFrame, suite: str = "") -> str:
     """results/SUITE/paper_layout.tex: a tabular for a document that uses booktabs."""
     columns = columns_of(cells)
     lines = [
         r"% Needs \usepackage{booktabs}. " + CAPTION.replace("±", "+-").replace("−", "-"),
-        *(f"% {sentence}" for sentence in unmatched(cells)),
+        *(f"% {sentence}" for sentence in _sentences(cells, suite)),
         rf"\begin{{tabular}}{{lrl{'r' * len(columns)}}}",
         r"\toprule",
         *_latex_header(columns),
     ]
     before: list[str] = []
-    for (*group, method), found in _by_method(cells, columns):
+    for (*group, method), found in _by_method(cells, columns, suite):
         if group != before:
             lines.append(r"\midrule")
         names = [*(["", ""] if group == before else group), method]
@@ -120,6 +146,16 @@ def latex(cells: pd.DataFrame) -> str:
         lines.append(" & ".join([*map(_escaped, names), *shown]) + r" \\")
         before = group
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _sentences(cells: pd.DataFrame, suite: str) -> list[str]:
+    """Below the table: why rows are not configured, and which queries cannot be right."""
+    found = not_configured() if suite == TABLE_1 else pd.DataFrame(columns=["reason"])
+    return [
+        f"Not configured are {', '.join(dict.fromkeys(group['method']))} "
+        f"({', '.join(dict.fromkeys(group['backbone']))}): {reason}."
+        for reason, group in found.groupby("reason", sort=False)
+    ] + unmatched(cells)
 
 
 def columns_of(cells: pd.DataFrame) -> list[Column]:
@@ -145,10 +181,10 @@ def _ranks(known: Iterable[Hashable], found: Iterable[Hashable]) -> dict[Hashabl
 
 
 def _by_method(
-    cells: pd.DataFrame, columns: list[Column]
+    cells: pd.DataFrame, columns: list[Column], suite: str
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Backbone, dim and method in words, and the lines of the cell in each column, [] for none."""
-    for (backbone, dim, method), group in rows(cells).groupby(KEYS[:3], sort=False):
+    for (backbone, dim, method), group in rows(cells, suite).groupby(KEYS[:3], sort=False):
         found = {_column(cell): _lines(cell) for cell in group.to_dict("records")}
         names = [backbone, str(dim), name_of(method)]
         yield names, [found.get(column, []) for column in columns]

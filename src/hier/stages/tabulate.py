@@ -17,6 +17,6 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     with atomic_file(csv) as temporary:
         cells.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     write_text(md, table.markdown(cells, suite.suite))
-    write_text(paper_csv, paper.csv(cells))
-    write_text(paper_md, paper.markdown(cells))
-    write_text(paper_tex, paper.latex(cells))
+    write_text(paper_csv, paper.csv(cells, suite.suite))
+    write_text(paper_md, paper.markdown(cells, suite.suite))
+    write_text(paper_tex, paper.latex(cells, suite.suite))
