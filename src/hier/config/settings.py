@@ -57,9 +57,8 @@ class Settings:
         """Read params.yaml and what it names.
 
         Args:
-            only: the name of a suite, dataset or run where all that matters is that one, what it needs
-                and the runs that it is for; the rest is left out. All is read where there is none
-                of that name.
+            only: a suite, dataset or run: what does not go with it is left out. All is read where there
+                is none of that name.
 
         Raises:
             MissingInputError: no such file.
@@ -73,18 +72,25 @@ class Settings:
         def file(kind: str, name: str) -> Plain:
             return _mapping(path.parent / file_of(kind, name), again)
 
-        suites = {name: _runs_of(file("suites", name), name, again) for name in names["suites"]}
-        for run in (run for runs in suites.values() for run in runs):
-            if run not in names["runs"]:
-                raise ConfigError(f"{path}: runs: {run} is missing; write it anew with: {again}")
+        def check(right: bool, wrong: str) -> None:
+            if not right:
+                raise ConfigError(f"{wrong}; write it anew with: {again}")
+
+        suites: dict[str, list[str]] = {}
+        for name in names["suites"]:
+            own = file("suites", name).get("runs")
+            listed = isinstance(own, list) and all(isinstance(run, str) for run in own)
+            check(listed, f"{file_of('suites', name)}: runs: must be names")
+            suites[name] = list(own or ())
+            for run in suites[name]:
+                check(run in names["runs"], f"{path}: runs: {run} is missing")
         wanted_runs, wanted_datasets = _wanted(only, suites, names)
         runs = {name: file("runs", name) for name in names["runs"] if name in wanted_runs}
-        for name, own in runs.items():
-            if own.get("dataset") != (said := names["runs"][name].get("dataset")):
-                raise ConfigError(
-                    f"{path.parent / file_of('runs', name)} is not of dataset {said}, as {path} says; "
-                    f"write it anew with: {again}"
-                )
+        for name, settings in runs.items():
+            said, where = names["runs"][name].get("dataset"), path.parent / file_of("runs", name)
+            check(
+                settings.get("dataset") == said, f"{where} is not of dataset {said}, as {path} says"
+            )
         datasets = {n: file("datasets", n) for n in names["datasets"] if n in wanted_datasets}
         return cls(_filtered(suites, runs), datasets, runs)
 
@@ -119,11 +125,8 @@ class Settings:
         if name is not None and name not in self.suites:
             raise UnknownNameError("suite", name, [*self.suites])
         chosen = self if name is None else self.of_suite(name)
-        title = name or "-".join(self.suites) or "none"
-        return parse(
-            {"suite": title, "datasets": dict(chosen.datasets), "runs": dict(chosen.runs)},
-            format_key,
-        )
+        title = {"suite": name or "-".join(self.suites) or "none"}
+        return parse(title | {kind: dict(getattr(chosen, kind)) for kind in KINDS[1:]}, format_key)
 
     def of_suite(self, name: str) -> "Settings":
         """Those of one suite alone."""
@@ -168,10 +171,10 @@ class Settings:
             "datasets": {name: choices_of_dataset(own) for name, own in self.datasets.items()},
             "runs": {name: choices_of_run(own) for name, own in self.runs.items()},
         }
-        suites = {file_of("suites", name): {"runs": runs} for name, runs in self.suites.items()}
-        datasets = {file_of("datasets", name): own for name, own in self.datasets.items()}
-        return {PARAMS: index, **suites, **datasets} | {
-            file_of("runs", name): own for name, own in self.runs.items()
+        suites = {name: {"runs": runs} for name, runs in self.suites.items()}
+        kinds = zip(KINDS, (suites, self.datasets, self.runs), strict=True)
+        return {PARAMS: index} | {
+            file_of(kind, name): own for kind, of in kinds for name, own in of.items()
         }
 
     def texts(self) -> dict[Path, str]:
@@ -198,10 +201,10 @@ def file_of(kind: str, name: str) -> Path:
 
 
 def locate_key(key: str) -> tuple[Path, str]:
-    """The file in which the setting at a dotted key stands, and its key there."""
-    kind, _, rest = key.partition(".")
-    name, _, inner = rest.partition(".")
-    return (file_of(kind, name), inner) if kind in KINDS and inner else (PARAMS, key)
+    """The file in which the setting at a dotted key stands, and its key there, "" for all of it."""
+    kind, name, inner = [*key.split(".", 2), "", ""][:3]
+    of_its_own = kind in KINDS and name
+    return (file_of(kind, name), inner) if of_its_own else (PARAMS, key)
 
 
 def by_file(values: Mapping[str, Any]) -> dict[str, Plain]:
@@ -215,11 +218,7 @@ def by_file(values: Mapping[str, Any]) -> dict[str, Plain]:
 
 def format_key(key: str) -> str:
     """`file: key`, as messages name a setting; of no key, params.yaml."""
-    kind, _, rest = key.partition(".")
-    name, _, inner = rest.partition(".")
-    if kind in KINDS and NAME.fullmatch(name):
-        return f"{file_of(kind, name)}: {inner}" if inner else str(file_of(kind, name))
-    return f"{PARAMS}: {key}" if key else str(PARAMS)
+    return ": ".join(filter(None, map(str, locate_key(key))))
 
 
 def _wanted(
@@ -237,15 +236,6 @@ def _wanted(
 def _filtered(suites: Mapping[str, list[str]], runs: Plain) -> dict[str, list[str]]:
     kept = {name: [run for run in own if run in runs] for name, own in suites.items()}
     return {name: own for name, own in kept.items() if own}
-
-
-def _runs_of(content: Plain, suite: str, again: str) -> list[str]:
-    runs = content.get("runs")
-    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
-        raise ConfigError(
-            f"{file_of('suites', suite)}: runs: must be names; write it anew with: {again}"
-        )
-    return runs
 
 
 def _names(kind: str, index: Plain, path: Path) -> dict[str, Plain]:
