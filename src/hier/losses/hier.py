@@ -30,21 +30,15 @@ class HierRegularizer(nn.Module):
     "spherical": angles between directions, where norms mean nothing.
 
     Attributes:
-        proxies: P×D parameter, float32: hierarchical proxies as tangent vectors at the origin.
-            They are mapped into the ball, or clipped, at every step.
+        proxies: P×D parameter, float32: hierarchical proxies as tangent vectors at the origin, at first
+            N(0, 1)/√D · 0.9 · clip_radius. They are mapped into the ball, or clipped, at every step.
 
     Args:
-        num_proxies: P, number of hierarchical proxies.
-        dim: D, dimension of the embedding.
         curvature: c > 0 of the ball, 0 for the other geometries.
-        clip_radius: clip radius of the proxies, > 0.
         neighbours: K of the reciprocal neighbours.
-        triplets_per_anchor: triplets drawn for each anchor.
         temperature: τ of the choice of ancestors.
         margin: δ of the triplet loss.
-        generator: CPU generator of the initial proxies, N(0, 1)/√D · 0.9 · clip_radius.
-        geometry: of the distances.
-        proxy_term: whether to add the term on triplets of proxies.
+        generator: of the CPU, for the initial proxies.
         k_may_equal_i: see `sample_triplets`.
 
     Raises:
