@@ -50,8 +50,8 @@ NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
 
 # A part that is chosen (losses/pa.py) counts for those alone that choose it, what parts share for all.
 LOSSES = (
-    "losses/ancestors.py", "losses/hier.py", "losses/library.py", "losses/memory.py", "losses/pairwise.py",
-    "losses/triplets.py", "losses/{loss}.py",
+    "losses/ancestors.py", "losses/hier.py", "losses/images_to_proxies.py", "losses/library.py",
+    "losses/memory.py", "losses/pairwise.py", "losses/triplets.py", "losses/{loss}.py",
 )  # fmt: skip
 MODELS = (
     "models/network.py", "models/normalise.py", "models/pooling/{pooling}.py", "models/torchvision_ops.py",
