@@ -12,10 +12,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from hier.config.dataset import Dataset, File, Source
 from hier.data.archive import AGAIN, SUFFIXES, check, members, refuse_pages
-from hier.data.transfer import CHUNK, MB, NotThereError, transfer, write
+from hier.data.transfer import CHUNK, NotThereError, transfer, write
 from hier.errors import ArchiveError, ChecksumError, ConfigError, NoDataError
 from hier.files.atomic import atomic_file
-from hier.progress import progress
 
 MANUAL_DIR = Path("downloads")  # <dataset>/ in it is for files put there by hand, and for parts
 MIRROR_VARIABLE = "HIER_MIRROR"
@@ -150,9 +149,9 @@ def _get(place: str, path: Path, part: Path, provable: bool) -> None:
     if (source := _local(place)) is not None:
         if reason := _cannot_be_read(source):
             raise NotThereError(reason)
-        size = source.stat().st_size // MB
-        with source.open("rb") as read, progress(f"copying {source.name} (MB)", size) as shown:
-            write(iter(lambda: read.read(CHUNK), b""), path, 0, shown)
+        with source.open("rb") as read:
+            chunks, size = iter(lambda: read.read(CHUNK), b""), source.stat().st_size
+            write(chunks, path, f"copying {source.name}", 0, size)
     elif place.split("://")[0] not in SCHEMES:
         raise NotThereError(ADDRESSES)
     else:

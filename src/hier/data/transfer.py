@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hier.files.atomic import FULL, full_disk_is_clear
-from hier.progress import Progress, progress
+from hier.progress import progress
 
 CHUNK = 1 << 16
 MB = 1 << 20
@@ -55,9 +55,13 @@ def transfer(url: str, part: Path, provable: bool) -> None:
         raise KeyboardInterrupt(said) from stop
 
 
-def write(chunks: Iterable[bytes], path: Path, start: int, shown: Progress) -> None:
-    """Write `chunks` to `path` after its first `start` bytes."""
-    with path.open("ab" if start else "wb") as stream:
+def write(chunks: Iterable[bytes], path: Path, doing: str, start: int, total: int) -> None:
+    """Write `chunks` to `path` after its first `start` bytes; shows how far that has come of `total`."""
+    with (
+        path.open("ab" if start else "wb") as stream,
+        progress(f"{doing} (MB)", total // MB) as shown,
+    ):
+        shown.update(start // MB)
         for chunk in chunks:
             stream.write(chunk)
             if stream.tell() // MB > shown.done:
@@ -85,9 +89,7 @@ def _size_of(path: Path) -> int:
 
 
 def _append(chunks: Iterable[bytes], part: Path, start: int, total: int | None) -> None:
-    with progress(f"downloading {part.stem} (MB)", (total or 0) // MB) as shown:
-        shown.update(start // MB)
-        write(chunks, part, start, shown)
+    write(chunks, part, f"downloading {part.stem}", start, total or 0)
     if total is not None and _size_of(part) != total:
         raise _BrokenOffError("the transfer broke off")
 

@@ -40,8 +40,7 @@ class Digest:
 
 
 class Hasher:
-    """Hashes paths; what it met once it does not read again, nor what an earlier process did, but
-    where it is `deep`."""
+    """Hashes paths, each read once; a `deep` one trusts no hash of an earlier process."""
 
     def __init__(self, deep: bool = False) -> None:
         self.found: dict[Path, Digest] = {}
