@@ -58,8 +58,7 @@ def _top(root: Path, image: str) -> Path:
     """The folder that the list's paths begin in: it holds `img`, and that `MEN` or `WOMEN`."""
     people = "/".join(image.split("/")[:2])
     top = base(root, "", people)
-    other = base(root, "", HIGH) / HIGH
-    if not is_there(top / people) and other.exists():
+    if not is_there(top / people) and (other := base(root, "", HIGH) / HIGH).exists():
         raise LayoutError(
             f"{other} holds the high-resolution images; the paper's are the low-resolution ones, "
             "in Img/img.zip of the authors' drive"
