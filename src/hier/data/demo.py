@@ -92,11 +92,12 @@ def write_archive(generate: Generate, path: Path) -> None:
     the same bytes (with the same releases of NumPy, Pillow and zlib). Raises DiskFullError.
     """
     classes = list(enumerate(leaves(generate), start=1))
+    folders = {class_id: f"{class_id:03d}.{leaf.names[-1]}" for class_id, leaf in classes}
     lists: dict[str, list[str]] = {
         "images.txt": [],
         "image_class_labels.txt": [],
         "train_test_split.txt": [],
-        "classes.txt": [f"{class_id} {_folder(class_id, leaf)}" for class_id, leaf in classes],
+        "classes.txt": [f"{class_id} {folder}" for class_id, folder in folders.items()],
         "superclasses.txt": [f"{class_id} {leaf.superclass}" for class_id, leaf in classes],
     }
     jobs = list(product(classes, range(generate.images_per_class)))
@@ -108,8 +109,10 @@ def write_archive(generate: Generate, path: Path) -> None:
     ):
         for image_id, job in enumerate(track(jobs, "drawing demo images"), start=1):
             (class_id, leaf), number = job
-            name = f"{_folder(class_id, leaf)}/{leaf.names[-1]}_{number + 1:04d}.jpg"
-            _add(tar, f"images/{name}", _jpeg(draw_image(generate, leaf, number)))
+            name = f"{folders[class_id]}/{leaf.names[-1]}_{number + 1:04d}.jpg"
+            jpeg = io.BytesIO()
+            Image.fromarray(draw_image(generate, leaf, number)).save(jpeg, "JPEG", quality=92)
+            _add(tar, f"images/{name}", jpeg.getvalue())
             lists["images.txt"].append(f"{image_id} {name}")
             lists["image_class_labels.txt"].append(f"{image_id} {class_id}")
             lists["train_test_split.txt"].append(
@@ -186,16 +189,6 @@ def _background(random: np.random.Generator, size: int) -> Array:
 
 def _pixels(values: Array) -> NDArray[np.uint8]:
     return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
-
-
-def _folder(class_id: int, leaf: Leaf) -> str:
-    return f"{class_id:03d}.{leaf.names[-1]}"
-
-
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=92)
-    return stream.getvalue()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
