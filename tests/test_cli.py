@@ -591,7 +591,7 @@ def test_an_interrupted_transfer_says_what_is_kept(tmp_path):
     folder = workspace(tmp_path / "work")
     assert call(folder, "compose", "suite=grocery", "methods=[pa]").returncode == 0
     code = (
-        "import hier.data.transfer as transfer\n"
+        "import hier.data.retries as transfer\n"
         "def fetched(url, part):\n"
         "    part.write_bytes(b'some')\n"
         "    raise KeyboardInterrupt\n"

@@ -52,7 +52,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash
-    "hier.data.transfer",
+    "hier.data.retries",
     "hier.ledger.arrival",
     "hier.files.atomic",
     "hier.files.checkpoint_names",  # their names; what is in them is training/'s

@@ -109,7 +109,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/transfer.py",
+                "data/retries.py",
             ),
             packages=("numpy", "pillow"),
         ),
@@ -171,7 +171,7 @@ STEPS: dict[str, Stage] = {
             + _of_dataset("ks", "levels"),
             code=(
                 "data/index.py", "evaluation/hierarchy", "evaluation/retrieval", "seeding.py", "geometry",
-                "ledger/artifacts.py", "results/measures.py",
+                "ledger/artifacts.py", "results/measures.py", "results/tolerance.py",
             ),
             packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
         ),
@@ -197,6 +197,7 @@ STEPS: dict[str, Stage] = {
                 "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
                 "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
                 "results/measures.py", "results/metrics.py", "results/paper.py", "results/table.py",
+                "results/tolerance.py",
             ),
             packages=("pandas", "scipy"),
         ),

@@ -11,7 +11,7 @@ from fakes.transfers import folder_with, ftp_server, serving, web_server
 @pytest.fixture
 def from_here_alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hier.data.transfer.FIRST_WAIT", 0)
+    monkeypatch.setattr("hier.data.retries.FIRST_WAIT", 0)
     monkeypatch.delenv("HIER_MIRROR", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

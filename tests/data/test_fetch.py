@@ -169,8 +169,8 @@ class TestBrokenTransfers:
 
     def test_waits_double(self, web, out, monkeypatch):
         waits = []
-        monkeypatch.setattr("hier.data.transfer.FIRST_WAIT", 1.0)
-        monkeypatch.setattr("hier.data.transfer.time.sleep", waits.append)
+        monkeypatch.setattr("hier.data.retries.FIRST_WAIT", 1.0)
+        monkeypatch.setattr("hier.data.retries.time.sleep", waits.append)
         web.steps = [503] * 5
         with pytest.raises(NoDataError):
             download(big(web.url), out)
@@ -182,7 +182,7 @@ class TestBrokenTransfers:
 
         either.steps = [100_000]
         with monkeypatch.context() as patch:
-            patch.setattr("hier.data.transfer.time.sleep", stop)
+            patch.setattr("hier.data.retries.time.sleep", stop)
             with pytest.raises(KeyboardInterrupt, match=f"is kept in {PART}: start again to go on"):
                 download(big(either.url), out)
         assert PART.read_bytes() == BIG[:100_000]
@@ -194,7 +194,7 @@ class TestBrokenTransfers:
             raise KeyboardInterrupt
 
         either.steps = [100_000]
-        monkeypatch.setattr("hier.data.transfer.time.sleep", stop)
+        monkeypatch.setattr("hier.data.retries.time.sleep", stop)
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
             download(fetched([File(name="data.tgz", url=either.url, unproved="none")]), out)
         assert not Path("downloads").exists()
@@ -216,7 +216,7 @@ class TestBrokenTransfers:
             raise failure
 
         either.steps = [0]
-        monkeypatch.setattr("hier.data.transfer.write", stop)
+        monkeypatch.setattr("hier.data.retries.write", stop)
         expected = DiskFullError if isinstance(failure, OSError) else KeyboardInterrupt
         with pytest.raises(expected) as caught:
             download(big(either.url), out)

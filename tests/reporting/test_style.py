@@ -7,7 +7,8 @@ import pytest
 
 import hier.reporting
 
-CSS = (Path(hier.reporting.__file__).parent / "assets" / "page.css").read_text()
+ASSETS = Path(hier.reporting.__file__).parent / "assets"
+CSS = "".join((ASSETS / name).read_text() for name in ("colours.css", "page.css"))
 LIGHT, DARK, PRINT = (
     dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
     for block in re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from hier.config.dataset import Dataset, File, Source
 from hier.data.archive import AGAIN, SUFFIXES, check, members, refuse_pages
-from hier.data.transfer import CHUNK, NotThereError, transfer, write
+from hier.data.retries import CHUNK, NotThereError, transfer, write
 from hier.errors import ArchiveError, ChecksumError, ConfigError, NoDataError
 from hier.files.atomic import atomic_file
 

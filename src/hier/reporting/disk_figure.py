@@ -9,7 +9,8 @@ from hier.reporting.arcs import Complex
 from hier.reporting.disk_scene import COLOURED, UNIT, Scene, units
 from hier.reporting.page import environment
 
-# Okabe and Ito's colours; grey for the others. The template gives each a shape of its own.
+# Okabe and Ito's colours; grey for the others. The template gives each a shape of its own. The page's
+# disk has those of assets/colours.css, which follow light and dark.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777")
 LONGEST = 32
 """Letters of a name in the legend."""

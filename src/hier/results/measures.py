@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hier.results.tolerance import TRAINED, UNTRAINED
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -40,8 +42,8 @@ class Measure:
     percent: bool = True
     higher_is_better: bool = True
     digits: int = 2
-    tolerance: float = 5.0
-    tolerance_untrained: float = 0.5
+    tolerance: float = TRAINED
+    tolerance_untrained: float = UNTRAINED
     graded: bool = True
     everywhere: bool = True
     shares: str = "class"
