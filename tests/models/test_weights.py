@@ -311,3 +311,22 @@ def test_a_fetch_leaves_no_empty_folder_of_parts(tmp_path, monkeypatch):
             find_weights(Weights(file="gone.pth", url=f"{served.url}/gone.pth", sha256=None))
     assert Path("weights/net.pth").is_file()
     assert not Path("weights/.parts").exists()
+
+
+@pytest.mark.parametrize("match", ["order", "name"])
+def test_whole_numbers_and_what_is_no_number_are_no_weights(package, match):
+    """A quantised file would be taken for weights of 0 and 1; NaN would spoil training at its first step."""
+    torchvision_ops.ensure()
+    given = state() if match == "order" else network().state_dict()
+    first = next(iter(given))
+
+    def said(value):
+        file = saved(package, given | {first: value})
+        return message(network(), file.model_copy(update={"match": match}))
+
+    assert f"net.pth: {first} is int8, not float32; name the right file" in said(
+        given[first].to(torch.int8)
+    )
+    spoilt = given[first].clone()
+    spoilt.view(-1)[3] = float("nan")
+    assert "net.pth: 0.weight holds values that are no finite numbers; name" in said(spoilt)

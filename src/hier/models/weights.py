@@ -42,6 +42,9 @@ def load_weights(network: nn.Module, weights: Weights) -> str:
         _load_by_order(network, read_weights(path), weights)
     else:
         _load_by_name(network, read_weights(path), weights)
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            raise WeightsError(f"{path}: {name} holds values that are no finite numbers; {MEND}")
     return found
 
 
@@ -161,15 +164,26 @@ def _load_by_name(network: nn.Module, state: dict[str, Tensor], weights: Weights
         kept = {k: v for k, v in state.items() if k in own or not k.startswith(CLASSIFIERS)}
         # A count of batches that no layer uses; files from before 2018 lack it.
         counts = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
+        _check_kinds([(own[k], k, v) for k, v in kept.items() if k in own], weights)
         network.load_state_dict({**counts, **kept})
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
         said = " ".join(str(error).split())[:300]
         raise WeightsError(f"{weights.file} does not fit: {said}; {DOUBT}") from error
 
 
+def _check_kinds(pairs: list[tuple[Tensor, str, Tensor]], weights: Weights) -> None:
+    """Whole numbers, as of a quantised network, would be taken for weights without a word."""
+    for own, name, value in pairs:
+        if own.is_floating_point() != value.is_floating_point():
+            wanted, found = (str(t.dtype).removeprefix("torch.") for t in (own, value))
+            raise WeightsError(f"{weights.file}: {name} is {found}, not {wanted}; {MEND}")
+
+
 def _load_by_order(network: nn.Module, state: dict[str, Tensor], weights: Weights) -> None:
     own = network.state_dict()
     given = list(state.items())[: len(own)]
+    pairs = zip(own.values(), given, strict=False)
+    _check_kinds([(tensor, name, value) for tensor, (name, value) in pairs], weights)
     for (name, tensor), (source, value) in zip(own.items(), given, strict=False):
         if tensor.shape != value.shape:
             raise WeightsError(
