@@ -50,26 +50,16 @@ def adopt(say: Callable[[str], None] = print) -> str:
         say("entering what is new into dvc.lock and DVC's cache")
         _commit([job.dvc_name for job in new] if away else [])
         _see_that_they_are_entered(new)
-    return _done(len(new), len(findings) - away, away)
-
-
-def _done(new: int, here: int, away: int) -> str:
-    """What was done, and what there was of it already."""
-    done = f"adopted {_stages(new)}" if new else f"nothing to adopt: {LOCK} has all {here} stages"
-    had = f", {here - new} had been before" if 0 < new < here else ""
+    here = len(findings) - away
+    done = f"nothing to adopt: {LOCK} has all {here} stages"
+    if new:
+        done = f"adopted {len(new)} stage{'' if len(new) == 1 else 's'}"
+    had = f", {here - len(new)} had been before" if 0 < len(new) < here else ""
     return f"{done}{had}; {f'{away} more are {AWAY}' if away else '`dvc status` agrees'}"
 
 
-def _stages(number: int) -> str:
-    return f"{number} stage" if number == 1 else f"{number} stages"
-
-
 def _commit(names: list[str]) -> None:
-    """Let DVC commit some jobs, or all where none is named; of what it cannot take, say what to do.
-
-    Raises:
-        HierError: DVC failed.
-    """
+    """Let DVC commit some jobs, or all where none is named; of what it cannot take, say what to do."""
     links = [name for name in LINKABLE if Path(name).is_symlink()]
     try:
         # All at once: DVC takes as long for one stage of a large dvc.yaml as for all. It refuses all

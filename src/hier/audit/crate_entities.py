@@ -1,8 +1,5 @@
-"""Entities of an RO-Crate: each entered once, files with their size and hash.
-
-What was left out for its size stands in the metadata with its hash and its address, under a name that
-begins with `#`.
-"""
+"""Entities of an RO-Crate: each entered once, files with their size and hash. What was left out for its
+size stands in the metadata all the same, under a name that begins with `#`."""
 
 import mimetypes
 from collections.abc import Iterable
@@ -16,14 +13,11 @@ from rocrate.rocrate import ROCrate
 from hier.files.hashing import Hasher, files_in
 
 WFRUN = "https://w3id.org/ro/terms/workflow-run#"
-# Terms that the context of RO-Crate 1.1 lacks, spelled out so that no second context is fetched.
-TERMS = {
-    name: WFRUN + name
-    for name in (
-        "ParameterConnection", "connection", "environment", "resourceUsage", "sourceParameter",
-        "targetParameter",
-    )
-} | {"sha256": "http://schema.org/sha256"}  # fmt: skip
+TERMS = dict.fromkeys(
+    ("ParameterConnection", "connection", "environment", "resourceUsage", "sourceParameter",
+     "targetParameter"), WFRUN
+) | {"sha256": "http://schema.org/"}  # fmt: skip
+"""What the context of RO-Crate 1.1 lacks, spelled out so that no second context is fetched."""
 KINDS = {
     ".smk": "text/x-python", ".py": "text/x-python", ".md": "text/markdown", ".j2": "text/plain",
     ".rst": "text/x-rst", ".webp": "image/webp", ".LICENSE": "text/plain",
@@ -38,7 +32,7 @@ class Entities:
     def __init__(self, hasher: Hasher) -> None:
         self.hasher = hasher
         self.crate = ROCrate(version="1.1", gen_preview=True)
-        self.crate.metadata.extra_terms.update(TERMS)
+        self.crate.metadata.extra_terms.update({name: at + name for name, at in TERMS.items()})
         self.known: dict[str, Entity] = {}
 
     @property
@@ -63,19 +57,16 @@ class Entities:
 
     def described(self, source: Path) -> dict[str, Any]:
         """A file's size, hash and kind."""
-        digest = self.hasher.file(source)
         kind = KINDS.get(source.suffix) or mimetypes.guess_type(source.name)[0] or "text/plain"
-        return {
-            "contentSize": str(digest.size), "sha256": digest.sha256, "encodingFormat": kind
-        }  # fmt: skip
+        of = self.hasher.file(source)
+        return {"contentSize": str(of.size), "sha256": of.sha256, "encodingFormat": kind}
 
     def folder(self, path: str) -> Entity:
         """Enter a folder that is copied file by file."""
-        name = f"{path}/"
-        if found := self.known.get(name):
+        if found := self.known.get(f"{path}/"):
             return found
         members = [self.file(file, name=file.as_posix()) for file in files_in(Path(path))]
-        return self.part(self.add(name, "Dataset", name=path, hasPart=members))
+        return self.part(self.add(f"{path}/", "Dataset", name=path, hasPart=members))
 
     def absent(self, name: str, sha256: str | None, size: int | None, /, **more: Any) -> Entity:
         """Enter a file that is not in the crate."""

@@ -30,27 +30,29 @@ class Workflow:
     """The Snakefile with all that it names.
 
     Args:
-        stages: those of which jobs are exported, in their order.
-        records: by stage, those of these jobs.
+        records: by the stages of which jobs are exported, in their order, those of these jobs.
         settings: files of settings, which are what goes into the whole.
     """
 
     def __init__(
-        self, to: Entities, stages: list[Stage], records: dict[str, list[Record]],
-        settings: list[Path], code: list[str],
-    ) -> None:  # fmt: skip
-        self.to, self.stages, self.records = to, stages, records
+        self,
+        to: Entities,
+        records: dict[Stage, list[Record]],
+        settings: list[Path],
+        code: list[str],
+    ) -> None:
+        self.to, self.records, stages = to, records, list(records)
         source = Path("Snakefile")
+        properties = to.described(source) | {
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+            "name": "HIER: from archives to the table of results",
+            "conformsTo": {"@id": BIOSCHEMAS},
+            "description": "Stages are the same for Snakemake and DVC.",
+            "version": __version__,
+        }
         self.entity = to.crate.add_workflow(
-            source, source.name, main=True, lang="snakemake",
-            properties=to.described(source) | {
-                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
-                "name": "HIER: from archives to the table of results",
-                "conformsTo": {"@id": BIOSCHEMAS},
-                "description": "Stages are the same for Snakemake and DVC.",
-                "version": __version__,
-            },
-        )  # fmt: skip
+            source, source.name, main=True, lang="snakemake", properties=properties
+        )
         identifier = "#workflow/input/params.yaml"
         given = to.add(identifier, "FormalParameter", name=PARAMS.name, additionalType="File")
         results = [t for t, maker in MAKERS.items() if is_result(t) and maker in stages]
@@ -64,8 +66,8 @@ class Workflow:
         for path in [*map(Path, BESIDE), *files_in(Path("workflow"))]:
             if path.exists():
                 to.file(path, PUT_AS.get(path.name))
-        for own in dict.fromkeys(code):
-            for path in files_in(Path(own)) if Path(own).is_dir() else [Path(own)]:
+        for own in map(Path, dict.fromkeys(code)):
+            for path in files_in(own) if own.is_dir() else [own]:
                 to.file(path)
 
     def tool(self, stage: Stage) -> Entity:
@@ -73,36 +75,27 @@ class Workflow:
         module = Path(stage.read_from_git()[0])
         if found := self.to.known.get(module.as_posix()):
             return found
-        used = {of for record in self.records[stage.name] for of in record["packages"].items()}
-        of_suite = stage.scope == "suite"
-        settings = [] if of_suite else without_names(dict.fromkeys(stage.params))
-        return self.to.file(
-            module,
-            **{
-                "@type": ["File", "SoftwareSourceCode"],
-                "name": stage.command(stage.scope.upper()),
-                "description": module.read_text(encoding="utf-8").split('"""')[1].strip(),
-                "version": __version__,
-                "programmingLanguage": "Python",
-                "softwareRequirements": [self._package(*of) for of in sorted(used, key=str)],
-                "input": [
-                    *(self.parameter(stage.name, "input", t) for t in _read_by(stage)),
-                    *(self.setting(stage, key) for key in settings),
-                ],
-                "output": [self.parameter(stage.name, "output", t) for t in stage.outputs],
-            },
-        )
+        used = {of for record in self.records[stage] for of in record["packages"].items()}
+        settings = without_names(dict.fromkeys(stage.params)) if stage.scope != "suite" else {}
+        read = [self.parameter(stage.name, "input", t) for t in (*stage.inputs, *stage.fan_in)]
+        properties = {
+            "@type": ["File", "SoftwareSourceCode"],
+            "name": stage.command(stage.scope.upper()),
+            "description": module.read_text(encoding="utf-8").split('"""')[1].strip(),
+            "version": __version__,
+            "programmingLanguage": "Python",
+            "softwareRequirements": [self._package(*of) for of in sorted(used, key=str)],
+            "input": [*read, *(self.setting(stage, key) for key in settings)],
+            "output": [self.parameter(stage.name, "output", t) for t in stage.outputs],
+        }
+        return self.to.file(module, **properties)
 
     def step(self, stage: Stage) -> Entity:
         return self.to.known[f"Snakefile#{stage.name}"]
 
     def parameter(self, owner: str, side: str, template: str) -> Entity:
-        """The formal parameter for the files of one path in hier.pipeline.
-
-        Args:
-            owner: `workflow`, or the name of a stage.
-            side: `input` or `output`.
-        """
+        """The formal parameter for the files of one path in hier.pipeline: an `input` or `output` of
+        the `workflow` or of a stage."""
         name = template.rpartition("/")[2]
         return self.to.add(
             f"#{owner}/{side}/{name}", "FormalParameter", name=name, description=template,
@@ -115,7 +108,7 @@ class Workflow:
         return self.to.add(identifier, "FormalParameter", name=key, additionalType="Text")
 
     def _step(self, position: int, stage: Stage) -> Entity:
-        read = [template for template in _read_by(stage) if MAKERS[template] in self.stages]
+        read = [t for t in (*stage.inputs, *stage.fan_in) if MAKERS[t] in self.records]
         return self.to.add(
             f"Snakefile#{stage.name}", "HowToStep", name=stage.name, position=str(position),
             workExample=self.tool(stage),
@@ -133,7 +126,3 @@ class Workflow:
             "ParameterConnection", sourceParameter=source,
             targetParameter=self.parameter(owner, side, template),
         )  # fmt: skip
-
-
-def _read_by(stage: Stage) -> list[str]:
-    return [*stage.inputs, *stage.fan_in]

@@ -1,8 +1,7 @@
 """`hier export`: results as a Workflow Run RO-Crate (Provenance Run Crate profile, version 0.5).
 
-The crate is a folder, or a zip file, with one ro-crate-metadata.json that says of every job what it
-read, what it wrote, with which settings, code and packages, and when. Whoever opens it needs nothing
-of this project. The same results give the same bytes.
+The crate is a folder, or a zip file; its ro-crate-metadata.json says of every job what it read, what it
+wrote, with which settings, code and packages, and when. The same results give the same bytes.
 """
 
 import shutil
@@ -36,8 +35,7 @@ def export(
         ConfigError: `out` is something else than an earlier crate.
     """
     audit = LedgerAudit(settings)
-    chosen = _chosen(list(runs), audit)
-    work = _jobs(chosen, audit)
+    work = _jobs(list(runs), audit)
     _refuse_to_replace(out)
     away = NEVER if with_models else NEVER | MODELS
     records = _records(work, audit, away)
@@ -55,19 +53,15 @@ def export(
     return out, len(work)
 
 
-def _chosen(runs: list[str], audit: LedgerAudit) -> list[str]:
-    known = [job.key for job in audit.jobs if job.stage.name == "evaluate"]
-    for run in runs:
-        if run not in known:
-            raise UnknownNameError("run", run, known)
-    return [run for run in known if run in runs] or known
-
-
-def _jobs(runs: list[str], audit: LedgerAudit) -> list[Job]:
+def _jobs(named: list[str], audit: LedgerAudit) -> list[Job]:
     """The jobs that lead to the figures of some runs; those of the suite where it is all of them."""
+    for run in named:
+        if run not in audit.runs:
+            raise UnknownNameError("run", run, audit.runs)
+    runs = set(named or audit.runs)
     datasets = {audit.settings.runs[run]["dataset"] for run in runs}
-    whole = {suite for suite, own in audit.settings.suites.items() if set(own) <= set(runs)}
-    keys = {"run": set(runs), "dataset": datasets, "suite": whole}
+    whole = {suite for suite, own in audit.settings.suites.items() if set(own) <= runs}
+    keys = {"run": runs, "dataset": datasets, "suite": whole}
     return [job for job in audit.jobs if job.key in keys[job.stage.scope]]
 
 
@@ -81,21 +75,17 @@ def _records(work: list[Job], audit: LedgerAudit, away: set[str]) -> dict[str, R
     wrong = [f for f in findings if f.status not in ("current", AWAY, "not run")]
     gone = (f for f in findings if f.status in (AWAY, "not run"))
     wrong += [f for f in gone if not _enough(f.job, away)]
-    refuted = [
-        job.key for job in work if job.stage.name == "evaluate" and refuted_by_rerun(job.key)
-    ]
-    if refuted:
-        raise StaleError(
-            f"nothing was exported: a rerun gave other bytes for {', '.join(refuted)} (hier verify)"
-        )
+    runs = (job.key for job in work if job.stage.name == "evaluate")
+    if refuted := ", ".join(filter(refuted_by_rerun, runs)):
+        said = f"a rerun gave other bytes for {refuted} (hier verify)"
+        raise StaleError(f"nothing was exported: {said}")
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise StaleError(
             f"nothing was exported: {'; '.join(f.describe() for f in wrong[:5])}{more}. "
             "Run `snakemake --cores all` (or `dvc pull`), or name runs that are current"
         )
-    found = {job.name: read_record(job) for job in work}
-    return {name: record for name, record in found.items() if record is not None}
+    return {job.name: record for job in work if (record := read_record(job))}
 
 
 def _enough(job: Job, away: set[str]) -> bool:

@@ -21,7 +21,7 @@ from hier.config.settings import PARAMS, Settings
 from hier.errors import ConfigError
 from hier.jobs import Job
 from hier.ledger.record import Record
-from hier.pipeline import ARCHIVE, EMBEDDINGS, MODEL, PROXIES, STORE
+from hier.pipeline import ARCHIVE, EMBEDDINGS, MODEL, PROXIES, STORE, Stage
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
@@ -91,17 +91,15 @@ class Crate:
     def write(self, folder: Path) -> None:
         """Write the crate into an empty folder."""
         self._root()
-        stages = list(dict.fromkeys(job.stage for job in self.work))
-        of_stage = {
-            stage.name: [self.records[job.name] for job in self.work if job.stage is stage]
-            for stage in stages
-        }
+        of_stage: dict[Stage, list[Record]] = {}
+        for job in self.work:
+            of_stage.setdefault(job.stage, []).append(self.records[job.name])
         code = [path for job in self.work for path in job.code_paths]
-        self.workflow = Workflow(self.to, stages, of_stage, self.settings, code)
+        self.workflow = Workflow(self.to, of_stage, self.settings, code)
         self._whole([self._job(job) for job in self.work])
-        left_out = ", ".join(sorted(template.rpartition("/")[2] for template in self.away))
+        left_out = ", ".join(sorted(template.rpartition("/")[2] for template in self.away)) + "."
         readme = folder / "README.md"
-        readme.write_text(README.format(name=self.name, left_out=f"{left_out}."), "utf-8")
+        readme.write_text(README.format(name=self.name, left_out=left_out), "utf-8")
         self.to.file(readme, readme.name, name="README", about=self.to.root)
         self.to.write(folder)
 
@@ -157,9 +155,10 @@ class Crate:
     def _artifact(self, path: str, digest: dict[str, Any]) -> Entity:
         """The file itself, or what is known of it."""
         template = self.templates[path]
+        if template == ARCHIVE:
+            return self._archive(path, digest)
         if template in self.away:
-            absent = path, digest["sha256"], digest["size"]
-            return self._archive(path, digest) if template == ARCHIVE else self.to.absent(*absent)
+            return self.to.absent(path, digest["sha256"], digest["size"])
         return self.to.folder(path) if template in FOLDERS else self.to.file(Path(path), name=path)
 
     def _archive(self, path: str, digest: dict[str, Any]) -> Entity:
@@ -194,11 +193,10 @@ class Crate:
 
     def _usage(self, job: Job, record: Record) -> Iterator[Entity]:
         """Seconds and memory that a job took."""
-        amounts = {"seconds": (record["seconds"], "SEC")} | {
-            f"peak memory ({name.removesuffix('_bytes')})": (value, "AD")
-            for name, value in record.get("peak_memory", {}).items()
-        }
-        for name, (value, unit) in amounts.items():
+        amounts = [("seconds", record["seconds"], "SEC")]
+        for name, value in record.get("peak_memory", {}).items():
+            amounts.append((f"peak memory ({name.removesuffix('_bytes')})", value, "AD"))
+        for name, value, unit in amounts:
             yield self.to.add(
                 f"#usage/{job.name}/{name.replace(' ', '-')}", "PropertyValue", name=name,
                 propertyID=f"hier:{name.split(' ')[0]}", value=str(value),
@@ -214,8 +212,9 @@ class Crate:
 
     def _whole(self, jobs: list[tuple[Entity, Entity]]) -> None:
         """The run of the workflow: from settings and archives to metrics and tables."""
-        made = [(path, template) for job in self.work for path, template in outputs_of(job)]
-        known = self.to.known
+        made = [of for job in self.work for of in outputs_of(job)]
+        archives = [self.to.known[f"#{path}/"] for path, template in made if template == ARCHIVE]
+        results = [path + "/" * (t in FOLDERS) for path, t in made if is_result(t)]
         when = {
             "startTime": min(record["started"] for record in self.records.values()),
             "endTime": max(record["ended"] for record in self.records.values()),
@@ -223,15 +222,8 @@ class Crate:
         run = self.to.add(
             "#action/workflow", "CreateAction", name=f"suite {self.suite}", description=self.name,
             instrument=self.workflow.entity, actionStatus=DONE, **when,
-            object=[
-                *map(self.to.file, self.settings),
-                *(known[f"#{path}/"] for path, template in made if template == ARCHIVE),
-            ],
-            result=[
-                known[f"{path}/" if template in FOLDERS else path]
-                for path, template in made
-                if is_result(template)
-            ],
+            object=[*map(self.to.file, self.settings), *archives],
+            result=[self.to.known[name] for name in results],
         )  # fmt: skip
         engine = self.to.add(
             "#hier", "SoftwareApplication", name="hier", softwareVersion=__version__,
