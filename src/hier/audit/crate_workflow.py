@@ -77,7 +77,6 @@ class Workflow:
             return found
         used = {of for record in self.records[stage] for of in record["packages"].items()}
         settings = without_names(dict.fromkeys(stage.params)) if stage.scope != "suite" else {}
-        read = [self.parameter(stage.name, "input", t) for t in (*stage.inputs, *stage.fan_in)]
         properties = {
             "@type": ["File", "SoftwareSourceCode"],
             "name": stage.command(stage.scope.upper()),
@@ -85,7 +84,10 @@ class Workflow:
             "version": __version__,
             "programmingLanguage": "Python",
             "softwareRequirements": [self._package(*of) for of in sorted(used, key=str)],
-            "input": [*read, *(self.setting(stage, key) for key in settings)],
+            "input": [
+                *(self.parameter(stage.name, "input", t) for t in (*stage.inputs, *stage.fan_in)),
+                *(self.setting(stage, key) for key in settings),
+            ],
             "output": [self.parameter(stage.name, "output", t) for t in stage.outputs],
         }
         return self.to.file(module, **properties)
