@@ -246,11 +246,7 @@ class LedgerAudit(RecordAudit):
         return super().known_of(path) or self.ledger.digest(self.maker[path], path) or {}
 
     def _damaged_copy(self, job: Job, record: Record) -> str | None:
-        """A file of DVC's cache or of the kept ones that is not what its name promises.
-
-        Raises:
-            TamperedError: the record of what was kept is none.
-        """
+        """A file of DVC's cache or of the kept ones that is not what its name promises."""
         named = {path: digest["md5"] for path, digest in record["outputs"].items()}
         for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
             if damaged := self._damaged_in_cache(md5):

@@ -39,12 +39,18 @@ class Entities:
     def root(self) -> Entity:
         return self.crate.root_dataset
 
-    def add(self, identifier: str, kind: str, /, **properties: Any) -> Entity:
-        """Enter an entity that is no file here, with those of its properties that are known."""
+    def add(self, identifier: str, kind: str, part: bool = False, /, **properties: Any) -> Entity:
+        """Enter an entity that is no file here, with those of its properties that are known.
+
+        Args:
+            part: whether it is a part of the whole.
+        """
         if identifier not in self.known:
             known = {name: value for name, value in properties.items() if value not in (None, [])}
             entity = ContextEntity(self.crate, identifier, {"@type": kind} | known)
             self.known[identifier] = self.crate.add(entity)
+            if part:
+                self.root.append_to("hasPart", entity)
         return self.known[identifier]
 
     def file(self, source: Path, name: str | None = None, /, **properties: Any) -> Entity:
@@ -63,27 +69,17 @@ class Entities:
 
     def folder(self, path: str) -> Entity:
         """Enter a folder that is copied file by file."""
-        if found := self.known.get(f"{path}/"):
-            return found
         members = [self.file(file, name=file.as_posix()) for file in files_in(Path(path))]
-        return self.part(self.add(f"{path}/", "Dataset", name=path, hasPart=members))
+        return self.add(f"{path}/", "Dataset", True, name=path, hasPart=members)
 
     def absent(self, name: str, sha256: str | None, size: int | None, /, **more: Any) -> Entity:
         """Enter a file that is not in the crate."""
-        if found := self.known.get(f"#{name}"):
-            return found
-        entity = self.add(
-            f"#{name}", "File", name=name, sha256=sha256,
+        return self.add(
+            f"#{name}", "File", True, name=name, sha256=sha256,
             contentSize=None if size is None else str(size),
             encodingFormat=mimetypes.guess_type(name)[0] or "application/octet-stream",
             description="Not in this crate; sha256 says which bytes are meant.", **more,
         )  # fmt: skip
-        return self.part(entity)
-
-    def part(self, entity: Entity) -> Entity:
-        """Let an entity be a part of the whole."""
-        self.root.append_to("hasPart", entity)
-        return entity
 
     def example(self, entity: Entity, parameters: Iterable[Entity]) -> Entity:
         """Note of which formal parameters something is a value."""

@@ -66,11 +66,8 @@ def _jobs(named: list[str], audit: LedgerAudit) -> list[Job]:
 
 
 def _records(work: list[Job], audit: LedgerAudit, away: set[str]) -> dict[str, Record]:
-    """The record of each job.
-
-    Raises:
-        StaleError: some job is not current, or a file of it that belongs into a crate is not here.
-    """
+    """The record of each job; StaleError where one is not current, or a file that belongs into a crate
+    is not here."""
     findings = [audit.finding(job) for job in work]
     wrong = [f for f in findings if f.status not in ("current", AWAY, "not run")]
     gone = (f for f in findings if f.status in (AWAY, "not run"))

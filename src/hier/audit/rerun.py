@@ -158,11 +158,7 @@ class Elsewhere:
             raise TamperedError(f"{path} is not the bytes that its record says")
 
     def _make(self, work: Job) -> None:
-        """Run a stage in a process of its own, with the code that lies beside it.
-
-        Raises:
-            HierError: it failed; the message is the last line that it printed.
-        """
+        """Run a stage in a process of its own, with the code that lies beside it."""
         paths = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
         process = subprocess.Popen(

@@ -1,7 +1,5 @@
-"""A Provenance Run Crate: what was run, job by job, and what came out.
-
-The profile (https://w3id.org/ro/wfrun/provenance/0.5) is one of RO-Crate 1.1.
-"""
+"""A Provenance Run Crate (https://w3id.org/ro/wfrun/provenance/0.5), which is one of RO-Crate 1.1: what
+was run, job by job, and what came out."""
 
 import json
 from collections.abc import Iterator
@@ -125,10 +123,8 @@ class Crate:
         read = [self._used(job, "input", *file) for file in record["inputs"].items()]
         if stage.name == "train":
             read += [self._origin("weights/", origin) for origin in self.origins[job.name]]
-        if stage.scope == "suite":
-            read += map(self.to.file, self.settings)
-        else:
-            read += [self._setting(job, *setting) for setting in record["params"].items()]
+        read += [self._setting(job, *setting) for setting in record["params"].items()]
+        read += map(self.to.file, self.settings if stage.scope == "suite" else [])
         action = add(
             f"#action/{job.name}", "CreateAction", name=job.name, description=job.command,
             instrument=self.workflow.tool(stage), startTime=record["started"],
@@ -163,17 +159,14 @@ class Crate:
 
     def _archive(self, path: str, digest: dict[str, Any]) -> Entity:
         """An archive's folder, and each of its files with the address that it came from."""
-        if found := self.to.known.get(f"#{path}/"):
-            return found
         origins = self.origins[f"download@{path.split('/')[1]}"]
-        entity = self.to.add(
-            f"#{path}/", "Dataset", name=path,
+        return self.to.add(
+            f"#{path}/", "Dataset", True, name=path,
             hasPart=[self._origin(f"{path}/", origin) for origin in origins],
             identifier=f"sha256:{digest['sha256']}",
             description="Not in this crate. Its identifier is the SHA-256 of the sorted lines "
             "`<sha256>  <file>` of its files.",
         )  # fmt: skip
-        return self.to.part(entity)
 
     def _origin(self, folder: str, origin: Origin) -> Entity:
         told = [f"drawn from seed {origin.seed}"] if origin.seed is not None else []
@@ -238,11 +231,7 @@ class Crate:
 
 
 def _authors(path: Path) -> list[str]:
-    """The names of those whom a citation file names.
-
-    Raises:
-        ConfigError: it is no citation file.
-    """
+    """The names of those whom a citation file names."""
     try:
         authors = yaml12.load(path.read_text(encoding="utf-8"))["authors"]
         return [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in authors]

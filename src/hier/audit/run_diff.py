@@ -4,17 +4,16 @@ Names are compared without the run's and the dataset's own, so that the seed of 
 the seed of the other.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from hier.audit.audit import LedgerAudit
 from hier.audit.lineage import leaves
 from hier.audit.origins import without_names
 from hier.config.settings import Settings
 from hier.errors import UnknownNameError
-from hier.jobs import Job, job
-from hier.ledger.record import Record, believed, same
+from hier.jobs import job
+from hier.ledger.record import believed, same
 from hier.pipeline import STAGES
 from hier.results.metrics import read_values
 
@@ -22,32 +21,10 @@ STEPS = tuple(name for name, stage in STAGES.items() if stage.scope != "suite")
 MADE_BY = {path: name for name in STEPS for path in STAGES[name].outputs}
 
 
-class Side(NamedTuple):
-    """One stage of a run: its record (None: there is none that can be believed), its parameters."""
-
-    run: str
-    dataset: str
-    record: Record | None
-    params: dict[str, Any]
-
-    def of(self, kind: str) -> dict[str, Any]:
-        """What the record says, of files by the paths of hier.pipeline (`runs/{run}/metrics.json`)."""
-        run, dataset = f"runs/{self.run}/", f"data/{self.dataset}/"
-        return {
-            path.replace(run, "runs/{run}/", 1).replace(dataset, "data/{dataset}/", 1): said
-            for path, said in (self.record or {}).get(kind, {}).items()
-        }
-
-
-# What is held against each other, in the order in which a difference is told.
-KINDS: dict[str, Callable[[Side], dict[str, Any]]] = {
-    "inputs": lambda side: side.of("inputs"),
-    "parameters": lambda side: leaves(without_names(side.params)),
-    "code": lambda side: side.of("versioned"),
-    "packages": lambda side: side.of("packages"),
-    "environment": lambda side: leaves(side.of("environment")),
-    "outputs": lambda side: side.of("outputs"),
-}
+KINDS = ("inputs", "parameters", "code", "packages", "environment", "outputs")
+"""What is held against each other, in the order in which a difference is told."""
+Side = dict[str, dict[str, dict[str, Any]]]
+"""Of a run, by stage and kind, names and values; of a stage without a record, parameters alone."""
 
 
 @dataclass
@@ -87,7 +64,7 @@ def compare(one: str, other: str, settings: Settings) -> Comparison:
         if name not in settings.runs:
             raise UnknownNameError("run", name, list(settings.runs))
     notes: list[str] = []
-    mine, theirs = (_sides(name, audit, notes) for name in (one, other))
+    mine, theirs = (_side(name, audit, notes) for name in (one, other))
     audit.hasher.save()
     found = {kind: _differences(kind, mine, theirs) for kind in KINDS}
     found["figures"] = _unlike(read_values(one), read_values(other), ["evaluate"])
@@ -101,39 +78,50 @@ def as_data(found: Comparison) -> dict[str, Any]:
     return data | kinds | {"identical": not any(kinds.values())}
 
 
-def _sides(run: str, audit: LedgerAudit, notes: list[str]) -> dict[str, Side]:
+def _side(run: str, audit: LedgerAudit, notes: list[str]) -> Side:
     """What is known of each stage of a run; notes are made of what keeps it from being all."""
-    dataset, sides = audit.settings.runs[run]["dataset"], {}
+    dataset, side = audit.settings.runs[run]["dataset"], Side()
     for name in STEPS:
         work = job(name, run if STAGES[name].scope == "run" else dataset, audit.settings)
-        record, note = _record(work, audit)
-        notes += [note] if note else []
-        sides[name] = Side(run, dataset, record, record["params"] if record else work.params)
-    return sides
+        finding = audit.finding(work) if work.name in {j.name for j in audit.jobs} else None
+        if record := believed(work):
+            notes += [finding.describe()] if finding and finding.reason else []
+            side[name] = {
+                "inputs": _anonymous(record["inputs"], run, dataset),
+                "parameters": leaves(without_names(record["params"])),
+                "code": record["versioned"],
+                "packages": record["packages"],
+                "environment": leaves(record.get("environment", {})),
+                "outputs": _anonymous(record["outputs"], run, dataset),
+            }
+            continue
+        side[name] = {"parameters": leaves(without_names(work.params))}
+        because = f" ({finding.reason})" if finding and finding.status == "tampered" else ""
+        notes.append(
+            f"{work.name} has no record that can be believed{because}; its parameters are those of "
+            f"params.yaml, the rest is not known. Make it with: {work.command}"
+        )
+    return side
 
 
-def _record(work: Job, audit: LedgerAudit) -> tuple[Record | None, str]:
-    """A job's record, and what keeps it from being the whole truth."""
-    finding = audit.finding(work) if work.name in {j.name for j in audit.jobs} else None
-    if record := believed(work):
-        return record, finding.describe() if finding and finding.reason else ""
-    because = f" ({finding.reason})" if finding and finding.status == "tampered" else ""
-    return None, (
-        f"{work.name} has no record that can be believed{because}; its parameters are those of "
-        f"params.yaml, the rest is not known. Make it with: {work.command}"
-    )
+def _anonymous(files: dict[str, Any], run: str, dataset: str) -> dict[str, Any]:
+    """Files by the paths of hier.pipeline, such as `runs/{run}/metrics.json`."""
+    names = {f"runs/{run}/": "runs/{run}/", f"data/{dataset}/": "data/{dataset}/"}
+    found = {}
+    for path, digest in files.items():
+        for own, name in names.items():
+            path = path.replace(own, name, 1)
+        found[path] = digest
+    return found
 
 
-def _differences(kind: str, one: dict[str, Side], other: dict[str, Side]) -> list[Difference]:
-    """What differs in some kind of thing, over all stages; the same difference is told once.
-
-    Of a stage of which one run has no record, only the parameters are known.
-    """
+def _differences(kind: str, one: Side, other: Side) -> list[Difference]:
+    """What differs in some kind of thing, over all stages; the same difference is told once."""
     found: dict[str, Difference] = {}
     for stage in STEPS:
-        if kind != "parameters" and not (one[stage].record and other[stage].record):
+        if kind not in one[stage] or kind not in other[stage]:
             continue
-        for told in _unlike(KINDS[kind](one[stage]), KINDS[kind](other[stage]), []):
+        for told in _unlike(one[stage][kind], other[stage][kind], []):
             told.through = MADE_BY.get(told.name) if kind == "inputs" else None
             found.setdefault(f"{told.name} {told.one!r} {told.other!r}", told).stages.append(stage)
     return list(found.values())

@@ -96,10 +96,9 @@ class Ledger:
         packages made them, so that they should be the workspace's."""
         committed = (self.committed or {}).get(job.dvc_name)
         held = {str(self.lock): self.entry(job), "git's last commit of dvc.lock": committed}
-        own = _proved(record)
         for where, entry in held.items():
             with suppress(KeyError, TypeError, AttributeError):  # is told by `conflict`
-                said = _said(entry or {})
+                said, own = _said(entry or {}), _proved(record)
                 outs = [p for p, of in own["outs"].items() if said["outs"].get(p, of) != of]
                 if outs and all(said[kind] == own[kind] for kind in ("cmd", "deps", "params")):
                     text = f"{outs[0]} is other bytes than {where} has for the same inputs, settings and code"
