@@ -52,13 +52,8 @@ STATUSES = ("current", AWAY, "not run", "stale", "tampered")  # from best to wor
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one job.
-
-    Attributes:
-        reason: what is wrong, or empty.
-        adopted: whether dvc.lock has this very result.
-        notice: what one should know of a result that is in order, or empty.
-    """
+    """What was found about one job: what is wrong with it, if anything, whether dvc.lock has this very
+    result (`adopted`), and what one should know of a result that is in order (`notice`)."""
 
     job: Job
     status: str
@@ -75,8 +70,7 @@ class Finding:
         if self.reason.startswith(str(LOCK)):
             if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
                 return f"git checkout {LOCK}"
-            # A merge may have mixed two sides, also of the settings. `dvc repro` would take a forged
-            # record over as well.
+            # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
             merged = git("rev-parse", "--verify", "--quiet", "HEAD^2") is not None
             had = git("ls-tree", "--name-only", "HEAD", "--", *COMMITTED.split()) or str(LOCK)
             paths, side = " ".join(had.split()), "HEAD^1" if merged else "COMMIT"
@@ -94,12 +88,8 @@ class Finding:
 
 
 class RecordAudit:
-    """Looks at every job of a suite, each file once: does its record prove its result?
-
-    Args:
-        settings: of the suites.
-        deep: read every byte instead of trusting sizes, times and inodes.
-    """
+    """Looks at every job of some suites, each file once: does its record prove its result? `deep` reads
+    every byte instead of trusting sizes, times and inodes."""
 
     def __init__(self, settings: Settings, deep: bool = False) -> None:
         self.settings = settings
@@ -123,7 +113,7 @@ class RecordAudit:
 
 
 class LedgerAudit(RecordAudit):
-    """And do dvc.lock, DVC's cache and the kept copies agree? Each file is looked at once."""
+    """And do dvc.lock, DVC's cache and the kept copies agree?"""
 
     def __init__(self, settings: Settings, deep: bool = False) -> None:
         super().__init__(settings, deep)

@@ -40,11 +40,8 @@ class Entities:
         return self.crate.root_dataset
 
     def add(self, identifier: str, kind: str, part: bool = False, /, **properties: Any) -> Entity:
-        """Enter an entity that is no file here, with those of its properties that are known.
-
-        Args:
-            part: whether it is a part of the whole.
-        """
+        """Enter an entity that is no file here, with those of its properties that are known, and
+        perhaps as a part of the whole."""
         if identifier not in self.known:
             known = {name: value for name, value in properties.items() if value not in (None, [])}
             entity = ContextEntity(self.crate, identifier, {"@type": kind} | known)

@@ -27,12 +27,8 @@ def is_result(template: str) -> bool:
 
 
 class Workflow:
-    """The Snakefile with all that it names.
-
-    Args:
-        records: by the stages of which jobs are exported, in their order, those of these jobs.
-        settings: files of settings, which are what goes into the whole.
-    """
+    """The Snakefile with all that it names; `records` are those of the exported jobs by their stages,
+    `settings` the files that go into the whole."""
 
     def __init__(
         self,

@@ -96,11 +96,8 @@ class Trace:
         return [file for file in self.steps[self.start].outputs if file.path in self.wanted]
 
     def inputs(self, full: bool = True) -> tuple[Input, ...]:
-        """What the first step read, and on: every step is told once, where it is met first.
-
-        Args:
-            full: of a table of all runs, with the steps of each run.
-        """
+        """What the first step read, and on: every step is told once, where it is met first; of a table
+        of all runs, those of each run only in `full`."""
         told = {self.start}
 
         def read_by(step: Step) -> Iterator[Input]:
@@ -161,11 +158,8 @@ def as_data(found: Trace) -> dict[str, Any]:
 
 
 def leaves(value: Any, name: str = "", nested: tuple[type[Any], ...] = (dict,)) -> dict[str, Any]:
-    """The single values of a nested mapping by their dotted keys.
-
-    Args:
-        nested: what is looked into; with `list` among them, places in it (from 0) are keys too.
-    """
+    """The single values of a nested mapping by their dotted keys; with `list` among what is looked into,
+    places in it (from 0) are keys too."""
     if not value or not isinstance(value, nested):
         return {name: value}
     found: dict[str, Any] = {}

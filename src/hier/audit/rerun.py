@@ -99,12 +99,8 @@ def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> 
 
 
 class Elsewhere:
-    """A separate folder in which runs are made anew: versioned files and archives, no results.
-
-    Args:
-        folder: empty.
-        runs: those that will be rebuilt; its params.yaml names no others.
-    """
+    """A separate folder, empty before, in which some runs are made anew: versioned files and archives, no
+    results, and a params.yaml that names no others."""
 
     def __init__(self, folder: Path, suite: Suite, runs: list[str], say: Say) -> None:
         self.folder, self.say = folder, say

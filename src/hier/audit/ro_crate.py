@@ -65,12 +65,8 @@ def outputs_of(job: Job) -> Iterator[tuple[str, str]]:
 
 
 class Crate:
-    """The crate of some jobs.
-
-    Args:
-        records: by the names of the jobs.
-        away: paths in hier.pipeline of which no file is copied.
-    """
+    """The crate of some jobs with their records; `away` are the paths in hier.pipeline of which no file
+    is copied."""
 
     def __init__(
         self, settings: Settings, audit: LedgerAudit, work: list[Job], records: dict[str, Record],

@@ -35,8 +35,7 @@ class LedgerState:
     """How far dvc.lock has the results of a suite.
 
     Attributes:
-        stages: how many there are.
-        entered: how many dvc.lock has as they should be.
+        entered: how many of the stages dvc.lock has as they should be.
         waiting: the names of those that are current, and that `hier adopt` would enter.
         uncommitted: of dvc.lock and the outputs that git keeps, what is not committed.
         unusable: why dvc.yaml, as it is here, lets none of `waiting` be entered; else empty.

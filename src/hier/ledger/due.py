@@ -21,10 +21,8 @@ from hier.ledger.record import stale_reason
 
 
 def stale_reasons(settings: Settings) -> dict[str, str | None]:
-    """By name of a job, why its outputs are stale, or None where they are current; nothing is changed.
-
-    Jobs that a process works on, and those that have no output, are left out.
-    """
+    """By name of a job, why its outputs are stale, or None where they are current; jobs that a process
+    works on, and those that have no output, are left out."""
     at_work = holders()
     with hashing() as hasher:
         return {
@@ -50,17 +48,13 @@ def unsettled(
 
 
 def let_be_replaced(due: Iterable[Job]) -> None:
-    """Where outputs are write-protected, as DVC's hard links are, put in their place what is not.
-
-    Snakemake would refuse to replace them. A symbolic link to the same file of DVC's cache does, else
-    a copy of the bytes. What cannot be changed here stays, and Snakemake names it.
-    """
+    """Where outputs are write-protected, as DVC's hard links are, so that Snakemake would refuse to replace
+    them, put in their place a symbolic link to the same file of DVC's cache, or else a copy."""
     with hashing() as hasher:
         for path in (Path(path) for job in due for path in job.outputs):
             with suppress(PermissionError):
                 if path.is_file() and not path.is_symlink() and not os.access(path, os.W_OK):
-                    file = cached(hasher(path).md5)
-                    if file is not None and file.samefile(path):
+                    if (file := cached(hasher(path).md5)) and file.samefile(path):
                         put_link(path, file.absolute())
                     else:
                         own_copy(path)

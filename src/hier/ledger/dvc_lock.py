@@ -40,12 +40,8 @@ class Ledger:
     """The entries of dvc.lock, by the names of jobs."""
 
     def __init__(self, lock: Path = LOCK) -> None:
-        """Read it.
-
-        Raises:
-            ConflictError: it has the marks of an unfinished merge.
-            TamperedError: it cannot be read.
-        """
+        """Read it; ConflictError where it has the marks of an unfinished merge, TamperedError where it
+        cannot be read."""
         self.lock = lock
         self.text = _text(lock)
         if has_conflict(self.text or ""):
@@ -150,11 +146,7 @@ def _made_alike(named: dict[str, Any] | None, record: Record) -> bool:
 
 
 def readable_ledger() -> tuple[Ledger, str]:
-    """dvc.lock and "", or an empty ledger and why dvc.lock cannot be read.
-
-    Raises:
-        ConflictError: it has the marks of an unfinished merge.
-    """
+    """dvc.lock and "", or an empty ledger and why dvc.lock cannot be read."""
     try:
         return Ledger(), ""
     except TamperedError as error:

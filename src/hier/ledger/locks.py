@@ -40,10 +40,8 @@ def locked_job(job: Job) -> Iterator[None]:
 
 
 def announce(engine: str) -> None:
-    """Let other machines see, until this process ends, that an engine works here.
-
-    Whether two may do so is for the engine to say.
-    """
+    """Let other machines see, until this process ends, that an engine works here; whether two may do so
+    is for the engine to say."""
     announced = ExitStack()
     with suppress(BusyError):
         announced.enter_context(locked(FOLDER / engine, called_by=engine))
@@ -89,10 +87,8 @@ def engines_at_work(folder: Path) -> list[str]:
 
 
 def forced_by_dvc() -> bool:
-    """Whether the DVC that called this process was told to force (`dvc repro --force` or `-f`).
-
-    It tells a stage so nowhere else. Snakemake's rules hand `--force` on by themselves.
-    """
+    """Whether the DVC that called this process was told to force (`dvc repro --force` or `-f`), which it
+    tells a stage nowhere else. Snakemake's rules hand `--force` on by themselves."""
     engine = _caller()
     if engine is None or _engine(engine) != "dvc":
         return False

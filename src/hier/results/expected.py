@@ -35,11 +35,9 @@ Reference = dict[str, Any]
 
 @dataclass(frozen=True)
 class Value:
-    """One value of the table, as it is shown. `value` is None where it was not made.
-
-    `expected`, `tolerance` and `same_bytes` (as the reference run's metrics) are None where there
-    is no reference, `same_bytes` also where no hash is known.
-    """
+    """One value of the table, as it is shown; None where it was not made. `expected`, `tolerance` and
+    `same_bytes` (as the reference run's metrics) are None where there is no reference, `same_bytes`
+    also where no hash is known."""
 
     run: str
     measure: str
@@ -50,11 +48,8 @@ class Value:
 
 
 def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Value]:
-    """Every value of a run; those that each run has, without a number, where it has no metrics.
-
-    Args:
-        digest: of the metrics file, as it is here or else as dvc.lock has it; {} for neither.
-    """
+    """Every value of a run; those that each run has, without a number, where it has no metrics. `digest` is
+    of the metrics file, as it is here or else as dvc.lock has it; {} for neither."""
     found = read_values(run)
     known = {row["measure"]: row for row in references(settings.suite_of(run)) if row["run"] == run}
     ks = settings.datasets[settings.runs[run]["dataset"]]["ks"]

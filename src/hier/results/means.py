@@ -47,11 +47,9 @@ class Mean(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The methods of a dataset, backbone and dimension, each in one of four places, by their means.
-
-    `first` have the highest mean, to the two decimals that are shown; `alike` are not told apart
-    from it, `lower` are, and of `unknown` that is not known, since one side has one seed.
-    """
+    """The methods of a dataset, backbone and dimension by their means: `first` have the highest, to the two
+    decimals that are shown; `alike` are not told apart from it, `lower` are, and of `unknown` that is
+    not known, since one side has one seed."""
 
     dataset: str
     backbone: str

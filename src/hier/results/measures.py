@@ -72,11 +72,8 @@ class Measure:
         return [self.name(of) for of in members] if self.family else [self.title]
 
     def values(self, found: Any) -> dict[str, float]:
-        """What metrics.json holds under the key, by column, as it is shown.
-
-        Raises:
-            ValueError: it is no mapping of K to a number, or a number is none that the measure can have.
-        """
+        """What metrics.json holds under the key, by column, as it is shown; ValueError where it is no
+        mapping of K to a number, or a number is none that the measure can have."""
         if self.family and not isinstance(found, dict):
             raise ValueError(f"{self.key} is no mapping of K to a number")
         shares = {self.name(k): v for k, v in (found if self.family else {"": found}).items()}
@@ -172,11 +169,8 @@ def show(name: str, value: float | None) -> str:
 
 
 def values(metrics: dict[str, Any]) -> dict[str, float]:
-    """The values of a metrics file as they are shown, by the names of the table's columns.
-
-    Raises:
-        ValueError: one is lacking, or is none that its measure can have.
-    """
+    """The values of a metrics file as they are shown, by the names of the table's columns; ValueError
+    where one is lacking, or is none that its measure can have."""
     if lacking := [m.key for m in graded() if m.everywhere and m.key not in metrics]:
         raise ValueError(f"it holds no {lacking[0]}")
     had = (measure for measure in graded() if measure.key in metrics)
@@ -190,13 +184,8 @@ def names_of_every_run(ks: Iterable[int]) -> list[str]:
 
 def judged(measure: Measure, metrics: dict[str, Any], leaves_out: bool) -> dict[str, int]:
     """Of how many queries a measure is the mean: `queries`, `unmatched` (how many of these can never be
-    right and count as misses), `left_out` (how many more are not judged, since they cannot be right).
-
-    Empty where the metrics do not say.
-
-    Args:
-        leaves_out: whether `evaluate.unmatched` is `leave_out`.
-    """
+    right and count as misses), `left_out` (how many more are not judged, since they cannot be right:
+    `leaves_out` is whether `evaluate.unmatched` says so). Empty where the metrics do not say."""
     if "queries_without_match" not in metrics:
         return {}
     every = metrics["queries"] + metrics["queries_without_match"] * leaves_out
@@ -208,13 +197,8 @@ def judged(measure: Measure, metrics: dict[str, Any], leaves_out: bool) -> dict[
 def unmatched_in_words(
     measure: Measure, without: int, every: int, left_out: bool, runs: str = ""
 ) -> str:
-    """How many queries can never be right in a measure, and what becomes of them in it and in those
-    that ask for the same.
-
-    Args:
-        left_out: whether this measure leaves them out; else they count as misses.
-        runs: of which runs that is said, where not of all.
-    """
+    """How many queries can never be right in a measure, and what becomes of them in it (they are left out,
+    or count as misses) and in those that ask for the same; `runs` names the runs, where not all."""
     out = [m.name("K") for m in graded() if m.leaves_out and m.shares == measure.shares]
     if left_out:
         out = [measure.name("K"), *out]

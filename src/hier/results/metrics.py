@@ -38,10 +38,8 @@ def read_values(run: str) -> dict[str, float]:
 
 
 def runs_done(settings: Settings) -> set[str]:
-    """The runs that have metrics of the present settings, as records say, or without one dvc.lock.
-
-    The views count for nothing here: no number follows from them.
-    """
+    """The runs that have metrics of the present settings, as records say, or without one dvc.lock; but for
+    the views, from which no number follows."""
     ledger = cache(lambda: readable_ledger()[0])
 
     def of_other(step: Job) -> bool:

@@ -46,11 +46,8 @@ def describe(cells: pd.DataFrame) -> list[str]:
 
 
 def marked(table: pd.DataFrame, measures: Sequence[str]) -> list[set[str]]:
-    """For each row of :func:`wide` the measures in which it is the best of its group.
-
-    None where a method of the group has several runs: the best of those may be so by chance, and
-    what counts are their means.
-    """
+    """For each row of :func:`wide` the measures in which it is the best of its group; none where a method
+    of the group has several runs, of which the best may be so by chance."""
     groups = [table[key] for key in GROUP]
     several = table.duplicated([*GROUP, "method"], keep=False)
     by_means = several.groupby(groups).transform("any")
@@ -105,10 +102,8 @@ def _best_on_test(cells: pd.DataFrame) -> list[str]:
 
 
 def unmatched(cells: pd.DataFrame) -> list[str]:
-    """Per dataset, how many queries can never be right, and what becomes of them; none where all can.
-
-    Where runs of a dataset differ in it, they are named.
-    """
+    """Per dataset, how many queries can never be right, and what becomes of them; none where all can. Runs
+    of a dataset that differ in it are named."""
     if "left_out" not in cells:  # a table of before they were counted
         return []
     told = {m.key: m for m in graded() if not m.leaves_out}
