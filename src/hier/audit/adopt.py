@@ -49,7 +49,7 @@ def adopt(say: Callable[[str], None] = print) -> str:
             raise ConfigError(f"{reason}; nothing was adopted. Bring it back with: {again}")
         say("entering what is new into dvc.lock and DVC's cache")
         _commit([job.dvc_name for job in new] if away else [])
-        _see_that_they_are_entered(new)
+        _see_that_all_are_entered(new)
     here = len(findings) - away
     done = f"nothing to adopt: {LOCK} has all {here} stages"
     if new:
@@ -76,7 +76,7 @@ def _commit(names: list[str]) -> None:
         raise
 
 
-def _see_that_they_are_entered(jobs: list[Job]) -> None:
+def _see_that_all_are_entered(jobs: list[Job]) -> None:
     """DVC enters the stages of dvc.yaml, and of others says nothing."""
     ledger = Ledger()
     with hashing() as hasher:

@@ -31,32 +31,7 @@ CITATION = Path("CITATION.cff")
 NEVER = {ARCHIVE, STORE}
 MODELS = {MODEL, PROXIES, EMBEDDINGS}
 DONE = "http://schema.org/CompletedActionStatus"
-README = """# {name}
-
-This folder is an RO-Crate (https://w3id.org/ro/crate): results, and where they come from. All that is
-known stands in `ro-crate-metadata.json` (JSON-LD); `ro-crate-preview.html` shows it in a browser.
-It follows the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/provenance/0.5).
-
-| here | what it is |
-|---|---|
-| `runs/<run>/metrics.json` | the metrics of a run, as shares of 1 (below `hierarchy` in percent) |
-| `runs/<run>/views.json` | what its page shows: places on a disk, a tree, neighbours (rows of the index) |
-| `runs/<run>/history.csv` | its losses, epoch by epoch |
-| `results/<suite>/` | the table and the page of a suite (only where all its runs were exported) |
-| `data/<dataset>/index.parquet` | the images: path, class, side |
-| `*.record.json` | what each job read and wrote (SHA-256, MD5, size), settings, packages, machine, times |
-| `results/<suite>/report/index.html` | pages that show the results: open it in a browser |
-| `params.yaml`, `params/` | the runs, and every setting of each |
-| `Snakefile`, `workflow/`, `dvc.yaml.txt`, `src/` | the workflow and the code that ran |
-
-Each job is a `CreateAction`: `instrument` is its code, `object` what it read, `result` what it wrote.
-Files whose name in the metadata begins with `#` are too large and not here: {left_out}
-They have `sha256`, `contentSize` and, where one is known, `url`.
-
-To check a file: `sha256sum FILE`, and compare with its `sha256` in the metadata. The `seal` of a record
-is a checksum that anyone can remake: the SHA-256 of its text with 64 zeros in place of the seal.
-`environment` of a job holds the machine's facts (processor, Python, threads), not only variables.
-"""
+README = Path(__file__).with_name("crate_readme.md")
 
 
 def outputs_of(job: Job) -> Iterator[tuple[str, str]]:
@@ -93,7 +68,8 @@ class Crate:
         self._whole([self._job(job) for job in self.work])
         left_out = ", ".join(sorted(template.rpartition("/")[2] for template in self.away)) + "."
         readme = folder / "README.md"
-        readme.write_text(README.format(name=self.name, left_out=left_out), "utf-8")
+        text = README.read_text("utf-8").format(name=self.name, left_out=left_out)
+        readme.write_text(text, "utf-8")
         self.to.file(readme, readme.name, name="README", about=self.to.root)
         self.to.write(folder)
 

@@ -97,9 +97,7 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         for cell in group.to_dict("records"):
             rows.append(cell | _overlaid(cell, worst, run, suite, audit, reference) | common)
     wrong = [f for f in found.values() if _is_wrong(f)]
-    for (
-        name
-    ) in suite.runs:  # whose note of a rerun is not as it was written; the rest may be in order
+    for name in suite.runs:  # of which the note of a rerun may be forged, and the rest in order
         if reason := tampered_proof(name):
             wrong.append(Finding(job("evaluate", name, audit.settings), "tampered", reason))
     notices = {f.job.name: f.notice for f in found.values() if f.notice}

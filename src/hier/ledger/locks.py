@@ -99,15 +99,14 @@ def call(*command: str) -> None:
     """Run `python -m <command>`, silently.
 
     Raises:
-        HierError: it failed; the message holds the line in which it says why.
+        HierError: it failed; the message holds the first line of its own that calls itself an error or
+            a file invalid, or else the last.
     """
     done = subprocess.run(
         [sys.executable, "-m", *command],
         capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
-    if (
-        done.returncode
-    ):  # told is the first line that calls itself an error or a file invalid, or the last
+    if done.returncode:
         said = (done.stderr or done.stdout).splitlines()
         lines = [line.strip() for line in said if line.strip()]
         errors = [line for line in lines if line.upper().startswith("ERROR")]

@@ -47,13 +47,13 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         path, settings = Path(METRICS.format(run=run.name)), settings_hash(suite, run)
         digest = hash_file(path).sha256 if found else None
         no_file = not path.exists() and no_data(run.dataset).exists()
+        missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
         keys = {
             "run": run.name, "dataset": run.dataset, "method": run.method,
             "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
         }  # fmt: skip
         for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
-            missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
             grade = _grade(cell["value"], digest, settings, reference) if cell else missing
             own = {"measure": name, **cell, "grade": grade.value}
             rows.append(keys | {of: reference.get(of) for of in NUMBERS[2:]} | own)

@@ -114,6 +114,7 @@ def _count(key: str) -> Measure:
     return _other(key, lambda of: of.retrieval.counts().get(key))
 
 
+COUNTS = ("queries", "queries_without_match", "superclass_queries_without_match", "gallery")
 # Of a tree of images, with a 95 % interval: `value`, `low`, `high`.
 TREES = (
     Measure(
@@ -137,10 +138,7 @@ MEASURES = (
     FEATURE_RECALL,
     Measure("map_at_r", "MAP@R", lambda of: of.retrieval.map_at_r(), leaves_out=True),
     _other("clip_share", lambda of: of.clip_share(), "Embeddings on the clip radius", percent=True),
-    _count("queries"),
-    _count("queries_without_match"),
-    _count("superclass_queries_without_match"),
-    _count("gallery"),
+    *map(_count, COUNTS),
     _other("best_on_test", lambda of: of.best_on_test),
     _other("hierarchy", lambda of: of.trees and of.trees.metrics(lambda t: computed(TREES, t))),
 )
