@@ -13,7 +13,7 @@ from hier.errors import ConfigError, ConflictError
 from hier.git import has_conflict, refuse_conflicts
 from hier.ledger.artifacts import reading
 from hier.results.compare import read_cells
-from hier.results.metrics import read_metrics
+from hier.results.expected import read_metrics
 
 ROOT = Path(__file__).parents[1]
 SIDES = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n"

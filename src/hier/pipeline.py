@@ -196,7 +196,7 @@ STEPS: dict[str, Stage] = {
             code=(
                 "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
                 "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
-                "results/measures.py", "results/metrics.py", "results/paper.py", "results/table.py",
+                "results/measures.py", "results/paper.py", "results/table.py",
                 "results/tolerance.py",
             ),
             packages=("pandas", "scipy"),

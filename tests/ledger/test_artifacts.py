@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from hier.data.index import read_index, write_index
 from hier.errors import DamagedInputError, MissingInputError
 from hier.ledger.artifacts import read_images, read_tensors
-from hier.results.metrics import read_metrics
+from hier.results.expected import read_metrics
 
 INDEX, STORE = Path("data/tiny/index.parquet"), Path("data/tiny/images.npy")
 MODEL, METRICS = Path("runs/tiny-pa-x-8-s0/model.safetensors"), Path("runs/r/metrics.json")

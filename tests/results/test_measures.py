@@ -8,9 +8,8 @@ import pytest
 
 from hier.config.settings import Settings
 from hier.errors import DamagedInputError
-from hier.results.expected import Value, references, values_of
+from hier.results.expected import Value, read_metrics, references, values_of
 from hier.results.measures import values
-from hier.results.metrics import read_metrics
 
 HEAD = "run,measure,expected,tolerance,metrics_sha256,settings_sha256\n"
 ROW = "r-s0,R@1,50.5,5,aa,bb\n"

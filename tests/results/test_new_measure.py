@@ -41,9 +41,8 @@ from hier.jobs import jobs
 from hier.pipeline import STAGES
 from hier.reporting.site import write_report
 from hier.results.cells import graded_cells
-from hier.results.expected import record_expected, references
+from hier.results.expected import read_metrics, record_expected, references
 from hier.results.measures import MEASURES, computed
-from hier.results.metrics import read_metrics
 from hier.results.table import markdown
 from hier.stages.evaluate import Evaluation
 

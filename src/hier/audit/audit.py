@@ -39,8 +39,8 @@ from hier.ledger.record import (
     believed,
     changed_output,
     first_change,
-    parse_record,
     read_record,
+    read_sealed,
     stale_reason,
 )
 
@@ -241,10 +241,9 @@ class LedgerAudit(RecordAudit):
         for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
             if damaged := self._damaged_in_cache(md5):
                 return f"{damaged}, DVC's copy of {path}, is not what its name says"
-        of_kept = record
-        if (path := kept_record(job)).exists():
-            before = parse_record(path.read_bytes(), path)
-            of_kept = before if before["key"] != record["key"] else record  # it was of other work
+        of_kept = read_sealed(kept_record(job)) or record
+        if of_kept["key"] == record["key"]:  # else it was of other work
+            of_kept = record
         for path, kept in kept_files(job):
             if kept.exists() and self.hasher(kept).as_dict() != of_kept["outputs"].get(str(path)):
                 return f"{kept}, the kept copy of {path}, is not what the record says"

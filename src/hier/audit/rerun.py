@@ -26,7 +26,7 @@ from hier.errors import HierError, ReproductionError, RerunError, TamperedError
 from hier.files.atomic import full_disk_is_clear, write_text, write_texts
 from hier.files.hashing import IGNORED, Hasher, hash_file
 from hier.jobs import Job, job, jobs_of
-from hier.ledger.record import FORMAT, Record, parse_record, read_record, sealed
+from hier.ledger.record import FORMAT, Record, read_record, read_sealed, sealed
 from hier.pipeline import EXPECTED, STAGES
 
 PROOF = "runs/{run}/rerun.json"
@@ -51,7 +51,7 @@ def refuted_by_rerun(run: str) -> str | None:
 def tampered_proof(run: str) -> str | None:
     """What is wrong with the note of a run's rerun as a file; None where nothing is."""
     try:
-        _read(Path(PROOF.format(run=run)))
+        read_sealed(Path(PROOF.format(run=run)))
     except TamperedError as error:
         return str(error)
     return None
@@ -60,10 +60,10 @@ def tampered_proof(run: str) -> str | None:
 def _note_that_holds(run: str) -> Record | None:
     """The note of a run's last rerun, where the records are still those of then."""
     with suppress(TamperedError, KeyError):
-        note = _read(Path(PROOF.format(run=run)))
+        note = read_sealed(Path(PROOF.format(run=run)))
         own = {stage.record.format(run=run) for stage in STAGES.values() if stage.scope == "run"}
         if note and note["run"] == run and own <= note["records"].keys():
-            present = {path: _vouched(_read(Path(path))) for path in note["records"]}
+            present = {path: _vouched(read_sealed(Path(path))) for path in note["records"]}
             return note if present == note["records"] else None
     return None
 
@@ -136,7 +136,7 @@ class Elsewhere:
         self.say(f"{run}: every artifact came out as the same bytes")
 
     def _note(self, run: str, records: dict[str, Record], differs: str | None) -> None:
-        made_on = _read(self.folder / STAGES["train"].record.format(run=run)) or {}
+        made_on = read_sealed(self.folder / STAGES["train"].record.format(run=run)) or {}
         content = {
             "format": FORMAT, "run": run, "date": datetime.now(UTC).date().isoformat(),
             "differs": differs, "machine": made_on.get("environment"),
@@ -227,11 +227,3 @@ def _vouched(record: Record | None) -> dict[str, Any] | None:
     outputs = record["outputs"] if record else {}
     hashes = {path: digest["sha256"] for path, digest in outputs.items()}
     return {"key": record["key"], "outputs": hashes} if record else None
-
-
-def _read(path: Path) -> Record | None:
-    """A file with a checksum of its own, or None where there is none."""
-    try:
-        return parse_record(path.read_bytes(), path)
-    except FileNotFoundError:
-        return None

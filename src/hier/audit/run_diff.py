@@ -15,7 +15,7 @@ from hier.errors import UnknownNameError
 from hier.jobs import job
 from hier.ledger.record import believed, same
 from hier.pipeline import STAGES
-from hier.results.metrics import read_values
+from hier.results.expected import read_values
 
 STEPS = tuple(name for name, stage in STAGES.items() if stage.scope != "suite")
 MADE_BY = {path: name for name in STEPS for path in STAGES[name].outputs}

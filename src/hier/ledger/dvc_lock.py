@@ -25,7 +25,7 @@ from hier.errors import ConfigError, TamperedError
 from hier.files.hashing import Hasher
 from hier.git import MERGED, conflict_in, git, has_conflict
 from hier.jobs import Job
-from hier.ledger.record import Record, parse_record
+from hier.ledger.record import Record, parse_record, read_sealed
 
 LOCK = Path("dvc.lock")
 COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
@@ -137,11 +137,9 @@ class Ledger:
 
 def _made_alike(named: dict[str, Any] | None, record: Record) -> bool:
     """Whether the record that an entry names can be read and is of the same kind of machine."""
-    file = cached(named["md5"]) if named else None
     with suppress(TamperedError):
-        if file is not None:
-            other = parse_record(file.read_bytes(), file)
-            return kind_of_machine(other) == kind_of_machine(record)
+        other = read_sealed(cache_file(named["md5"])) if named else None
+        return other is not None and kind_of_machine(other) == kind_of_machine(record)
     return False
 
 

@@ -159,18 +159,25 @@ def parse_record(text: bytes, path: Path) -> Record:
     raise TamperedError(f"{path} {reason}")
 
 
-def read_record(job: Job) -> Record | None:
-    """A job's record, or None where there is none.
+def read_sealed(path: Path) -> Record | None:
+    """A record from its file, or None where there is none.
 
     Raises:
-        TamperedError: the record is not as it was written, or is another job's.
+        TamperedError: it is not as it was written.
     """
     try:
-        record = parse_record(job.record.read_bytes(), job.record)
+        return parse_record(path.read_bytes(), path)
     except FileNotFoundError:
         return None
     except OSError as error:  # a folder, or not ours to read
-        raise TamperedError(f"{job.record} cannot be read: {error.strerror}") from error
+        raise TamperedError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_record(job: Job) -> Record | None:
+    """A job's record, or None where there is none; TamperedError also where it is another job's."""
+    record = read_sealed(job.record)
+    if record is None:
+        return None
     if record.get("stage") != job.name:
         raise TamperedError(f"{job.record} is the record of {record.get('stage')}")
     if not _is_whole(record) or record["key"] != content_key(record):

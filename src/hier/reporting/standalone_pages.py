@@ -24,8 +24,8 @@ from hier.reporting.site import put, write_assets
 from hier.reporting.terminal.lineage import machine
 from hier.reporting.terminal.run_diff import line_of
 from hier.results.compare import VERDICTS, against, compare, describe, read_cells, table_at
+from hier.results.expected import read_values
 from hier.results.measures import HEADLINE
-from hier.results.metrics import read_values
 
 OUT = Path("results/compare")
 """Where two runs, which may be of two suites, are compared."""

@@ -13,10 +13,15 @@ from hier.files.hashing import hash_file
 from hier.jobs import no_data
 from hier.ledger.artifacts import reading
 from hier.pipeline import METRICS
-from hier.results.expected import Reference, references, settings_hash
+from hier.results.expected import (
+    Reference,
+    read_metrics,
+    references,
+    runs_done,
+    settings_hash,
+)
 from hier.results.grades import Grade
 from hier.results.measures import RECALL, judged, measure_of, names_of_every_run, values
-from hier.results.metrics import read_metrics, runs_done
 from hier.results.paper import published
 
 COUNTS = ["queries", "unmatched", "left_out"]

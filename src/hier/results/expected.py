@@ -1,4 +1,7 @@
-"""What the reference run of a suite gave (expected/<suite>.csv). Nothing heavy is imported."""
+"""What runs gave (metrics.json), and what the reference run of their suite gave (expected/<suite>.csv).
+
+Nothing heavy is imported.
+"""
 
 import csv
 import json
@@ -6,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +18,12 @@ from hier.config.settings import Settings
 from hier.errors import MissingInputError
 from hier.files.atomic import atomic_file
 from hier.files.hashing import hash_file
-from hier.jobs import job
+from hier.jobs import Job, job, jobs_of
 from hier.ledger.artifacts import reading
-from hier.ledger.record import Record, read_record
+from hier.ledger.dvc_lock import other_setting, readable_ledger
+from hier.ledger.record import Record, of_other_settings, read_record
 from hier.pipeline import EXPECTED, METRICS
 from hier.results.measures import measure_of, names_of_every_run, values
-from hier.results.metrics import read_metrics, read_values, runs_done
 
 if TYPE_CHECKING:
     from hier.config.run import Run
@@ -45,6 +49,48 @@ class Value:
     expected: float | None = None
     tolerance: float | None = None
     same_bytes: bool | None = None
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's metrics.json.
+
+    Raises:
+        DamagedInputError: it cannot be read, lacks a measure, or has a value that is none.
+    """
+    with reading(path):
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(metrics, dict):
+            raise ValueError("it holds no measures")
+        values(metrics)
+        return metrics
+
+
+def read_values(run: str) -> dict[str, float]:
+    """The values of a run by the names of columns; none where metrics.json is missing or damaged."""
+    path = Path(METRICS.format(run=run))
+    try:
+        return values(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def runs_done(settings: Settings) -> set[str]:
+    """The runs that have metrics of the present settings, as records say, or without one dvc.lock; but for
+    the views, from which no number follows."""
+    ledger = cache(lambda: readable_ledger()[0])
+
+    def of_other(step: Job) -> bool:
+        if step.record.exists():
+            return of_other_settings(step)
+        entry = ledger().entry(step)
+        return bool(entry and other_setting(entry, step.params))
+
+    return {
+        run
+        for run in settings.runs
+        if Path(METRICS.format(run=run)).exists()
+        and not any(of_other(s) for s in jobs_of(run, settings) if s.stage.name != "views")
+    }
 
 
 def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Value]:

@@ -17,7 +17,7 @@ from hier.reporting.history import read_history
 from hier.reporting.site import write_report
 from hier.reporting.thumbs import Images, select_thumbnails
 from hier.results.compare import read_cells
-from hier.results.metrics import read_metrics
+from hier.results.expected import read_metrics
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
