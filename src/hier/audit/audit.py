@@ -132,11 +132,8 @@ class LedgerAudit(RecordAudit):
         return [line[3:] for line in told.split("\0") if line[2:3] == " "]
 
     def finding(self, job: Job) -> Finding:
-        """What is to be said of one job, whatever is to be said of the jobs before it.
-
-        Raises:
-            ConflictError: dvc.lock, or an output that git keeps, has the marks of an unfinished merge.
-        """
+        """What is to be said of one job, whatever is to be said of the jobs before it; ConflictError where
+        an output that git keeps has the marks of an unfinished merge."""
         finding = self._finding(job)
         if finding.status in ("stale", "tampered"):
             refuse_conflicts(job.in_git)

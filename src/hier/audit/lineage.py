@@ -115,14 +115,9 @@ class Trace:
 
 
 def trace(asked: str, settings: Settings, audit: RecordAudit | None = None) -> Trace:
-    """The way back from `asked`: a run, `<run>:<measure>`, an output, a record or an archive's file.
-
-    Args:
-        audit: gives each job's status; by default, records and dvc.lock together.
-
-    Raises:
-        UnknownNameError: there is nothing of that name; the nearest names are listed.
-    """
+    """The way back from `asked`: a run, `<run>:<measure>`, an output, a record or an archive's file;
+    UnknownNameError, with the nearest names, where there is nothing of that name. `audit` gives each
+    job's status; by default, records and dvc.lock together."""
     audit = audit or LedgerAudit(settings)
     job, wanted, measure = _find(asked, audit)
     makers = {path: job.name for path, job in audit.maker.items()}

@@ -54,11 +54,8 @@ class Comparison:
 
 
 def compare(one: str, other: str, settings: Settings) -> Comparison:
-    """Hold the records of two runs of params.yaml against each other, stage by stage.
-
-    Raises:
-        UnknownNameError: no such run.
-    """
+    """Hold the records of two runs against each other, stage by stage; UnknownNameError where params.yaml
+    has no such run."""
     audit = LedgerAudit(settings)
     for name in (one, other):
         if name not in settings.runs:

@@ -107,11 +107,8 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
 
 
 def update_expected(suite: Suite) -> Path:
-    """Write the present results as the reference, see `record_expected`.
-
-    Raises:
-        StaleError: a result is known by its hash alone, so that its machine is not known.
-    """
+    """Write the present results as the reference, see `record_expected`; StaleError where a result is known
+    by its hash alone, so that its machine is not known."""
     for finding in LedgerAudit(Settings.of(suite)).findings():
         if finding.status == AWAY:
             raise StaleError(

@@ -42,11 +42,8 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file, by name, on the CPU; of floats, all are finite.
-
-    Raises:
-        DamagedInputError: it cannot be read, or is not that.
-    """
+    """The tensors of a safetensors file, by name, on the CPU; DamagedInputError where it cannot be read, or
+    a float is NaN or infinite."""
     from safetensors.torch import load_file
 
     with reading(path):
@@ -73,11 +70,8 @@ def read_images(index_path: Path, store_path: Path) -> "tuple[pd.DataFrame, Imag
 def read_embeddings(
     index_path: Path, path: Path, run: "Run"
 ) -> "tuple[pd.DataFrame, NDArray[np.int64], Tensor]":
-    """The test images of an index with their N rows in it, and their embeddings, float32 (N×D).
-
-    Raises:
-        DamagedInputError: the file does not hold those.
-    """
+    """The test images of an index with their N rows in it, and their embeddings, float32 (N×D);
+    DamagedInputError where the file does not hold those."""
     from hier.data.index import read_index, rows_to_embed
 
     with reading(index_path):
@@ -104,11 +98,8 @@ def read_features(path: Path, run: "Run", images: int) -> "Tensor | None":
 
 
 def read_proxies(path: Path, run: "Run") -> "Tensor | None":
-    """The hierarchical proxies of a run, float32 (P×D), or None where it has none.
-
-    Raises:
-        DamagedInputError: the file does not hold those.
-    """
+    """The hierarchical proxies of a run, float32 (P×D), or None where it has none; DamagedInputError where
+    the file does not hold those."""
     proxies = read_tensors(path).get(HIERARCHICAL_PROXIES)
     if run.regularizer.name == "hier":
         with reading(path):

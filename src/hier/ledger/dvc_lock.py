@@ -172,11 +172,7 @@ def cached(md5: str) -> Path | None:
 
 def cache_folder() -> Path:
     """DVC's cache: .dvc/cache, or where the last says that does of the machine's, the user's, the
-    project's and the copy's configuration.
-
-    Raises:
-        ConfigError: one of these makes no sense.
-    """
+    project's and the copy's configuration; ConfigError where one of these makes no sense."""
     # As dvc.dirs has it, which would load all of DVC for two names.
     of_dvc = platformdirs.PlatformDirs("dvc", "iterative")
     machines = os.getenv("DVC_SYSTEM_CONFIG_DIR") or of_dvc.site_config_dir

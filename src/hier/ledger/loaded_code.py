@@ -17,11 +17,8 @@ _loaded: dict[Path, str] = {}
 
 
 class Sources:
-    """The files under version control that a job runs or reads, as they are when it begins.
-
-    Raises:
-        StaleError: one of them has changed since this process loaded it.
-    """
+    """The files under version control that a job runs or reads, as they are when it begins; StaleError
+    where one has changed since this process loaded it."""
 
     def __init__(self, job: Job, hasher: Hasher) -> None:
         self.job = job
@@ -30,9 +27,8 @@ class Sources:
         self.loaded = _files_of_modules()
         for path in sorted(self.before.keys() & self.loaded):
             if self.before[path] != _loaded[path.absolute()]:
-                raise StaleError(
-                    f"source {path} of {job.name} has changed since this process loaded it; run it again"
-                )
+                since = "has changed since this process loaded it; run it again"
+                raise StaleError(f"source {path} of {job.name} {since}")
 
     def changed_before_use(self, hasher: Hasher) -> Path | None:
         """The first file that may have been loaded, or read, with other bytes than when the job began."""

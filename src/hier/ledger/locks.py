@@ -24,11 +24,8 @@ DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
 
 @contextmanager
 def locked_job(job: Job) -> Iterator[None]:
-    """Hold a job while the block runs; a holder whose engine was killed is ended first.
-
-    Raises:
-        BusyError: another process holds it.
-    """
+    """Hold a job while the block runs; a holder whose engine was killed is ended first, and BusyError
+    names any other."""
     holder = living(FOLDER / job.name)
     if holder and orphaned(holder):
         print(f"ending process {holder['process']['pid']} ({job.name}), whose engine is gone")
@@ -96,12 +93,8 @@ def forced_by_dvc() -> bool:
 
 
 def call(*command: str) -> None:
-    """Run `python -m <command>`, silently.
-
-    Raises:
-        HierError: it failed; the message holds the first line of its own that calls itself an error or
-            a file invalid, or else the last.
-    """
+    """Run `python -m <command>`, silently; HierError where it fails, with the first of its lines that calls
+    itself an error or a file invalid, or else the last."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
         capture_output=True, encoding="utf-8", errors="replace", check=False,

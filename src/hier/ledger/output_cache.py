@@ -1,10 +1,9 @@
 """The last outputs of each job, kept as second names of the same files (of small ones, as copies).
 
 Snakemake deletes a job's outputs before it runs it, also where nothing that goes into them has
-changed. A hard link costs no space and brings them back at once; a copy does where DVC's cache has taken
-the file in, whose times are not ours to set. What is kept counts only where its bytes are those of the
-record. A copy of the record lies beside it, since DVC may put the outputs of other work in the workspace
-(`dvc checkout`, an experiment).
+changed. A hard link brings them back at once, or a copy where DVC's cache has taken the file in, whose
+times are not ours to set. What is kept counts only where its bytes are those of the record, a copy of
+which lies beside it, since DVC may put the outputs of other work in the workspace.
 """
 
 import os

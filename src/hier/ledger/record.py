@@ -3,7 +3,6 @@ machine that did it.
 
 Times and the machine stand here, never in an output, so that the outputs of two runs can be the same
 bytes. The `seal` is the SHA-256 of all the rest, so that a record in which something was changed says so.
-
 The `key` is one hash of all that the outputs follow from: inputs, code, parameters, and the versions of
 the packages that the stage computes with. The kind of machine is no part of it: a result that came from
 another one stands, and `hier verify` says what it is worth.
@@ -51,11 +50,8 @@ Fingerprint = dict[str, dict[str, Any]]
 
 
 def fingerprint(job: Job, hasher: Hasher) -> Fingerprint:
-    """Everything that a job's outputs follow from.
-
-    Raises:
-        MissingInputError: an input, code or a table is not there; says what brings it back.
-    """
+    """Everything that a job's outputs follow from; MissingInputError where some of it is not there, with
+    what brings it back."""
     return {
         "params": job.params,
         "inputs": _digests(job.inputs, hasher),
@@ -143,11 +139,7 @@ def sealed(record: Record) -> str:
 
 
 def parse_record(text: bytes, path: Path) -> Record:
-    """A record from its bytes.
-
-    Raises:
-        TamperedError: it is not as it was written.
-    """
+    """A record from its bytes; TamperedError where it is not as it was written."""
     try:
         record: Record = json.loads(text)
         said = record["seal"].encode()
@@ -160,11 +152,8 @@ def parse_record(text: bytes, path: Path) -> Record:
 
 
 def read_sealed(path: Path) -> Record | None:
-    """A record from its file, or None where there is none.
-
-    Raises:
-        TamperedError: it is not as it was written.
-    """
+    """A record from its file, or None where there is none; TamperedError where it is not as it was
+    written."""
     try:
         return parse_record(path.read_bytes(), path)
     except FileNotFoundError:
@@ -208,11 +197,8 @@ def of_other_settings(job: Job) -> bool:
 
 
 def stale_reason(job: Job, hasher: Hasher) -> str | None:
-    """The first reason why a job's outputs are not current, or None where they are proved to be.
-
-    Raises:
-        MissingInputError: an input is not there.
-    """
+    """The first reason why a job's outputs are not current, or None where they are proved to be;
+    MissingInputError where an input is not there."""
     try:
         record = read_record(job)
     except TamperedError as error:

@@ -13,13 +13,7 @@ from hier.files.hashing import hash_file
 from hier.jobs import no_data
 from hier.ledger.artifacts import reading
 from hier.pipeline import METRICS
-from hier.results.expected import (
-    Reference,
-    read_metrics,
-    references,
-    runs_done,
-    settings_hash,
-)
+from hier.results.expected import Reference, read_metrics, references, runs_done, settings_hash
 from hier.results.grades import Grade
 from hier.results.measures import RECALL, judged, measure_of, names_of_every_run, values
 from hier.results.paper import published
@@ -36,13 +30,8 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
 
     `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only. COUNTS are
-    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics.
-
-    Args:
-        damaged_too: let a metrics file that cannot be read pass as not run.
-
-    Raises:
-        DamagedInputError: a metrics file cannot be read.
+    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics. A metrics file
+    that cannot be read is a DamagedInputError, or with `damaged_too` passes as not run.
     """
     known = {(row["run"], row["measure"]): row for row in references(suite.suite)}
     done = runs_done(Settings.of(suite))
@@ -76,11 +65,11 @@ def _measured(run: Run, damaged_too: bool) -> dict[str, dict[str, Any]]:
             metrics = read_metrics(path)
             on_test = RECALL.values(metrics.get("best_on_test", {}).get(RECALL.key, {}))
             leaves_out = run.evaluate.unmatched == "leave_out"
-            return {
-                name: {"value": value, "best_on_test": on_test.get(name)}
-                | judged(measure_of(name), metrics, leaves_out)
-                for name, value in values(metrics).items()
-            }
+            found = {}
+            for name, value in values(metrics).items():
+                counts = judged(measure_of(name), metrics, leaves_out)
+                found[name] = {"value": value, "best_on_test": on_test.get(name)} | counts
+            return found
     except DamagedInputError:
         if not damaged_too:
             raise

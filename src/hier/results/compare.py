@@ -25,11 +25,8 @@ VERDICTS = {
 
 
 def table_at(place: Path, suite: str) -> Path:
-    """A suite's table.csv, which `place` is or holds: a file, a report, a folder of results, a project.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """A suite's table.csv, which `place` is or holds: a file, a report, a folder of results, a project;
+    ConfigError where there is none."""
     of_suite = TABLE_CSV.format(suite=suite)
     inside = ("table.csv", "tables/table.csv", f"{suite}/table.csv", of_suite)
     for path in (place, *(place / name for name in inside)):
@@ -63,8 +60,7 @@ def read_cells(path: Path) -> pd.DataFrame:
 def compare(here: pd.DataFrame, there: pd.DataFrame) -> list[dict[str, Any]]:
     """A row per setting and measure of two tables, what moved most first: the keys, `name` of the
     method in the paper, the worst grade on each side (or None) as `grades`, and what :func:`against`
-    says of the means over seeds.
-    """
+    says of the means over seeds."""
     table = means(here).merge(means(there), "outer", on=SETTING, suffixes=("_here", "_there"))
     rows = []
     for cell in table.astype(object).where(table.notna(), None).to_dict("records"):
@@ -77,8 +73,7 @@ def compare(here: pd.DataFrame, there: pd.DataFrame) -> list[dict[str, Any]]:
 
 def against(here: float | None, there: float | None, spreads: list[float | None]) -> dict[str, Any]:
     """Two values, `here` and `there`: `moved` (here − there, or None), `spread` (the larger sample
-    standard deviation over seeds, or None) and `verdict`, a key of VERDICTS.
-    """
+    standard deviation over seeds, or None) and `verdict`, a key of VERDICTS."""
     spread = max((s for s in spreads if s is not None), default=None)
     moved = None if here is None or there is None else here - there
     if moved is None:

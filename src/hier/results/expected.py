@@ -1,7 +1,4 @@
-"""What runs gave (metrics.json), and what the reference run of their suite gave (expected/<suite>.csv).
-
-Nothing heavy is imported.
-"""
+"""What runs gave (metrics.json), and what the reference run of their suite gave (expected/<suite>.csv)."""
 
 import csv
 import json
@@ -52,11 +49,8 @@ class Value:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """A run's metrics.json.
-
-    Raises:
-        DamagedInputError: it cannot be read, lacks a measure, or has a value that is none.
-    """
+    """A run's metrics.json; DamagedInputError where it cannot be read, lacks a measure, or has a value that
+    is none."""
     with reading(path):
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(metrics, dict):
@@ -152,11 +146,8 @@ def _reference(row: dict[str, Any], where: str) -> Reference:
 
 
 def record_expected(suite: "Suite") -> Path:
-    """Write the present results as expected/<suite>.csv; runs without metrics are left out.
-
-    Raises:
-        MissingInputError: no run has metrics; what was recorded before stays.
-    """
+    """Write the present results as expected/<suite>.csv; runs without metrics are left out. Where no run
+    has any, what was recorded before stays, and that is a MissingInputError."""
     settings = Settings.of(suite)
     done = runs_done(settings)
     if not done:
