@@ -32,10 +32,9 @@ def adopt(say: Callable[[str], None] = print) -> str:
     settings = Settings.read()
     findings = list(LedgerAudit(settings).findings())
     for finding in findings:
-        if finding.status in ("current", AWAY):
-            continue
-        kind = TamperedError if finding.status == "tampered" else StaleError
-        raise kind(f"{finding.describe()}; nothing was adopted. Mend it with: {finding.mend}")
+        if finding.status not in ("current", AWAY):
+            kind = TamperedError if finding.status == "tampered" else StaleError
+            raise kind(f"{finding.describe()}; nothing was adopted. Mend it with: {finding.mend}")
     for finding in findings:
         if finding.notice:
             say(f"note: {finding.job.name}: {finding.notice}")
@@ -69,10 +68,8 @@ def _commit(names: list[str]) -> None:
         if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
             raise HierError(f"{error}; make one with: git init && git add --all") from error
         if links:
-            raise HierError(
-                f"{error}; DVC takes nothing from behind a link ({', '.join(links)}), so its ledger wants "
-                "folders there. Snakemake and hier verify need no ledger"
-            ) from error
+            said = f"DVC takes nothing from behind a link ({', '.join(links)}), so it wants folders there"
+            raise HierError(f"{error}; {said}. Snakemake and hier verify need no ledger") from error
         raise
 
 
@@ -80,9 +77,9 @@ def _see_that_all_are_entered(jobs: list[Job]) -> None:
     """DVC enters the stages of dvc.yaml, and of others says nothing."""
     ledger = Ledger()
     with hashing() as hasher:
-        left = next((job for job in jobs if not ledger.names(job, hasher)), None)
-    if left:
-        raise HierError(
-            f"DVC did not enter {left.name} into {LOCK}; is it in {DVC_YAML}? "
-            f"Bring that back with: git checkout {DVC_YAML} (or hier compose)"
-        )
+        for job in jobs:
+            if not ledger.names(job, hasher):
+                raise HierError(
+                    f"DVC did not enter {job.name} into {LOCK}; is it in {DVC_YAML}? "
+                    f"Bring that back with: git checkout {DVC_YAML} (or hier compose)"
+                )

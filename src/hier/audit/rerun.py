@@ -112,12 +112,8 @@ class Elsewhere:
                 self._take_archive(job("download", dataset, self.settings))
 
     def prove(self, run: str) -> None:
-        """Rebuild a run, and note that it is proved or refuted.
-
-        Raises:
-            RerunError: an artifact is not the same bytes.
-            HierError: a stage failed.
-        """
+        """Rebuild a run, and note that it is proved or refuted; RerunError where an artifact is not the
+        same bytes, HierError where a stage failed."""
         chain = jobs_of(run, self.settings)[1:]
         records = {str(work.record): _recorded(work) for work in chain}
         for work in chain:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -81,8 +80,8 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
     audit = LedgerAudit(Settings.of(suite), deep)
     found = {finding.job.name: finding for finding in audit.findings()}
     cells = graded_cells(suite, damaged_too=True)  # the audit names it
-    expected = references(suite.suite)
-    rows = []
+    refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
+    expected, rows = references(suite.suite), []
     for name, group in cells.groupby("run", sort=False):
         run = suite.run(str(name))
         steps = [s.name for s in jobs_of(run.name, audit.settings) if s.stage.name != "views"]
@@ -90,18 +89,19 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         # Of equals the earliest, which is the cause.
         worst = max(before, key=lambda f: STATUSES.index(f.status), default=None)
         reference = [row for row in expected if row["run"] == name]
-        common = {
-            "proved": None if _is_wrong(worst) else proved_by_rerun(run.name),
-            "promise": _promise(run, audit.settings, reference),
-        }
+        away = worst is not None and worst.status == AWAY
+        by_hash = _is_the_references(run, suite, audit, reference) if away else None
+        proved = None if _is_wrong(worst) else proved_by_rerun(run.name)
+        common = {"proved": proved, "promise": _promise(run, audit.settings, reference)}
         for cell in group.to_dict("records"):
-            rows.append(cell | _overlaid(cell, worst, run, suite, audit, reference) | common)
+            grade, reason = _overlaid(cell["grade"], worst, refuted.get(run.name), by_hash)
+            known = by_hash if grade == Grade.NOT_HERE else None
+            rows.append(cell | {"grade": grade.value, "reason": reason, "by_hash": known} | common)
     wrong = [f for f in found.values() if _is_wrong(f)]
     for name in suite.runs:  # of which the note of a rerun may be forged, and the rest in order
-        if reason := tampered_proof(name):
-            wrong.append(Finding(job("evaluate", name, audit.settings), "tampered", reason))
+        if forged := tampered_proof(name):
+            wrong.append(Finding(job("evaluate", name, audit.settings), "tampered", forged))
     notices = {f.job.name: f.notice for f in found.values() if f.notice}
-    refuted = {run: how for run in suite.runs if (how := refuted_by_rerun(run))}
     damaged, ledger = damaged_checkpoints(CHECKPOINTS), _state(list(found.values()), audit)
     return VerificationReport(pd.DataFrame(rows), wrong, damaged, notices, refuted, ledger)
 
@@ -132,32 +132,26 @@ def _is_wrong(finding: Finding | None) -> bool:
 
 
 def _overlaid(
-    cell: dict[str, Any], worst: Finding | None, run: Run, suite: Suite, audit: LedgerAudit,
-    reference: list[Reference],
-) -> dict[str, Any]:  # fmt: skip
-    """What the ledger has to say of a cell: a grade of its own, and why."""
+    grade: str, worst: Finding | None, refuted: str | None, by_hash: bool | None
+) -> tuple[Grade, str]:
+    """A cell's grade with what the ledger has to say of it, and why."""
     if worst and _is_wrong(worst):
-        grade, reason = Grade(worst.status), f"{worst.job.name}: {worst.reason}"
-    elif how := refuted_by_rerun(run.name):
-        grade, reason = Grade.REFUTED, f"a rerun gave other bytes {how}"
-    elif worst and worst.status == AWAY:
-        by_hash = _is_the_references(run, suite, audit, reference)
-        said = f"{worst.reason}; its committed hash is {'' if by_hash else 'not '}the reference's"
-        return {"grade": Grade.NOT_HERE.value, "reason": said, "by_hash": by_hash}
-    elif worst and worst.status == "not run" and cell["grade"] != Grade.NO_DATA:
-        grade, reason = Grade.NOT_RUN, f"{worst.job.name}: {worst.reason}"
-    else:
-        grade, reason = Grade(cell["grade"]), ""
-    return {"grade": grade.value, "reason": reason, "by_hash": None}
+        return Grade(worst.status), f"{worst.job.name}: {worst.reason}"
+    if refuted:
+        return Grade.REFUTED, f"a rerun gave other bytes {refuted}"
+    if worst and worst.status == AWAY:
+        said = f"its committed hash is {'' if by_hash else 'not '}the reference's"
+        return Grade.NOT_HERE, f"{worst.reason}; {said}"
+    if worst and worst.status == "not run" and grade != Grade.NO_DATA:
+        return Grade.NOT_RUN, f"{worst.job.name}: {worst.reason}"
+    return Grade(grade), ""
 
 
-def _is_the_references(
-    run: Run, suite: Suite, audit: LedgerAudit, reference: list[Reference]
-) -> bool:
+def _is_the_references(run: Run, suite: Suite, audit: LedgerAudit, rows: list[Reference]) -> bool:
     """Whether dvc.lock has the bytes of the reference run's metrics file, for the same settings."""
     digest, settings = audit.known_of(METRICS.format(run=run.name)), settings_hash(suite, run)
-    same_settings = all(row["settings_sha256"] == settings for row in reference)
-    hashes = {row[f"metrics_{kind}"] for row in reference for kind in ("sha256", "md5")}
+    same_settings = all(row["settings_sha256"] == settings for row in rows)
+    hashes = {row[f"metrics_{kind}"] for row in rows for kind in ("sha256", "md5")}
     return bool(same_settings and {digest.get("sha256"), digest.get("md5")} & (hashes - {None}))
 
 

@@ -37,12 +37,8 @@ def table_at(place: Path, suite: str) -> Path:
 
 
 def read_cells(path: Path) -> pd.DataFrame:
-    """A table.csv.
-
-    Raises:
-        ConfigError: it is no table, or lacks columns.
-        ConflictError: it has the marks of an unfinished merge.
-    """
+    """A table.csv; ConfigError where it is no table, or lacks columns, ConflictError where it has the
+    marks of an unfinished merge."""
     refuse_conflicts([path])
     try:
         cells = pd.read_csv(path)

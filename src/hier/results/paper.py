@@ -58,12 +58,8 @@ def name_of(method: str) -> str:
 
 
 def published(cells: pd.DataFrame) -> pd.Series:
-    """The paper's value for each cell, NaN where Table 1 has none.
-
-    Raises:
-        MissingInputError: there is no expected/paper.csv.
-        DamagedInputError: it is not the table.
-    """
+    """The paper's value for each cell, NaN where Table 1 has none; MissingInputError where there is no
+    expected/paper.csv, DamagedInputError where it is not the table."""
     table = _table_1()
     with reading(PAPER):
         ours = cells.assign(method=cells["method"].map(name_of))
