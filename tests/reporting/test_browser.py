@@ -7,7 +7,7 @@ import pytest
 from fakes.browser import CONTRAST, EVERY_RULE, NOT_CONTRAST, PHONE, started, visiting
 from fakes.content import content_of, images_of, tree_of
 from fakes.views import NASTY, nasty, views_of, wide
-from hier.reporting.arcs import handles
+from hier.reporting.disk_scene import handles
 from hier.reporting.galleries import Comparison
 from hier.reporting.site import write_report
 

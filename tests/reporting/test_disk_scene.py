@@ -5,8 +5,7 @@ import pytest
 
 from fakes.content import images_of
 from fakes.views import nasty, tame, views_of, wide
-from hier.reporting.arcs import handles
-from hier.reporting.disk_scene import COLOURED, Scene
+from hier.reporting.disk_scene import COLOURED, Scene, handles
 
 
 def scene_of(tmp_path, classes=8, each=10, nodes=7, kinds=None, change=None, **views):

@@ -14,36 +14,21 @@ from hier.reporting.thumbs import Images
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the pages show.
-
-    `histories`, `metrics` and `views` lack the runs whose data could not be had.
-
-    Attributes:
-        cells: the graded table, a row per run and measure (results/SUITE/table.csv).
-        tables: files of tables to take along, by name.
-        histories: by run, history.csv.
-        metrics: by run, metrics.json.
-        views: by run, views.json.
-        lineages: by run, the way of its figures back to the archive.
-        images: by dataset.
-    """
+    """Everything that the pages show. Of the runs whose data could not be had, there are cells alone."""
 
     suite: Suite
-    cells: pd.DataFrame
-    histories: dict[str, pd.DataFrame]
-    metrics: dict[str, dict[str, Any]]
-    tables: dict[str, bytes] = field(default_factory=dict)
-    lineages: dict[str, Input] = field(default_factory=dict)
-    views: dict[str, dict[str, Any]] = field(default_factory=dict)
-    images: dict[str, Images] = field(default_factory=dict)
+    cells: pd.DataFrame  # the graded table, a row per run and measure (results/SUITE/table.csv)
+    histories: dict[str, pd.DataFrame]  # by run, history.csv
+    metrics: dict[str, dict[str, Any]]  # by run, metrics.json
+    tables: dict[str, bytes] = field(default_factory=dict)  # files to take along, by name
+    lineages: dict[str, Input] = field(default_factory=dict)  # by run, see `lineages`
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)  # by run, views.json
+    images: dict[str, Images] = field(default_factory=dict)  # by dataset
 
     def runs_of(self, dataset: str) -> dict[str, dict[str, Any]]:
         """The views of a dataset's runs, in the order of the suite."""
-        return {
-            name: self.views[name]
-            for name, run in self.suite.runs.items()
-            if run.dataset == dataset and name in self.views
-        }
+        runs = (name for name, run in self.suite.runs.items() if run.dataset == dataset)
+        return {name: self.views[name] for name in runs if name in self.views}
 
 
 def lineages(runs: list[str], settings: Settings) -> dict[str, Input]:

@@ -1,19 +1,14 @@
 """The disk as an SVG for papers: the same scene gives the same bytes."""
 
-from functools import cache
-
 import numpy as np
-from jinja2 import Template
 
-from hier.reporting.arcs import Complex
-from hier.reporting.disk_scene import COLOURED, UNIT, Scene, units
+from hier.reporting.disk_scene import COLOURED, UNIT, Complex, Scene, units
 from hier.reporting.page import environment
 
 # Okabe and Ito's colours; grey for the others. The template gives each a shape of its own. The page's
 # disk has those of assets/colours.css, which follow light and dark.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777")
-LONGEST = 32
-"""Letters of a name in the legend."""
+LONGEST = 32  # letters of a name in the legend
 
 
 def disk_svg(scene: Scene, run: str) -> str:
@@ -26,35 +21,31 @@ def disk_svg(scene: Scene, run: str) -> str:
     entries: list[tuple[int | None, str]] = [*enumerate(map(_printable, level.coloured()))]
     if level.others():
         entries.append((COLOURED, f"others ({level.others()})"))
-    return _template().render(
-        run=_printable(run, 200),
-        colours=COLOURS,
-        twigs=_path(scene.sample_edges[1]),
-        branches=_path(scene.node_edges[scene.drawn]),
-        dashed=not scene.proxies,
-        images=images,
-        circles=_circles(scene),
-        entries=[*entries, (None, scene.noun)],
+    return (
+        environment()
+        .get_template("disk.svg.j2")
+        .render(
+            run=_printable(run, 200),
+            colours=COLOURS,
+            twigs=_path(scene.sample_edges[1]),
+            branches=_path(scene.node_edges[scene.drawn]),
+            dashed=not scene.proxies,
+            images=images,
+            circles=_circles(scene),
+            entries=[*entries, (None, scene.noun)],
+        )
     )
-
-
-@cache
-def _template() -> Template:
-    return environment().get_template("disk.svg.j2")
 
 
 def _circles(scene: Scene) -> list[tuple[int, int, int, str]]:
     """x, y, radius and colour of the drawn nodes, large ones first: the purer, the fuller in colour."""
     level = scene.coloured_by
     codes, purity = scene.node_codes(level), scene.nodes["purity"][level]
-    return [
-        (
-            *units(scene.spots[node]),
-            round(scene.size[node] * UNIT),
-            _paler(COLOURS[scene.mark(level, codes[node])], purity[node]),
-        )
-        for node in sorted(np.flatnonzero(scene.drawn), key=lambda node: -scene.size[node])
-    ]
+    found = []
+    for node in sorted(np.flatnonzero(scene.drawn), key=lambda node: -scene.size[node]):
+        colour = _paler(COLOURS[scene.mark(level, codes[node])], purity[node])
+        found.append((*units(scene.spots[node]), round(scene.size[node] * UNIT), colour))
+    return found
 
 
 def _path(curves: Complex) -> str:

@@ -7,24 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from hier.reporting.arcs import Complex, handles
-
+Complex = NDArray[np.complex128]
 Views = dict[str, Any]  # a run's views.json
 Shown = dict[int, dict[str, Any]]  # see Images.shown
 
-UNIT = 1000
-"""Units of the SVG in the disk's radius: whole numbers are precise to a third of a pixel."""
-COLOURED = 6
-"""Names that have a colour and a shape of their own; the rarer ones are "others"."""
-ROOM = 0.92
-"""Radius of a cluster of one image, were there one: clusters stay inside the images' rim."""
+UNIT = 1000  # units of the SVG in the disk's radius, of which whole numbers are precise enough
+COLOURED = 6  # names that have a colour and a shape of their own; the rarer ones are "others"
+NEARLY_STRAIGHT = (
+    1e-6  # the geodesic of points so nearly in line with the centre is a straight line
+)
+ROOM = 0.92  # radius of a cluster of one image, were there one: inside the images' rim
 
 
 class Level(NamedTuple):
-    """The names at one level of the classes.
-
-    The first of `names` are the most frequent among the drawn images, and have a colour.
-    """
+    """The names at one level of the classes, the most frequent among the drawn images first."""
 
     title: str
     names: list[str]
@@ -32,23 +28,20 @@ class Level(NamedTuple):
 
     def coloured(self) -> list[str]:
         """Names among the drawn images that have a colour of their own, in the colours' order."""
-        return self.names[: min(COLOURED, self._there())]
+        return self.names[: min(COLOURED, len(self.names) - self.images.count(0))]
 
     def others(self) -> int:
         """How many names among the drawn images have none."""
-        return max(0, self._there() - COLOURED)
+        return max(0, len(self.names) - self.images.count(0) - COLOURED)
 
-    def _there(self) -> int:
-        return sum(number > 0 for number in self.images)
+    def data(self) -> dict[str, Any]:
+        """What scripts are told of it."""
+        coloured, others = len(self.coloured()), self.others()
+        return {"title": self.title, "names": self.names, "coloured": coloured, "others": others}
 
 
 class Scene:
-    """The disk of one run.
-
-    Args:
-        views: of the run.
-        images: of every row that the views speak of.
-    """
+    """The disk of one run, by its views and the images of every row that they speak of."""
 
     def __init__(self, views: Views, images: Shown) -> None:
         self.views, self.images = views, images
@@ -58,13 +51,10 @@ class Scene:
         self.noun = "proxy" if self.proxies else "cluster"
         tops = zip(self.nodes["count"], self.nodes["parent"], strict=True)
         self.total = sum(count for count, parent in tops if parent is None)
+        # The images that are drawn or stand for a node.
+        self.pictured = sorted({*self.rows, *(row for some in self.nodes["rows"] for row in some)})
 
     # --- names ---------------------------------------------------------------------------------
-
-    @cached_property
-    def pictured(self) -> list[int]:
-        """The images that are drawn or stand for a node."""
-        return sorted({*self.rows, *(row for some in self.nodes["rows"] for row in some)})
 
     @cached_property
     def names(self) -> dict[int, list[str]]:
@@ -115,11 +105,8 @@ class Scene:
 
     @cached_property
     def spots(self) -> Complex:
-        """The nodes; not a number where nothing below a node is drawn.
-
-        A node without a place of its own is drawn in the mean direction of its images, the nearer
-        the centre the more of all images it holds.
-        """
+        """The nodes; not a number where nothing below a node is drawn. One without a place of its own is
+        drawn in the mean direction of its images, the nearer the centre the more of all it holds."""
         count = np.array(self.nodes["count"], float)
         share = np.log(np.maximum(count, 1.0)) / np.log(max(self.total, 2))
         toward = self._sums()
@@ -186,23 +173,11 @@ class Scene:
         kept = ("name", "parent", "depth", "count", "purity", "rows")
         return {
             "proxies": self.proxies,
-            "levels": [
-                {
-                    "title": level.title,
-                    "names": level.names,
-                    "coloured": len(level.coloured()),
-                    "others": level.others(),
-                }
-                for level in self.levels
-            ],
+            "levels": [level.data() for level in self.levels],
             "kinds": [{"codes": codes, "rows": rows} for codes, rows in kinds.items()],
             "thumbs": thumbs[0].rsplit("/", 1)[0] + "/" if thumbs else "",
             "bare": [row for row in self.pictured if not self.images[row]["thumb"]],
-            "samples": {
-                "row": self.rows,
-                "parent": self.sample_edges[0],
-                "place": places,
-            },
+            "samples": {"row": self.rows, "parent": self.sample_edges[0], "place": places},
             "nodes": {name: self.nodes[name] for name in kept}
             | {
                 "label": [self.node_codes(at) for at in range(len(self.levels))],
@@ -239,13 +214,35 @@ class Scene:
         parts = [f"{100 * share:.0f} % by {title}" for title, share in shares if share is not None]
         said = [f"Images drawn beside one of the same kind: {', '.join(parts)}."] if parts else []
         if self.on_rim():
-            said.append(
-                "All images are at one distance from the origin, so that only their directions on "
-                "the rim tell them apart."
-            )
+            rim = "so that only their directions on the rim tell them apart"
+            said.append(f"All images are at one distance from the origin, {rim}.")
         return " ".join(said)
 
 
 def units(point: complex) -> tuple[int, int]:
     """x and y in the SVG, where y points down."""
     return round(point.real * UNIT), round(-point.imag * UNIT)
+
+
+def handles(start: Complex, end: Complex) -> tuple[Complex, Complex]:
+    """Handles, at the start and at the end, of the cubic Bézier curves that follow the geodesics of the
+    Poincaré disk between points of the closed unit disk, N from `start` to N of `end`.
+
+    The circle through a and b that meets the unit circle at right angles has the centre m with
+    2 Re(m̄ z) = |z|² + 1 for both. A cubic curve with handles of 4/3 tan(θ/4) radii leaves an arc of
+    angle θ by less than 2 percent of its radius, for θ ≤ π/2 by less than 0.03 percent.
+    """
+    across = start.real * end.imag - start.imag * end.real
+    straight = np.abs(across) < NEARLY_STRAIGHT
+    twice = 2.0 * np.where(straight, 1.0, across)
+    one, other = np.abs(start) ** 2 + 1.0, np.abs(end) ** 2 + 1.0
+    centre = (
+        (end.imag * one - start.imag * other) + 1j * (start.real * other - end.real * one)
+    ) / twice
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.where(straight, 0.0, np.angle((end - centre) / (start - centre)))
+    length = 4.0 / 3.0 * np.tan(angle / 4.0)
+    return (
+        np.where(straight, (2.0 * start + end) / 3.0, start + 1j * length * (start - centre)),
+        np.where(straight, (start + 2.0 * end) / 3.0, end - 1j * length * (end - centre)),
+    )

@@ -1,6 +1,7 @@
 """The same queries in every run of a dataset, and where HIER and another method differ on them."""
 
 from collections import Counter
+from itertools import product
 from typing import Any, NamedTuple
 
 from hier.config.run import Run
@@ -10,10 +11,8 @@ Views = dict[str, dict[str, Any]]  # by run, views.json
 
 
 class Duel(NamedTuple):
-    """A HIER run and one of another method with the same backbone, dimension and seed.
-
-    A query is right if its nearest neighbour is of its class. Numbers of shared queries.
-    """
+    """A HIER run and one of another method with the same backbone, dimension and seed, by numbers of
+    shared queries; one is right if its nearest neighbour is of its class."""
 
     hier: str
     other: str
@@ -25,20 +24,13 @@ class Duel(NamedTuple):
 
 
 class Comparison:
-    """The runs of one dataset beside each other.
-
-    Args:
-        runs: in the order of the suite; all have the same shared queries.
-        settings: of every run of the suite.
-    """
+    """The runs of one dataset beside each other, by the settings of every run of the suite."""
 
     def __init__(self, runs: Views, settings: dict[str, Run]) -> None:
         self.names = list(runs)
         self.settings = {name: settings[name] for name in runs}
-        self.queries = [
-            {query["row"]: query for query in views["galleries"]["shared"]}
-            for views in runs.values()
-        ]
+        shared = (views["galleries"]["shared"] for views in runs.values())
+        self.queries = [{query["row"]: query for query in queries} for queries in shared]
 
     def rows(self) -> list[int]:
         """Rows of the shared queries, in the order of the first run that has them."""
@@ -73,20 +65,15 @@ class Comparison:
 
     def duels(self) -> list[Duel]:
         """Every HIER run against every other method in its setting."""
-        by_method = [self.settings[name].method == "hier" for name in self.names]
-        setting = [_setting(self.settings[name]) for name in self.names]
-        numbers = range(len(self.names))
-        return [
-            self._duel(hier, other)
-            for hier in numbers
-            for other in numbers
-            if by_method[hier] and not by_method[other] and setting[hier] == setting[other]
-        ]
-
-    def _duel(self, hier: int, other: int) -> Duel:
-        found = Counter(marks[hier] + marks[other] for marks in map(self.right, self.rows()))
-        counts = (found[pair] for pair in ("10", "01", "11", "00"))
-        return Duel(self.names[hier], self.names[other], self.method(other), *counts)
+        marks, found = [*map(self.right, self.rows())], []
+        runs = [*enumerate(self.settings.items())]
+        for (hier, (name, run)), (other, (other_name, other_run)) in product(runs, runs):
+            fits = run.method == "hier" != other_run.method and _setting(run) == _setting(other_run)
+            if fits:
+                pairs = Counter(of[hier] + of[other] for of in marks)
+                counts = (pairs[pair] for pair in ("10", "01", "11", "00"))
+                found.append(Duel(name, other_name, self.method(other), *counts))
+        return found
 
 
 def _setting(run: Run) -> tuple[str, int, int]:

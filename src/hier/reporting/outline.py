@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 from hier.reporting.disk_scene import Scene
 
-DEEPEST = 24
-"""Levels that are nested; what is deeper stands below the last of them in a row."""
+DEEPEST = 24  # levels that are nested; what is deeper stands below the last of them in a row
 
 
 class Entry(NamedTuple):

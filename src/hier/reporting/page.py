@@ -1,5 +1,6 @@
 """One page as text: a template filled in, everything from the data escaped."""
 
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -7,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hier.audit.origins import describe_origin
 
 
+@cache
 def environment() -> Environment:
     """Templates of hier.reporting; a name that a template lacks is an error."""
     found = Environment(
@@ -23,22 +25,13 @@ def environment() -> Environment:
 
 
 class Pages:
-    """Renders pages that share some values.
-
-    Args:
-        shared: what every template may use: `suite`, `with_galleries`.
-    """
+    """Renders pages that share some values: `suite` and `with_galleries` at least."""
 
     def __init__(self, **shared: Any) -> None:
-        self.environment = environment()
         self.shared = shared
 
     def render(self, template: str, root: str, here: str, **values: Any) -> str:
-        """A page as text.
-
-        Args:
-            root: leads from the page to the report's folder: "" or "../".
-            here: what the page is called in the navigation.
-        """
-        found = self.environment.get_template(template)
+        """A page as text, by what it is called in the navigation; `root` leads from it to the report's
+        folder: "" or "../"."""
+        found = environment().get_template(template)
         return found.render(root=root, here=here, **self.shared, **values)

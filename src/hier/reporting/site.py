@@ -3,14 +3,11 @@
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from hier import yaml12
 from hier.reporting.content import Content
 from hier.reporting.disk_figure import disk_svg
-from hier.reporting.disk_scene import Scene
+from hier.reporting.disk_scene import Scene, Shown, Views
 from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls, svg, training_curves
 from hier.reporting.matrix import matrix
@@ -37,9 +34,8 @@ def write_report(folder: Path, content: Content) -> None:
         put(folder / "tables" / name, table)
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
     grades = {grade.value: grade for grade in Grade}
-    pages = Pages(
-        suite=content.suite.suite, with_galleries=with_galleries, grades=grades, show=show
-    )
+    shared = {"suite": content.suite.suite, "grades": grades, "show": show}
+    pages = Pages(with_galleries=with_galleries, **shared)
     put(folder / "index.html", _index(pages, content))
     for run in content.metrics:
         _write_run(folder, pages, content, run)
@@ -86,21 +82,19 @@ def _index(pages: Pages, content: Content) -> str:
 def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     """A run's page and its figures."""
     settings, history = content.suite.run(run), content.histories[run]
-    curves = panels(history, settings)
-    if curves:
-        put(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
-    cells = content.cells[content.cells["run"] == run]
-    views = content.views.get(run)
+    cells, views = content.cells[content.cells["run"] == run], content.views.get(run)
+    facts = cells.iloc[0].to_dict()
     images = _images(content, settings.dataset, [views] if views else [])
-    scene = Scene(views, images) if views else None
-    if scene:
+    if curves := panels(history, settings):
+        put(folder / "figures" / f"{run}-curves.svg", svg(training_curves(curves)))
+    if scene := Scene(views, images) if views else None:
         put(folder / "figures" / f"{run}-disk.svg", disk_svg(scene, run))
     text = pages.render(
         "run.html.j2",
         root="../",
         here=run,
         run=run,
-        facts=_facts(cells),
+        facts=facts | {"name": name_of(facts["method"])},
         notes=unmatched(cells),
         cells=rows_without_nan(cells),
         best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
@@ -119,12 +113,6 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
     put(folder / "runs" / f"{run}.html", text)
 
 
-def _facts(cells: pd.DataFrame) -> dict[str, Any]:
-    """What a run is, from its first cell, with its method's `name` in the paper."""
-    facts = cells.iloc[0].to_dict()
-    return facts | {"name": name_of(facts["method"])}
-
-
 def _galleries(pages: Pages, content: Content, dataset: str) -> str:
     runs = content.runs_of(dataset)
     return pages.render(
@@ -137,9 +125,7 @@ def _galleries(pages: Pages, content: Content, dataset: str) -> str:
     )
 
 
-def _images(
-    content: Content, dataset: str, views: list[dict[str, Any]]
-) -> dict[int, dict[str, Any]]:
+def _images(content: Content, dataset: str, views: list[Views]) -> Shown:
     """What the pages show of the images that some views speak of, from one folder down."""
     rows = {row for each in views for row in rows_of(each)}
     return content.images[dataset].shown(rows, "../") if rows else {}

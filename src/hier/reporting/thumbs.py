@@ -10,21 +10,15 @@ from PIL import Image
 
 from hier.data.store import ImageStore
 
-MOST = 6000
-"""Thumbnails in a report: at about 1 kB each, and 4 kB on most disks."""
-SIDE = 64
-"""The longer side of a thumbnail, in pixels."""
+MOST = 6000  # thumbnails in a report: at about 1 kB each, and 4 kB on most disks
+SIDE = 64  # the longer side of a thumbnail, in pixels
 QUALITY = 60
 
 
 class Images:
     """A dataset's images as the pages show them: picture, path in the archive, names.
 
-    Args:
-        dataset: its name.
-        index: as `read_index` returns it.
-        store: the pixels.
-        rows: of which there are thumbnails.
+    There are thumbnails of `rows` alone.
     """
 
     def __init__(
@@ -47,15 +41,12 @@ class Images:
         """By row: `thumb`, relative to a page from which `root` leads to the report's folder (None
         where there is no thumbnail); `image`, its path in the archive; `names`, finest level first.
         """
-        there = set(self.rows)
-        return {
-            row: {
-                "thumb": f"{root}thumbs/{self.dataset}/{row}.webp" if row in there else None,
-                "image": self.known[row][0],
-                "names": self.known[row][1],
-            }
-            for row in sorted(set(rows))
-        }
+        found, there = {}, set(self.rows)
+        for row in sorted(set(rows)):
+            image, names = self.known[row]
+            thumb = f"{root}thumbs/{self.dataset}/{row}.webp" if row in there else None
+            found[row] = {"thumb": thumb, "image": image, "names": names}
+        return found
 
 
 def names_of(class_name: str, superclass: str | None) -> list[str]:
@@ -70,12 +61,8 @@ def rows_of(views: dict[str, Any]) -> set[int]:
 
 
 def select_thumbnails(views: list[dict[str, Any]], datasets: int) -> list[int]:
-    """The rows of which there are thumbnails: all, or the most important where those are too many.
-
-    Args:
-        views: of all runs of a dataset.
-        datasets: how many share what a report may hold.
-    """
+    """The rows that views of all runs of a dataset speak of, or the most important where those are too
+    many for a report that some datasets share."""
     return list(dict.fromkeys(by_importance(views)))[: MOST // datasets]
 
 
@@ -89,11 +76,7 @@ def by_importance(views: list[dict[str, Any]]) -> Iterator[int]:
     yield from (rows[0] for rows in found if rows)
     for each in views:
         yield from each["samples"]["row"]
-    yield from in_turns(found)
-    yield from in_turns([rows for each in views for rows in each["tree"]["nodes"]["rows"]])
-
-
-def in_turns(lists: list[list[int]]) -> Iterator[int]:
-    """The first of each list, then the second of each, and so on."""
-    for turn in zip_longest(*lists):
-        yield from (row for row in turn if row is not None)
+    below = [rows for each in views for rows in each["tree"]["nodes"]["rows"]]
+    for lists in (found, below):
+        for turn in zip_longest(*lists):
+            yield from (row for row in turn if row is not None)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hier.geometry.poincare import distance_matrix
-from hier.reporting.arcs import handles
+from hier.reporting.disk_scene import handles
 
 T = np.linspace(0.0, 1.0, 11)
 
