@@ -91,12 +91,8 @@ def panels(history: pd.DataFrame, run: Run) -> list[dict[str, Any]]:
 
 
 def panel(title: str, unit: str, lines: pd.DataFrame, words: Iterable[str]) -> dict[str, Any]:
-    """`title`, `unit`, `epoch`, `lines` by name (numbers, or None where an epoch has none) and `words`,
-    which say what a reader would see.
-
-    Args:
-        lines: a column for each, by epoch.
-    """
+    """`title`, `unit`, `epoch`, `lines` (columns by epoch) by name, as numbers or None where an epoch has
+    none, and `words`, which say what a reader would see."""
     return {
         "title": title,
         "unit": unit,

@@ -14,13 +14,9 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     cell (or None) for each column.
 
     A cell has paper, ours, sd, difference (None where there is none), grade, `best` where its mean is the
-    highest of its backbone, dimension and column, and `runs`: seed and name of each run that has a page.
-
-    Args:
-        pages: the runs that have one.
+    highest of its backbone, dimension and column, and `runs`: seed and name of each run among `pages`.
     """
-    columns = columns_of(cells)
-    table = rows(cells)
+    columns, table = columns_of(cells), rows(cells)
     group = [*KEYS[:2], *KEYS[3:]]
     table["best"] = best(table["ours"], [table[key] for key in group], HEADLINE)
     behind = {
@@ -31,8 +27,12 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     for cell in table.to_dict("records"):
         keys = tuple(cell[key] for key in KEYS)
         row = found.setdefault(keys[:3], {"cells": [None] * len(columns)})
-        row |= {"backbone": keys[0], "dim": int(keys[1]), "method": keys[2]}
-        row["name"] = name_of(keys[2])
+        row |= {
+            "backbone": keys[0],
+            "dim": int(keys[1]),
+            "method": keys[2],
+            "name": name_of(keys[2]),
+        }
         row["cells"][columns.index(keys[3:])] = {
             **{name: _number(cell[name]) for name in ("paper", "ours", "sd", "difference")},
             "grade": cell["grade"],

@@ -23,7 +23,8 @@ def quality(content: Content) -> list[dict[str, Any]]:
     :func:`_rows`) and `sentences`."""
     found = []
     for dataset in content.suite.datasets:
-        hiers = [run for run in content.suite.runs.values() if _has_proxies(content, run, dataset)]
+        runs = [run for run in content.suite.runs.values() if run.dataset == dataset]
+        hiers = [run for run in runs if "proxies" in _hierarchy(content, run.name)]
         if not hiers:
             continue
         rows, sentences = dict[str, Row](), list[str]()
@@ -57,10 +58,6 @@ def _hierarchy(content: Content, run: str) -> dict[str, Any]:
     return found
 
 
-def _has_proxies(content: Content, run: Run, dataset: str) -> bool:
-    return run.dataset == dataset and "proxies" in _hierarchy(content, run.name)
-
-
 def _rows(content: Content, run: Run) -> tuple[Row, Row, Row | None]:
     """A HIER run's proxies, clustering of its embeddings, and of the embeddings of the run with the
     same metric loss, backbone, dimension and seed without the regulariser (None: there is none).
@@ -80,23 +77,18 @@ def _setting(run: Run) -> tuple[Any, ...]:
 
 
 def _row(content: Content, run: Run, kind: str) -> Row:
-    measured = _hierarchy(content, run.name)[kind]
-    words = {"proxies": "proxies of", "clustering": "clustering of the embeddings of"}
     values: dict[str, Interval | None] = {}
     for measure in SHOWN:
-        found = measured.get(measure.key)
+        found = _hierarchy(content, run.name)[kind].get(measure.key)
         by_level = found if measure.family else {"": found}
         values |= {measure.name(level): of for level, of in by_level.items()}
+    tree = "proxies of"
     if kind == "clustering":
+        tree = "clustering of the embeddings of"
         values[COARSE] = _coarse_recall(content.metrics[run.name], run)
-    return {
-        "key": f"{kind} {run.name}",
-        "tree": f"{words[kind]} {name_of(run.method)}",
-        "run": run.name,
-        "values": {
-            name: of for name, of in values.items() if of and not any(map(isnan, of.values()))
-        },
-    }
+    there = {name: of for name, of in values.items() if of and not any(map(isnan, of.values()))}
+    tree += f" {name_of(run.method)}"
+    return {"key": f"{kind} {run.name}", "tree": tree, "run": run.name, "values": there}
 
 
 def _coarse_recall(metrics: dict[str, Any], run: Run) -> Interval | None:
@@ -108,8 +100,7 @@ def _coarse_recall(metrics: dict[str, Any], run: Run) -> Interval | None:
     n = (judged(SUPERCLASS_RECALL, metrics, leaves_out) or metrics)["queries"]
     middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    shares = {"value": share, "low": middle - half, "high": middle + half}
-    return {name: 100 * value for name, value in shares.items()}
+    return {"value": 100 * share, "low": 100 * (middle - half), "high": 100 * (middle + half)}
 
 
 def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[str]:
@@ -117,8 +108,8 @@ def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[
     setting = f"{run.backbone.name}, D {run.dim}, seed {run.seed}"
     if rival is None:
         yield (
-            f"{setting}: no run with the same metric loss and without the regulariser stands "
-            f"beside {name_of(run.method)}, so its proxies can be held against its own embeddings alone."
+            f"{setting}: no run with the same metric loss and without the regulariser stands beside "
+            f"{name_of(run.method)}, so its proxies can be held against its own embeddings alone."
         )
     for mine, other in ((proxies, rival), (proxies, own), (own, rival)):
         if other is not None and mine["values"].keys() & other["values"].keys():
@@ -128,17 +119,11 @@ def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[
 def held_against(one: Row, other: Row) -> str:
     """In words, in which measures the intervals of two trees lie apart, and to what that comes."""
     higher, lower, alike = list[str](), list[str](), list[str]()
-    for name, mine in one["values"].items():
-        if (theirs := other["values"].get(name)) is None:
-            continue
-        digits = _digits(name)
+    for name in (name for name in one["values"] if name in other["values"]):
+        mine, theirs, digits = one["values"][name], other["values"][name], _digits(name)
         text = f"{name} ({mine['value']:.{digits}f} against {theirs['value']:.{digits}f})"
-        if mine["low"] > theirs["high"]:
-            higher.append(text)
-        elif mine["high"] < theirs["low"]:
-            lower.append(text)
-        else:
-            alike.append(text)
+        above, below = mine["low"] > theirs["high"], mine["high"] < theirs["low"]
+        (higher if above else lower if below else alike).append(text)
     parts = [f"higher in {_listed(higher)}"] if higher else []
     parts += [f"lower in {_listed(lower)}"] if lower else []
     parts += [f"not told apart in {_listed(alike)}, where the intervals overlap"] if alike else []
