@@ -28,7 +28,7 @@ def number() -> int:
     """How many cards a job can be given here, found without torch; 0 without NVIDIA's driver.
 
     CUDA_VISIBLE_DEVICES is read as the driver does: up to the first entry that is no card, and not
-    at all where one comes twice. A number that is too large does no harm: a job then waits.
+    at all where one comes twice.
     """
     present = len(list(DRIVER.glob("*")))
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -114,7 +114,10 @@ def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
     told = False
     while (index := _first_free(locks)) is None:
         if not told:
-            print(f"{name}: waiting for a GPU, held by {_holders(locks)}", flush=True)
+            for lock in locks.values():
+                lock.seek(0)
+            holders = [lock.read().strip() or "another process" for lock in locks.values()]
+            print(f"{name}: waiting for a GPU, held by {' and '.join(holders)}", flush=True)
             told = True
         time.sleep(PAUSE)
     return index
@@ -131,15 +134,6 @@ def _first_free(locks: dict[int, TextIO]) -> int | None:
             raise CardError(Path(lock.name).parent, str(error.strerror)) from error
         return index
     return None
-
-
-def _holders(locks: dict[int, TextIO]) -> str:
-    """Who says in the files that the cards are theirs."""
-    said = []
-    for lock in locks.values():
-        lock.seek(0)
-        said.append(lock.read().strip() or "another process")
-    return " and ".join(said)
 
 
 def _lock_of(card: str) -> TextIO:

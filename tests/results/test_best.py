@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
-from hier.reporting.matrix import matrix
+from hier.reporting.site import matrix
 from hier.results import measures
 from hier.results.means import RULE, Mean, best, best_in_words, statuses
 from hier.results.means import told_apart as rule

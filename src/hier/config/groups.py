@@ -1,6 +1,7 @@
 """The groups of conf/. Hydra composes each chosen file; a run is what they give, laid over each other."""
 
 import logging
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,19 @@ ORDER = ("dataset", "backbone", "loss", "regularizer", "protocol", "recipe", "me
 """In which a run's groups are laid over conf/run.yaml."""
 
 # Hydra's settings of its own launching, logging and help, which no run has: a third of the time.
-WITHOUT_ITS_OWN = [
-    f"~hydra/{group}"
-    for group in (
-        "output", "launcher", "sweeper", "help", "hydra_help", "hydra_logging", "job_logging", "env"
-    )
-]  # fmt: skip
+ITS_OWN = "output launcher sweeper help hydra_help hydra_logging job_logging env"
+WITHOUT_ITS_OWN = [f"~hydra/{group}" for group in ITS_OWN.split()]
 
-BASE_LOSS = "pa"
-"""The loss of the method that is named by its regulariser alone: `hier` is HIER on Proxy-Anchor."""
+BASE_LOSS = "pa"  # of the method that is named by its regulariser alone
 
 
 class Groups:
-    """The files of a folder conf/, each composed once; a context, in which Hydra is at that folder."""
+    """The files of a folder conf/, each composed once; a context, in which Hydra is at that folder.
+
+    Raises:
+        UnknownNameError: a group has no such file.
+        ConfigError: a file is not what it should be.
+    """
 
     def __init__(self, conf: Path) -> None:
         if not conf.is_dir():
@@ -61,23 +62,17 @@ class Groups:
             UnknownNameError: there is no such method.
         """
         known = {name: {"method": name} for name in self.names("method")}
-        for regularizer in self.names("regularizer"):
-            for loss in self.names("loss"):
-                if loss != "none":
-                    name = loss if regularizer == "none" else f"{regularizer}_{loss}"
-                    name = regularizer if name.endswith(f"_{BASE_LOSS}") else name
-                    known[name] = {"loss": loss, "regularizer": regularizer}
+        for regularizer, loss in product(self.names("regularizer"), self.names("loss")):
+            name = loss if regularizer == "none" else f"{regularizer}_{loss}"
+            if loss != "none":
+                chosen = {"loss": loss, "regularizer": regularizer}
+                known[name.removesuffix(f"_{BASE_LOSS}")] = chosen
         if method not in known:
             raise UnknownNameError("method", method, sorted(known))
         return known[method]
 
     def run(self, chosen: dict[str, str]) -> DictConfig:
-        """A run of these groups, to be changed.
-
-        Raises:
-            UnknownNameError: a group has no such file.
-            ConfigError: a file is not what it should be.
-        """
+        """A run of these groups, to be changed."""
         named = tuple((group, chosen[group]) for group in ORDER if group in chosen)
         if named not in self._runs:
             protocol = chosen.get("protocol", "")

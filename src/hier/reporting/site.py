@@ -3,6 +3,9 @@
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from hier import yaml12
 from hier.reporting.content import Content
@@ -10,15 +13,15 @@ from hier.reporting.disk_figure import disk_svg
 from hier.reporting.disk_scene import Scene, Shown, Views
 from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls, svg, training_curves
-from hier.reporting.matrix import matrix
 from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
 from hier.reporting.thumbs import rows_of
 from hier.results.cells import rows_without_nan
 from hier.results.grades import OF_LEDGER, Grade
-from hier.results.measures import show
-from hier.results.paper import columns_of, name_of
+from hier.results.means import best
+from hier.results.measures import HEADLINE, show
+from hier.results.paper import KEYS, columns_of, name_of, rows
 from hier.results.table import describe, marked, unmatched, wide
 
 # Of a run's settings, what changes no value: two machines give the same page.
@@ -127,5 +130,42 @@ def _galleries(pages: Pages, content: Content, dataset: str) -> str:
 
 def _images(content: Content, dataset: str, views: list[Views]) -> Shown:
     """What the pages show of the images that some views speak of, from one folder down."""
-    rows = {row for each in views for row in rows_of(each)}
-    return content.images[dataset].shown(rows, "../") if rows else {}
+    spoken_of = {row for each in views for row in rows_of(each)}
+    return content.images[dataset].shown(spoken_of, "../") if spoken_of else {}
+
+
+def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
+    """`columns` (dataset, measure) and `rows`: backbone, dim, method, `name` as in the paper, and a
+    cell (or None) for each column.
+
+    A cell has paper, ours, sd, difference (None where there is none), grade, `best` where its mean is the
+    highest of its backbone, dimension and column, and `runs`: seed and name of each run among `pages`.
+    """
+    columns, table = columns_of(cells), rows(cells)
+    group = [*KEYS[:2], *KEYS[3:]]
+    table["best"] = best(table["ours"], [table[key] for key in group], HEADLINE)
+    behind = {
+        keys: [(int(s), r) for s, r in zip(of["seed"], of["run"], strict=True) if r in pages]
+        for keys, of in cells.groupby(KEYS, sort=False)
+    }
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell in table.to_dict("records"):
+        keys = tuple(cell[key] for key in KEYS)
+        row = found.setdefault(keys[:3], {"cells": [None] * len(columns)})
+        row |= {
+            "backbone": keys[0],
+            "dim": int(keys[1]),
+            "method": keys[2],
+            "name": name_of(keys[2]),
+        }
+        row["cells"][columns.index(keys[3:])] = {
+            **{name: _number(cell[name]) for name in ("paper", "ours", "sd", "difference")},
+            "grade": cell["grade"],
+            "best": bool(cell["best"]),
+            "runs": behind[keys],
+        }
+    return {"columns": columns, "rows": list(found.values())}
+
+
+def _number(value: float) -> float | None:
+    return None if pd.isna(value) else round(float(value), 2) + 0.0  # + 0.0: no -0.00

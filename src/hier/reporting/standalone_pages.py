@@ -55,10 +55,9 @@ def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Pa
     """
     panels = _panels(found.one, found.other)
     kinds = [
-        (kind, [line_of(kind, difference) for difference in differences])
-        for kind, differences in found.differences.items()
-        if kind != "figures"
-    ]
+        (kind, [line_of(kind, each) for each in differences])
+        for kind, differences in found.differences.items() if kind != "figures"
+    ]  # fmt: skip
     curves = f"figures/{found.one}-{found.other}-curves.svg" if panels else None
     figures = {curves: svg(training_curves(panels))} if curves else {}
     values = {"rows": _values(suite, found), "found": found, "kinds": kinds}
@@ -87,16 +86,11 @@ def times(suite: Suite) -> list[dict[str, Any]]:
         seconds = {stage: record.get("seconds") for stage, record in records.items()}
         trained = records["train"]
         images, _ = images_of(suite.run(run), suite.dataset(suite.run(run).dataset))
-        rows.append(
-            {
-                "run": run,
-                "seconds": seconds,
-                "rate": images / seconds["train"] if images and seconds["train"] else None,
-                "memory": max(trained.get("peak_memory", {}).values(), default=None),
-                "started": trained.get("started"),
-                "machine": machine(trained["environment"]) if trained else None,
-            }
-        )
+        row = {"run": run, "seconds": seconds, "started": trained.get("started")}
+        row["rate"] = images / seconds["train"] if images and seconds["train"] else None
+        row["memory"] = max(trained.get("peak_memory", {}).values(), default=None)
+        row["machine"] = machine(trained["environment"]) if trained else None
+        rows.append(row)
     return rows
 
 
@@ -157,12 +151,11 @@ def _panels(one: str, other: str) -> list[dict[str, Any]]:
             losses[run] = history["loss"]
             if len((of := recalls(history)).columns):
                 found[run] = of.iloc[:, 0]
-    parts = (
-        ("Loss", "mean over the epoch's steps", pd.DataFrame(losses)),
-        ("Recall while training", f"{HEADLINE} in percent", pd.DataFrame(found)),
-    )
-    return [panel(*part, _ends(part[-1])) for part in parts if len(part[-1].columns)]
-
-
-def _ends(lines: pd.DataFrame) -> list[str]:
-    return [f"{run} ends at {of.dropna().iloc[-1]:.3g}." for run, of in lines.items()]
+    parts = {"Loss": losses, "Recall while training": found}
+    units = ("mean over the epoch's steps", f"{HEADLINE} in percent")
+    panels = []
+    for (title, lines), unit in zip(parts.items(), units, strict=True):
+        words = [f"{run} ends at {of.dropna().iloc[-1]:.3g}." for run, of in lines.items()]
+        if lines:
+            panels.append(panel(title, unit, pd.DataFrame(lines), words))
+    return panels

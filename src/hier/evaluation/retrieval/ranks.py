@@ -73,23 +73,18 @@ class Search:
     """Queries and gallery, both in the order of their labels, so that a class is one block."""
 
     def __init__(
-        self,
-        query: Tensor,
-        query_labels: Tensor,
-        gallery: Tensor,
-        gallery_labels: Tensor,
-        hides_own_number: bool,
+        self, query: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor, hides: bool
     ) -> None:
-        self.query_labels, self.query_number = query_labels.sort(stable=True)
+        self.query_labels, self.query_number = labels.sort(stable=True)
         self.gallery_labels, self.gallery_number = gallery_labels.sort(stable=True)
         self.query = query.index_select(0, self.query_number)  # rows by index take twice as long
         self.gallery = gallery.index_select(0, self.gallery_number)
         self.width = tie_width(self.query, self.gallery)
         self.first = torch.searchsorted(self.gallery_labels, self.query_labels)
         self.last = torch.searchsorted(self.gallery_labels, self.query_labels, right=True)
-        self.hides = hides_own_number
+        self.hides = hides
         self.hidden = torch.full_like(self.query_number, -1)  # where the item not seen is, or −1
-        if hides_own_number:
+        if hides:
             place = self.gallery_number.argsort()
             has_one = self.query_number < len(place)
             self.hidden[has_one] = place[self.query_number[has_one]]

@@ -17,12 +17,10 @@ from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.evaluation.retrieval.ranks import tie_width
 from hier.evaluation.retrieval.recall import Pairs
 
-SHARED, WORST = 24, 12
-"""Queries that every run of a dataset shows, and the worst of a run."""
+SHARED, WORST = 24, 12  # queries that every run of a dataset shows, and the worst of a run
 SHOWN = 8
 CONFUSIONS = 20
-MOST_QUERIES = 10_000
-"""The most queries that are searched for errors."""
+MOST_QUERIES = 10_000  # that are searched for errors
 CHUNK_ELEMENTS = 2**23
 
 Floats = NDArray[np.float64]
@@ -46,13 +44,8 @@ class Errors(NamedTuple):
 
 
 def galleries(retrieval: Retrieval, rows: Integers, levels: Levels) -> dict[str, Any]:
-    """Queries that every run of a dataset shows, the worst of this run, and confused classes.
-
-    Args:
-        retrieval: of N embeddings.
-        rows: their rows of the index.
-        levels: of the same images.
-    """
+    """Queries that every run of a dataset shows, the worst of this run, and confused classes, of N
+    embeddings with their rows of the index and their levels."""
     search = Search(retrieval, rows, levels.codes[0])
     of_queries, names = levels.of(search.queries), levels.names[0]
     looked_at = np.sort(balanced(of_queries, MOST_QUERIES, 1))
@@ -75,11 +68,8 @@ def galleries(retrieval: Retrieval, rows: Integers, levels: Levels) -> dict[str,
 
 
 def _worst(errors: Errors, rank: Integers) -> Integers:
-    """Queries of the most confused pairs of classes, first one of each pair, then a second.
-
-    Args:
-        rank: of each error's pair; 0 has the most errors.
-    """
+    """Queries of the most confused pairs of classes, by the rank of each error's pair: first one of each
+    pair, then a second."""
     turn = turns(rank, np.lexsort((errors.query, -errors.gap, rank)))
     return errors.query[np.lexsort((rank, turn))[:WORST]]
 
@@ -121,22 +111,18 @@ class Search:
             self.items, self.codes[self.gallery],
             self.width[numbers], self.hidden[numbers], SHOWN,
         )  # fmt: skip
-        return [self._shown(*row) for row in zip(numbers, found, strict=True)]
-
-    def _shown(self, number: int, found: Neighbours) -> dict[str, Any]:
-        neighbours = [
-            {
-                "row": int(self.rows[self.gallery[item]]),
-                "distance": round(self._distance(product), 4),
-                "correct": bool(own),
-            }
-            for item, product, own in zip(*found, strict=True)
-        ]
-        return {
-            "row": int(self.rows[self.queries[number]]),
-            "correct": bool(neighbours) and neighbours[0]["correct"],
-            "neighbours": neighbours,
-        }
+        shown = []
+        for number, near in zip(numbers, found, strict=True):
+            rows = self.rows[self.gallery[near.item]].tolist()
+            distances = [round(self._distance(product), 4) for product in near.product]
+            neighbours = [
+                {"row": row, "distance": distance, "correct": own}
+                for row, distance, own in zip(rows, distances, near.own.tolist(), strict=True)
+            ]
+            correct = bool(neighbours) and neighbours[0]["correct"]
+            row = int(self.rows[self.queries[number]])
+            shown.append({"row": row, "correct": correct, "neighbours": neighbours})
+        return shown
 
     def _distance(self, product: float) -> float:
         if self.curvature:
@@ -153,19 +139,16 @@ def nearest(
     hidden: Integers,
     most: int,
 ) -> list[Neighbours]:
-    """For each query the items that it finds first.
+    """For each of Q queries (Q×D, float64) the `most` of G items (G×D) that it finds first: those with
+    the largest inner products.
 
     A matrix product, whose rounding depends on the shape, leaves a few candidates. They are ranked by
     products that do not, so that equal items tie wherever they stand.
 
     Args:
-        query: Q×D, float64; a larger inner product with an item means that the item is nearer.
-        query_codes: Q; of their classes.
-        items: G×D, float64.
-        item_codes: G.
+        query_codes, item_codes: their classes.
         width: Q; items are tied where their products differ by less, and own ones come last then.
         hidden: Q; the item that a query does not see, or −1.
-        most: how many items to find.
     """
     own = query_codes[:, None] == item_codes
     widths = width.numpy()[:, None]
