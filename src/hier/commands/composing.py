@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from hier.config.suite import Suite
 
 Words = tuple[str, ...]
+KINDS = ("dataset", "method", "backbone")
 SEVERAL = re.compile(r"suite=\[[^\]]*\]")
 
 
 def filters(run: Callable[..., None]) -> Callable[..., None]:
     """The options that keep some of a suite's runs."""
-    for name in ("backbone", "method", "dataset"):
+    for name in reversed(KINDS):
         words = f"Only runs of this {name}; may be given several times."
         run = click.option(f"--{name}", multiple=True, help=words)(run)
     return run
@@ -112,7 +113,7 @@ def plan(overrides: Words, images_per_second: float | None, measure: bool, **cho
 
 def _compose_first(suite: str, overrides: Words, chosen: dict[str, Words]) -> str:
     """The command that writes what a plan shows to params.yaml; '' where that is params.yaml's."""
-    options = [f"--{kind}={name}" for kind, names in chosen.items() for name in names]
+    options = [f"--{kind}={name}" for kind in KINDS for name in chosen[kind]]
     if not overrides and not options:
         return ""
     words = overrides or (f"suite={suite}",)  # of params.yaml, whose other overrides are not known

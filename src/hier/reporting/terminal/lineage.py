@@ -84,10 +84,9 @@ def dot(found: Trace, full: bool = False) -> str:
 
 def machine(environment: dict[str, Any]) -> str:
     """Processor, system, Python, and how torch was set, in words."""
-    processor, cpus, system, python = map(
-        environment.get, ("processor", "cpus", "system", "python")
-    )
-    words = [f"{processor} ({cpus} processors)", str(system), f"Python {python}"]
+    get = environment.get
+    words = [f"{get('processor')} ({get('cpus')} processors)", f"{get('system')}"]
+    words += [f"Python {get('python')}"]
     if torch := environment.get("torch"):
         words += [f"torch {torch['build']}", f"{torch['threads']} thread(s)"]
         words += [torch["gpu"]] if torch["gpu"] else []

@@ -3,22 +3,18 @@
 import json
 from typing import Any
 
-from rich.console import Console
-
 from hier.audit.run_diff import Comparison, Difference
 
 
 def print_comparison(found: Comparison) -> None:
     """Kind by kind, what went in first; `identical` where nothing of a kind differs."""
-    console = Console(width=None if Console().is_terminal else 160)
     lines = [f"{found.one} → {found.other}", *(f"note: {note}" for note in found.notes)]
     known = not any("no record" in note for note in found.notes)
     for kind, differences in found.differences.items():
         alike = "identical" if known or kind == "parameters" else "identical as far as is known"
         lines.append(f"{kind}: {f'{len(differences)} differ' if differences else alike}")
         lines += [f"    {line_of(kind, difference)}" for difference in differences]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print("\n".join(lines))
 
 
 def line_of(kind: str, difference: Difference) -> str:

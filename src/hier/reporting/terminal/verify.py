@@ -26,34 +26,27 @@ def print_report(report: VerificationReport) -> None:
     """Every cell with its grade, what is wrong by name, which promise applies, the ledger's state."""
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table_of(report.cells))
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     for sentence in describe(report.cells):
         console.print(sentence, highlight=False)
     for finding in report.findings:
-        say(finding.describe())
+        print(finding.describe())
     for path in report.damaged:
-        say(f"{path} is tampered: a checkpoint that is not what its name says")
+        print(f"{path} is tampered: a checkpoint that is not what its name says")
     for name, notice in report.notices.items():
-        say(f"note: {name}: {notice}")
+        print(f"note: {name}: {notice}")
     for run, how in report.refuted.items():
-        say(f"{run} is refuted: a rerun gave other bytes {how}")
+        print(f"{run} is refuted: a rerun gave other bytes {how}")
     runs = report.cells.drop_duplicates("run")
     held = runs[(runs["promise"] != "") & (runs["grade"] != Grade.NO_REFERENCE)]
     for promise, group in held.groupby("promise", sort=False):
-        say(f"promise of {len(group)} runs against the reference: {promise}")
+        print(f"promise of {len(group)} runs against the reference: {promise}")
     for run in runs[runs["proved"].notna()].to_dict("records"):
-        say(f"{run['run']}: proved by rerun on {run['proved']}")
+        print(f"{run['run']}: proved by rerun on {run['proved']}")
     if len(away := runs[runs["grade"] == Grade.NOT_HERE]):
-        same = int(away["by_hash"].sum())
-        say(
-            f"{len(away)} of {len(runs)} runs are {Grade.NOT_HERE}; the committed hash is the reference's "
-            f"of {same}"
-        )
+        same = f"the committed hash is the reference's of {int(away['by_hash'].sum())}"
+        print(f"{len(away)} of {len(runs)} runs are {Grade.NOT_HERE}; {same}")
     if report.ledger.stages:
-        say(f"ledger: {state_in_words(report.ledger)}")
+        print(f"ledger: {state_in_words(report.ledger)}")
 
 
 def table_of(cells: pd.DataFrame) -> Table:
