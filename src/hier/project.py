@@ -13,12 +13,11 @@ from pathlib import Path
 
 from hier.errors import ForeignCodeError, HierError, NoProjectError
 
-PACKAGE = Path(__file__).parent
-"""The code that runs."""
+PACKAGE = Path(__file__).parent  # the code that runs
 SOURCE = Path("src/hier")
 MARKS = ("src/hier/__init__.py", "conf/suite")
+# Folders that a user may keep elsewhere, as links.
 LINKABLE = ("data", "runs", "results", "weights", "downloads", ".checkpoints", ".hier")
-"""Folders that a user may keep elsewhere, as links."""
 RESTARTED = "HIER_RESTARTED"  # the project with whose code this process was started anew
 
 
@@ -31,20 +30,21 @@ class Place:
 
     def from_root(self, path: str) -> Path:
         """A path that the user gives, as one from the root."""
-        if self.root == self.here or Path(path).is_absolute():
-            return Path(path)
-        return Path(os.path.relpath(self.here / path, self.root))
+        return _moved(Path(path), self.here, self.root)
 
     def from_here(self, path: Path) -> Path:
         """A path from the root, as one from the user's folder."""
-        if self.root == self.here or path.is_absolute():
-            return path
-        return Path(os.path.relpath(self.root / path, self.here))
+        return _moved(path, self.root, self.here)
 
     def named(self, path: str) -> str:
         """A path that the user gives, as the pipeline names its files; that of no such file stays."""
         full = Path(os.path.normpath(self.here / path))
         return str(full.relative_to(self.root)) if full.is_relative_to(self.root) else path
+
+
+def _moved(path: Path, start: Path, to: Path) -> Path:
+    kept = start == to or path.is_absolute()
+    return path if kept else Path(os.path.relpath(start / path, to))
 
 
 def find_place() -> Place:

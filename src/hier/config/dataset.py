@@ -58,7 +58,7 @@ class Limits(Strict):
 class Subset(Strict):
     """A tiny part for trying things out: `classes` of each side, `images` of each class and split.
 
-    A class that has fewer images gives all that it has; a side that has fewer classes is an error.
+    A class with fewer images gives all; a side with fewer classes is an error.
     """
 
     classes: Annotated[int, Field(ge=2)]

@@ -9,6 +9,7 @@ from hier.registry import LOSSES, POOLINGS
 
 LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
 Count = Annotated[int, Field(gt=0, le=LARGEST)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST)]
 CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -91,21 +92,19 @@ class NoRegularizer(Strict):
 
 
 class Hier(Strict):
-    """The HIER regulariser (paper, section 3): λ2 = `weight`, K = `neighbours`, δ = `margin`.
-
-    `geometry` is that of its distances: the paper's ball, or for ablation flat or spherical.
-    `proxy_term: false` leaves out the term on triplets of proxies.
-    """
+    """The HIER regulariser (paper, section 3)."""
 
     name: Literal["hier"]
-    weight: NonNegative
-    proxies: Annotated[int, Field(ge=2, le=LARGEST)]
-    neighbours: Annotated[int, Field(ge=2, le=LARGEST)]
+    weight: NonNegative  # λ2
+    proxies: AtLeastTwo
+    neighbours: AtLeastTwo  # K
     triplets_per_anchor: Count
     temperature: PositiveFloat
-    margin: NonNegative
-    geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"
-    proxy_term: bool = True
+    margin: NonNegative  # δ
+    geometry: Literal["poincare", "euclidean", "spherical"] = (
+        "poincare"  # the last two for ablation
+    )
+    proxy_term: bool = True  # on triplets of proxies
 
 
 class Multipliers(Strict):
@@ -198,7 +197,7 @@ class Sampler(Strict):
     a class are drawn with `replacement` (the released code), or none twice before all were seen once.
     """
 
-    batch_size: Annotated[int, Field(ge=2, le=LARGEST)]
+    batch_size: AtLeastTwo
     images_per_class: Count
     epoch: Literal["images", "classes"] = "images"
     replacement: bool = False

@@ -5,6 +5,8 @@ are the same. Everything here is computed in float64.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -59,28 +61,26 @@ def radius(x: Tensor, run: Run) -> Array:
 def space(x: Tensor, proxies: Tensor, run: Run) -> Space:
     """Images (N×D embeddings) and proxies (P×D tangent vectors, as they were trained) of a HIER run.
 
-    The centre is the origin of the ball or of flat space; on the sphere, which has none, the mean
-    direction of the proxies. The greatest distance from it is the clip radius' in the ball, else the
-    greatest that there is.
+    The centre is the origin of the ball or of flat space; on the sphere, the mean direction of the
+    proxies. The greatest distance from it is the clip radius' in the ball, else the greatest there is.
     """
     assert isinstance(run.regularizer, Hier)
     assert run.head is not None
     x, u, head = x.double(), proxies.double(), run.head
     # Lengths of tangent vectors, so that proxies on the clip radius are at exactly one distance.
     of_x, of_u = _length(x, head), torch.linalg.vector_norm(u, dim=1).clamp_max(_longest(head))
+    distance: Callable[[Tensor, Tensor], Tensor]
     if run.regularizer.geometry == "poincare":
-        y, c = exp0(u, head.curvature, head.clip_radius), head.curvature
-        between = [distance_matrix(a, b, c) for a, b in ((x, x), (x, y), (y, y))]
-        most = _longest(head)
+        y = exp0(u, head.curvature, head.clip_radius)
+        distance = partial(distance_matrix, c=head.curvature)
     elif run.regularizer.geometry == "euclidean":
-        y = clip_norm(u, head.clip_radius)
-        between = [euclidean_distance_matrix(a, b) for a, b in ((x, x), (x, y), (y, y))]
-        most = float(torch.cat([of_x, of_u]).max())
+        y, distance = clip_norm(u, head.clip_radius), euclidean_distance_matrix
     else:
-        between = [spherical_distance_matrix(a, b) for a, b in ((x, x), (x, u), (u, u))]
+        y, distance = u, spherical_distance_matrix
         centre = normalize(u, dim=1).mean(0, keepdim=True)
-        of_x, of_u = (spherical_distance_matrix(a, centre)[:, 0] for a in (x, u))
-        most = float(torch.cat([of_x, of_u]).max())
+        of_x, of_u = (distance(a, centre)[:, 0] for a in (x, u))
+    between = [distance(a, b) for a, b in ((x, x), (x, y), (y, y))]
+    most = _longest(head) if head.curvature else float(torch.cat([of_x, of_u]).max())
     shares = ((part / most).clamp_max(1.0).numpy() for part in (of_x, of_u))
     return Space(*(part.numpy() for part in between), *shares)
 

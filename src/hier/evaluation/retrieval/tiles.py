@@ -56,10 +56,9 @@ class Thresholds(NamedTuple):
 class Tiles:
     """Counts gallery items by float32 products, from below and from above.
 
-    The gallery is shifted by its median m (of some items: any m would do), since ⟨q, g − m⟩ ranks
-    like ⟨q, g⟩: what items share, such as the first Lorentz coordinate on the clip radius, then
-    costs no digits. It is ordered by length, so that few items far out do not widen the margin of
-    all, as they would not move the median.
+    The gallery is shifted by the median m of some items, since ⟨q, g − m⟩ ranks like ⟨q, g⟩: what items
+    share, such as the first Lorentz coordinate on the clip radius, then costs no digits. It is ordered
+    by length, so that few items far out do not widen the margin of all.
 
     The margin, with unit roundoff u and n = D + 2: rounding q and g to float32 changes each factor by
     (1 + δ), |δ| ≤ u, and a sum of D products, in whatever order, fused or not, each term by at most
