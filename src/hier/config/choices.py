@@ -1,7 +1,6 @@
 """What datasets and runs choose of the code, by the names that the paths of hier.pipeline have for it.
 
-params.yaml holds these, so that DVC can fill them into its paths. A choice is a file or folder that counts
-for those alone that use it: a new loss makes no model stale.
+params.yaml holds these, so that DVC can fill them into its paths: a new loss makes no model stale.
 """
 
 from typing import Any

@@ -63,9 +63,7 @@ class _Applied:
 
     required: Collection[str] = ()  # those that a run must take, whether they fit it or not
     used: set[str] = field(default_factory=set)  # those that some run has
-    left: dict[str, dict[str, str]] = field(
-        default_factory=dict
-    )  # by run that it does not fit, why
+    left: dict[str, dict[str, str]] = field(default_factory=dict)  # why not, by run
 
 
 def _matrix(axes: dict[str, Any], groups: Groups) -> Matrix:
@@ -85,14 +83,13 @@ def _data(
     runs: dict[str, Any] = {}
     for cell in cells:
         config = _run(cell, settings, applied, groups)
-        dataset = config.pop("dataset")
-        name = _name({**config, "dataset": dataset["name"]})
+        name, dataset = _name(config), config["dataset"]
         if name in runs:
             raise ConfigError(f"suite {suite} has two runs called {name}")
         if datasets.setdefault(dataset["name"], dataset) != dataset:
             other = f"other settings of dataset {dataset['name']} than the runs before it"
             raise ConfigError(f"run {name} has {other}; a suite has one setting of each dataset")
-        runs[name] = {"dataset": dataset["name"], "method": config.pop("method"), **config}
+        runs[name] = config | {"dataset": dataset["name"]}
     return {"suite": suite, "datasets": datasets, "runs": runs}
 
 
@@ -144,7 +141,6 @@ def _no_such_key(text: str, suite: dict[str, Any]) -> ConfigError:
 
 def _name(run: dict[str, Any]) -> str:
     """A run's name from plain data, before it is checked (see Run.name)."""
-    dataset = run["dataset"]
-    dataset = dataset["name"] if isinstance(dataset, dict) else dataset
-    dim = run["head"].get("dim") if run.get("head") else run["backbone"]["features"]
-    return f"{dataset}-{run['method']}-{run['backbone']['name']}-{dim}-s{run['seed']}"
+    dataset, backbone, method = run["dataset"]["name"], run["backbone"], run["method"]
+    dim = run["head"].get("dim") if run.get("head") else backbone["features"]
+    return f"{dataset}-{method}-{backbone['name']}-{dim}-s{run['seed']}"

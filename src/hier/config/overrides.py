@@ -32,8 +32,7 @@ def split(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     for text in overrides:
         if "=" not in text:
             raise ConfigError(f"override '{text}' is not of the form key=value")
-        key = text.split("=", 1)[0]
-        if key in AXES:
+        if (key := text.split("=", 1)[0]) in AXES:
             axes[key] = _value(text)
         else:
             settings.append(text)
@@ -124,7 +123,6 @@ def why_invalid(run: dict[str, Any]) -> str | None:
 def left_as_they_are(override: str, runs: dict[str, str]) -> str:
     """What a user is told of an override that does not fit some runs, by why it does not."""
     first, *others = runs
-    more = (
-        f" and {len(others)} more, which stay as they are" if others else ", which stays as it is"
-    )
-    return f"note: '{override}' does not fit {first}{more}: {runs[first]}"
+    more = f" and {len(others)} more, which stay as they are"
+    stay = more if others else ", which stays as it is"
+    return f"note: '{override}' does not fit {first}{stay}: {runs[first]}"

@@ -24,8 +24,7 @@ from hier.geometry.poincare import lorentz
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
 
-CHUNK_ELEMENTS = 2**21
-"""Query-gallery pairs that MAP@R looks at in one go; memory is about 100 bytes for each."""
+CHUNK_ELEMENTS = 2**21  # pairs that MAP@R looks at in one go; memory is about 100 bytes for each
 
 
 def recall_at_k(

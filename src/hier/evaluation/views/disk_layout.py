@@ -31,7 +31,7 @@ class Disk(NamedTuple):
 def disk(distances: Array, radius: Array) -> Disk:
     """Draw N images by their distances (N×N) and their radii (N, 0…1); the same each time.
 
-    Trustworthiness is that of Venna and Kaski (2001), with as many neighbours as fewer images allow.
+    Trustworthiness is that of Venna and Kaski (2001).
     """
     near = min(NEIGHBOURS, (len(distances) - 1) // 2)
     angle = _in_order(distances)
@@ -81,11 +81,8 @@ def _together(distances: Array, near: int) -> Array:
 
 
 def _divergence(angle: Array, together: Array, radius: Array) -> tuple[float, Array]:
-    """Divergence of the drawn neighbourhoods from `together`, and its derivative by the angles.
-
-    As in t-SNE (van der Maaten and Hinton, 2008): nearness falls with the drawn distance as a
-    Student t, and the divergence is Kullback and Leibler's, short of a constant.
-    """
+    """Divergence of the drawn neighbourhoods from `together`, and its derivative by the angles, as in
+    t-SNE (van der Maaten and Hinton, 2008): Kullback and Leibler's, short of a constant."""
     x, y = radius * np.cos(angle), radius * np.sin(angle)
     right, up = x[:, None] - x, y[:, None] - y
     nearness = 1.0 / (1.0 + right**2 + up**2)
