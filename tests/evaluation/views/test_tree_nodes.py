@@ -6,8 +6,8 @@ from hypothesis import given, settings
 
 from fakes.trees import below, levels_by, path_up, trees_with_levels
 from hier.evaluation.hierarchy.tree import ROOT, Tree, clustering
-from hier.evaluation.views import tree_nodes as module
-from hier.evaluation.views.tree_nodes import described, of_merges, of_proxies, placed
+from hier.evaluation.views import views as module
+from hier.evaluation.views.views import described, of_merges, of_proxies, placed
 
 
 @given(trees_with_levels())

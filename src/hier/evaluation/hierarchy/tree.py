@@ -69,15 +69,9 @@ class Tree(NamedTuple):
     def lowest_common(self) -> NDArray[np.int32]:
         """The lowest common ancestor of every two images, M where it is the root (N×N)."""
         images, start, end = self.order()
-        root = len(self.parent)
-        found = np.full((len(images), len(images)), root, np.int32)
-        for node in range(root):
-            below = sorted(np.flatnonzero(self.parent == node), key=start.__getitem__)
-            first = start[below[0]] if below else end[node]
-            found[start[node] : first, start[node] : first] = node
-            for child in below:
-                before, these = slice(start[node], start[child]), slice(start[child], end[child])
-                found[before, these] = found[these, before] = node
+        found = np.full((len(images), len(images)), len(self.parent), np.int32)
+        for node in self.downwards():
+            found[start[node] : end[node], start[node] : end[node]] = node
         place = np.argsort(images)
         return found[np.ix_(place, place)]
 
