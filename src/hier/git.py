@@ -39,11 +39,8 @@ def refuse_conflicts(paths: Iterable[str | Path]) -> None:
 
 
 def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:
-    """The error that says how the conflict in a file is mended, by what kind of file it is.
-
-    Args:
-        writes: of a file that `hier compose` writes, the command that does.
-    """
+    """The error that says how the conflict in a file is mended, by what kind of file it is; `writes` is
+    the command that writes one that is composed."""
     path = Path(os.path.relpath(path))
     said = f"{path} has git's conflict markers; "
     if path.parts[0] in _COMPOSED:

@@ -54,15 +54,13 @@ def acquire_gpu(runtime: Runtime, name: str) -> Iterator[None]:
     Raises:
         CardError: the folder of the locks cannot be used.
     """
-    if runtime.device == "cpu":
+    cards = _visible() if runtime.device != "cpu" else {}
+    if not cards:
         yield
         return
     import torch
 
-    if not torch.cuda.is_available():
-        yield
-        return
-    with _one_of(_visible(), name) as index:
+    with _one_of(cards, name) as index:
         torch.cuda.set_device(index)
         try:
             yield
@@ -78,12 +76,13 @@ def _visible() -> dict[int, str]:
     """The names of the cards that torch sees, by its index; the current one, where the process may
     have worked before, comes first.
 
-    An index says nothing to another process: CUDA_VISIBLE_DEVICES counts anew, and on a cluster each
-    job's only card can be its 0. A UUID does. Slices of one card (MIG) might share theirs, and are
-    told apart by the names by which one has to ask for them.
+    An index says nothing to another process, since CUDA_VISIBLE_DEVICES counts anew; a UUID does. Slices
+    of one card (MIG) might share theirs, and are told apart by the names by which one asks for them.
     """
     import torch
 
+    if not torch.cuda.is_available():
+        return {}
     asked = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     indices = range(torch.cuda.device_count())
     current = torch.cuda.current_device()

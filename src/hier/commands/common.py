@@ -26,11 +26,9 @@ class InProject(click.Command):
             if ctx.obj.root != here and os.environ.get(MIRRORS):  # may name folders in the user's
                 from hier.data.fetch import mirrors_of_environment
 
-                mirrors = mirrors_of_environment()
-                absolute = [
-                    m if "://" in m or m.startswith("~") else str(here / m) for m in mirrors
-                ]
-                os.environ[MIRRORS] = ",".join(absolute)
+                given = mirrors_of_environment()
+                full = [m if "://" in m or m.startswith("~") else str(here / m) for m in given]
+                os.environ[MIRRORS] = ",".join(full)
             return super().invoke(ctx)
 
 

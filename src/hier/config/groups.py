@@ -29,7 +29,7 @@ class Groups:
     """The files of a folder conf/, each composed once; a context, in which Hydra is at that folder.
 
     Raises:
-        UnknownNameError: a group has no such file.
+        UnknownNameError: a group has no such file, or there is no such method.
         ConfigError: a file is not what it should be.
     """
 
@@ -57,9 +57,6 @@ class Groups:
         """The groups that a method chooses: a loss and a regulariser, or a file of conf/method/.
 
         `ms` is the loss alone, `hier_ms` with the regulariser, `hier` that on `BASE_LOSS`.
-
-        Raises:
-            UnknownNameError: there is no such method.
         """
         known = {name: {"method": name} for name in self.names("method")}
         for regularizer, loss in product(self.names("regularizer"), self.names("loss")):

@@ -96,9 +96,7 @@ def misfits(
     epochs, for one, fit no run whose loss is none.
 
     Overrides that only exclude each other are none: which of them was meant is the user's to say.
-
-    Args:
-        with_: gives the run, as plain data, with some of the overrides.
+    `with_` gives the run, as plain data, with some of the overrides.
     """
     if why_invalid(with_(overrides)) is None or why_invalid(with_(())) is not None:
         return {}

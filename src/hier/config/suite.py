@@ -63,11 +63,7 @@ def _too_small(subset: Subset, sampler: Sampler) -> str | None:
 
 
 def filter_runs(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
-    """The runs of the chosen datasets, methods and backbones; an empty choice means all.
-
-    Raises:
-        UnknownNameError: the suite has no such dataset, method or backbone.
-    """
+    """The runs of the chosen datasets, methods and backbones, which must be there; none chosen: all."""
     runs = suite.runs
     for kind, names in chosen.items():
         known = list(dict.fromkeys(_name(run, kind) for run in suite.runs.values()))

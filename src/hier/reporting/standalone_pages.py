@@ -1,7 +1,7 @@
 """Pages that are no part of the report: it against another, two runs, and the times of all.
 
-They are written elsewhere, when somebody asks for them. Times and machines differ from one run of the
-same work to the next; they come from the records.
+They are written elsewhere, when somebody asks for them, and refuse a folder that is something else
+(ConfigError). Times and machines, which differ from one run of the same work to the next, are the records'.
 """
 
 from pathlib import Path
@@ -27,8 +27,7 @@ from hier.results.compare import VERDICTS, against, compare, describe, read_cell
 from hier.results.expected import read_values
 from hier.results.measures import HEADLINE
 
-OUT = Path("results/compare")
-"""Where two runs, which may be of two suites, are compared."""
+OUT = Path("results/compare")  # for two runs, which may be of two suites
 PAGE = "comparison.html"
 TIMED = ("train", "embed", "evaluate")
 
@@ -37,7 +36,7 @@ def compare_reports(suite: Suite, other: Path, out: Path | None = None) -> tuple
     """Write a page that holds a suite's table against another; its path, and the result in words.
 
     Raises:
-        ConfigError: there is no other table, or `out` is something else than an earlier comparison.
+        ConfigError: there is no other table.
     """
     there = table_at(other, suite.suite)
     here = table_at(Path(TABLE_CSV.format(suite=suite.suite)), suite.suite)
@@ -48,11 +47,7 @@ def compare_reports(suite: Suite, other: Path, out: Path | None = None) -> tuple
 
 
 def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Path:
-    """Write a page that holds two runs against each other; its path.
-
-    Raises:
-        ConfigError: `out` is something else than an earlier comparison.
-    """
+    """Write a page that holds two runs against each other; its path."""
     panels = _panels(found.one, found.other)
     kinds = [
         (kind, [line_of(kind, each) for each in differences])
@@ -66,11 +61,7 @@ def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Pa
 
 
 def write_times(suite: Suite, out: Path | None = None) -> Path:
-    """Write a page of all runs' times; its path.
-
-    Raises:
-        ConfigError: `out` is something else than such a page's folder.
-    """
+    """Write a page of all runs' times; its path."""
     place = out or Path(RESULTS.format(suite=suite.suite), "times")
     return _written(place, "times.html", suite, "times", {"rows": times(suite), "stages": TIMED})
 
@@ -106,11 +97,7 @@ def _written(
     out: Path, page: str, suite: Suite, template: str, values: dict[str, Any], **files: str
 ) -> Path:
     """A folder with a page, what it loads and more `files`; the path of the page, by whose name an
-    earlier such folder is known and replaced.
-
-    Raises:
-        ConfigError: `out` is something else.
-    """
+    earlier such folder is known and replaced."""
     earlier = (out / page).exists() or (out.is_dir() and not any(out.iterdir()))
     if out.exists() and not earlier:
         raise ConfigError(f"{out} exists and holds no {page}; choose another --out")

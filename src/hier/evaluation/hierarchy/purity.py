@@ -53,10 +53,8 @@ class Agreement:
         self.draws = _draws(len(self.first))
 
     def dendrogram_purity(self, level: int) -> dict[str, float]:
-        """The share of a kind in the smallest subtree with two of that kind, mean over all such pairs.
-
-        Heller and Ghahramani, "Bayesian Hierarchical Clustering", ICML 2005; exact.
-        """
+        """The share of a kind in the smallest subtree with two of that kind, mean over all such pairs
+        (Heller and Ghahramani, "Bayesian Hierarchical Clustering", ICML 2005; exact)."""
         counts = self.tree.counts(*self.levels.kinds()[level])
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         kind = self.codes[level]

@@ -21,14 +21,8 @@ THUMBNAILS = 24
 
 
 def views(retrieval: Retrieval, rows: Integers, levels: Levels, trees: Trees) -> dict[str, Any]:
-    """The content of views.json.
-
-    Args:
-        retrieval: of all N embeddings.
-        rows: N, their rows of the index.
-        levels: of the N images.
-        trees: over some of them.
-    """
+    """The content of views.json, of all N embeddings with their rows of the index and their levels, and
+    of the trees over some of them."""
     shown = np.sort(balanced(trees.levels, SHOWN, SHOWN_OF_EACH))
     drawn = disk(trees.distances[np.ix_(shown, shown)], trees.radius[shown])
     if trees.proxies and trees.space:
@@ -121,12 +115,8 @@ def described(outline: Outline, levels: Levels, rows: Integers, shown: Integers)
 
 
 def placed(outline: Outline, radius: Array, shown: Integers, angle: Array) -> dict[str, Any]:
-    """Where nodes are drawn: at their own radius (M) and the mean angle of the images below that are.
-
-    Args:
-        shown: positions of the images that are drawn.
-        angle: of these.
-    """
+    """Where nodes are drawn: at their own radius (M) and the mean angle of the images below that are
+    `shown` (positions)."""
     at = np.zeros(len(outline.tree.holder), complex)
     at[shown] = np.exp(1j * angle)
     below = [at[images] for images in outline.members()]
