@@ -31,7 +31,7 @@ class Weights(Strict):
     alternates: list[str] = []
     # The whole hash, or 8 digits or more of its beginning; null where its publisher states none.
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None
-    match: Literal["name", "order"] = "order"  # tensors by name, as timm reads that file, or not
+    match: Literal["name", "order"] = "order"  # how tensors find their place
 
 
 class Backbone(Strict):
@@ -101,9 +101,7 @@ class Hier(Strict):
     triplets_per_anchor: Count
     temperature: PositiveFloat
     margin: NonNegative  # δ
-    geometry: Literal["poincare", "euclidean", "spherical"] = (
-        "poincare"  # the last two for ablation
-    )
+    geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"  # else: ablation
     proxy_term: bool = True  # on triplets of proxies
 
 

@@ -13,9 +13,7 @@ Shown = dict[int, dict[str, Any]]  # see Images.shown
 
 UNIT = 1000  # units of the SVG in the disk's radius, of which whole numbers are precise enough
 COLOURED = 6  # names that have a colour and a shape of their own; the rarer ones are "others"
-NEARLY_STRAIGHT = (
-    1e-6  # the geodesic of points so nearly in line with the centre is a straight line
-)
+NEARLY_STRAIGHT = 1e-6  # points so nearly in line with the centre are joined by a straight line
 ROOM = 0.92  # radius of a cluster of one image, were there one: inside the images' rim
 
 

@@ -130,7 +130,7 @@ def placed(outline: Outline, radius: Array, shown: Integers, angle: Array) -> di
 
 
 def or_none(positions: Integers) -> list[int | None]:
-    """Integers for JSON; null stands for the root."""
+    """Positions for JSON; null stands for the root."""
     return [None if position == ROOT else int(position) for position in positions]
 
 

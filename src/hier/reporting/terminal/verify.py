@@ -101,7 +101,7 @@ def as_data(suite: str, report: VerificationReport) -> dict[str, Any]:
 
 
 def verdict(found: list[VerificationReport], by_hash: bool = False) -> None:
-    """Nothing where all is well with every suite, by hash also what is not here.
+    """Nothing where all is well with every suite; `by_hash`, what is not here may be well, too.
 
     Raises:
         TamperedError: something is not what a record or dvc.lock says.
