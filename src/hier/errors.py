@@ -46,8 +46,11 @@ class ForeignCodeError(HierError):
         )
 
 
-class UnknownNameError(ConfigError):
-    """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed."""
+class UnknownNameError(ConfigError, ValueError):
+    """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed.
+
+    As a ValueError it is what a validator of pydantic says of a wrong value.
+    """
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
         name = " ".join(name.split())[:100]

@@ -110,29 +110,22 @@ def _one_of(cards: dict[int, str], name: str) -> Iterator[int]:
 
 
 def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
+    """The index of the first card that is free, and from now on this process's."""
     told = False
-    while (index := _first_free(locks)) is None:
-        if not told:
-            for lock in locks.values():
+    while True:
+        for index, lock in locks.items():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return index
+            except BlockingIOError:
                 lock.seek(0)
+            except OSError as error:  # a disk without locks, among others
+                raise CardError(Path(lock.name).parent, str(error.strerror)) from error
+        if not told:
             holders = [lock.read().strip() or "another process" for lock in locks.values()]
             print(f"{name}: waiting for a GPU, held by {' and '.join(holders)}", flush=True)
             told = True
         time.sleep(PAUSE)
-    return index
-
-
-def _first_free(locks: dict[int, TextIO]) -> int | None:
-    """The index of the first card that was free, and now is this process's."""
-    for index, lock in locks.items():
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        except OSError as error:  # a disk without locks, among others
-            raise CardError(Path(lock.name).parent, str(error.strerror)) from error
-        return index
-    return None
 
 
 def _lock_of(card: str) -> TextIO:

@@ -20,21 +20,17 @@ METRICS = "runs/{run}/metrics.json"
 VIEWS = "runs/{run}/views.json"
 RESULTS = "results/{suite}"
 TABLE_CSV = f"{RESULTS}/table.csv"
-TABLE_MD = f"{RESULTS}/table.md"
 LAYOUT_CSV = f"{RESULTS}/paper_layout.csv"
-LAYOUT_MD = f"{RESULTS}/paper_layout.md"
 LAYOUT_TEX = f"{RESULTS}/paper_layout.tex"
-TABLES_MADE = (TABLE_CSV, TABLE_MD, LAYOUT_CSV, LAYOUT_MD, LAYOUT_TEX)
+TABLES_MADE = (
+    TABLE_CSV, f"{RESULTS}/table.md", LAYOUT_CSV, f"{RESULTS}/paper_layout.md", LAYOUT_TEX,
+)  # fmt: skip
 REPORT = f"{RESULTS}/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
 # A suite's own settings. The stages of a suite read them as files: DVC would parse each anew for a key.
-SETTINGS = (
-    "params/suites/{suite}.yaml",
-    "params/datasets/{dataset}.yaml",
-    "params/runs/{run}.yaml",
-)
+SETTINGS = tuple(f"params/{kind}s/{{{kind}}}.yaml" for kind in ("suite", "dataset", "run"))
 
 SRC = "src/hier/"
 Scope = Literal["dataset", "run", "suite"]

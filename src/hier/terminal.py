@@ -61,10 +61,8 @@ def _plain_ascii(name: str) -> codecs.CodecInfo | None:
     if name.replace("_", "-") != "plain-ascii":
         return None
     ascii_ = codecs.lookup("ascii")
-    return codecs.CodecInfo(
-        ascii_.encode, ascii_.decode, ascii_.streamreader, ascii_.streamwriter,
-        ascii_.incrementalencoder, ascii_.incrementaldecoder, "plain-ascii",
-    )  # fmt: skip
+    by_steps = ascii_.incrementalencoder, ascii_.incrementaldecoder
+    return codecs.CodecInfo(*ascii_, *by_steps, name="plain-ascii")
 
 
 def _like(error: UnicodeError) -> tuple[str, int]:

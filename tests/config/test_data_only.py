@@ -19,7 +19,7 @@ VALIDATORS = {"model_validator", "field_validator"}
 # Names, look-ups and words; and what refuses settings.
 HELPERS = {
     "Run.dim", "Run.name", "Suite.run", "Suite.dataset", "Dataset.advice", "Loss.check",
-    "named_in", "_own_settings",
+    "_own_settings",
 }  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
-from hier.config.base import Strict, named_in
+from hier.config.base import Strict
 from hier.registry import LAYOUTS
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,7 +92,7 @@ class Dataset(Strict):
     """One dataset, from its archive to the image store. Configured in conf/dataset/<name>.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    layout: Annotated[str, named_in(LAYOUTS)]
+    layout: Annotated[str, AfterValidator(LAYOUTS.check)]
     generate: Generate | None = None
     sources: list[Source] = []
     mirrors: list[str] = ["../shared/data"]  # folders or addresses tried before the canonical one

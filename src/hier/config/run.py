@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
-from hier.config.base import Strict, named_in
+from hier.config.base import Strict
 from hier.registry import LOSSES, POOLINGS
 
 LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
@@ -12,6 +12,7 @@ Count = Annotated[int, Field(gt=0, le=LARGEST)]
 AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST)]
 CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
+Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Side = Annotated[int, Field(ge=8, le=LARGEST)]  # pixels
@@ -46,11 +47,11 @@ class Backbone(Strict):
     timm: str
     features: Count
     mean: Rgb
-    std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
     weights: Weights | None
     batch_norm: Literal["train", "eval", "frozen"]
     freeze: list[str] = []
-    pooling: Annotated[str, named_in(POOLINGS)] = "timm"
+    pooling: Annotated[str, AfterValidator(POOLINGS.check)] = "timm"
 
 
 class Head(Strict):
@@ -62,7 +63,7 @@ class Head(Strict):
 
     dim: Count
     curvature: NonNegative
-    clip_radius: PositiveFloat
+    clip_radius: Positive
     norm: Literal["layer_norm", "none"] = "layer_norm"
     riemannian: bool = True
 
@@ -70,7 +71,7 @@ class Head(Strict):
 class Loss(Strict):
     """What the settings of all metric losses share; src/hier/losses/<name>.py has the others of one."""
 
-    name: Annotated[ShortName, named_in(LOSSES)]
+    name: Annotated[ShortName, AfterValidator(LOSSES.check)]
 
     paper_name: ClassVar[str]  # in the paper's Table 1
     learns_proxies: ClassVar[bool]  # it has parameters, which get a learning rate of their own
@@ -99,7 +100,7 @@ class Hier(Strict):
     proxies: AtLeastTwo
     neighbours: AtLeastTwo  # K
     triplets_per_anchor: Count
-    temperature: PositiveFloat
+    temperature: Positive
     margin: NonNegative  # δ
     geometry: Literal["poincare", "euclidean", "spherical"] = "poincare"  # else: ablation
     proxy_term: bool = True  # on triplets of proxies
@@ -123,12 +124,12 @@ class Optimizer(Strict):
     """
 
     name: Literal["adamw"]
-    lr: PositiveFloat
+    lr: Positive
     weight_decay: NonNegative
-    eps: PositiveFloat
-    clip_value: PositiveFloat | None
-    clip_norm: PositiveFloat | None = None
-    network_gradient_scale: PositiveFloat = 1.0
+    eps: Positive
+    clip_value: Positive | None
+    clip_norm: Positive | None = None
+    network_gradient_scale: Positive = 1.0
     multipliers: Multipliers
 
 
@@ -215,7 +216,7 @@ class Augmentation(Strict):
 
     size: Side
     scale: Annotated[list[Share], Field(min_length=2, max_length=2)]
-    ratio: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+    ratio: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     flip: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
