@@ -23,6 +23,9 @@ from hier.geometry.poincare import lorentz
 
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
+Sides = tuple[
+    Array, Array, Array, Array
+]  # embeddings and labels of the queries, then of the gallery
 
 CHUNK_ELEMENTS = 2**21  # pairs that MAP@R looks at in one go; memory is about 100 bytes for each
 
@@ -65,7 +68,7 @@ def recall_at_k(
     """
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
-    pairs = Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    pairs = Pairs((query, query_labels, gallery, gallery_labels), metric, c, exclude_self)
     rank = nearest_own_ranks(
         pairs.query, pairs.query_labels, pairs.gallery, pairs.gallery_labels,
         ks, exclude_self or mask_gallery_of_query,
@@ -106,7 +109,7 @@ def map_at_r(
     Arguments and errors are as in :func:`recall_at_k`.
     """
     averages: list[float] = []
-    pairs = Pairs(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    pairs = Pairs((query, query_labels, gallery, gallery_labels), metric, c, exclude_self)
     for own, others, tolerance in pairs.chunks():
         r = (own > -math.inf).sum(1, keepdim=True)
         depth = int(r.max())
@@ -124,15 +127,9 @@ class Pairs:
     """Inner products of all queries and gallery items, checked and cut into chunks."""
 
     def __init__(
-        self,
-        query: Array,
-        query_labels: Array,
-        gallery: Array,
-        gallery_labels: Array,
-        metric: Metric,
-        c: float | None,
-        exclude_self: bool,
+        self, sides: Sides, metric: Metric, c: float | None = None, exclude_self: bool = False
     ) -> None:
+        query, query_labels, gallery, gallery_labels = sides
         self.query = _rows(query, metric, c)
         self.gallery = _rows(gallery, metric, c)
         self.query_labels = _labels(query_labels, self.query)

@@ -82,7 +82,7 @@ class Search:
         self.gallery = np.flatnonzero(retrieval.gallery)
         self.rows, self.codes = rows, codes
         self.curvature: float | None = retrieval.search["c"]
-        pairs = Pairs(*retrieval.sides(codes), **retrieval.search)
+        pairs = Pairs(retrieval.sides(codes), **retrieval.search)
         self.query, self.items = pairs.query, pairs.gallery
         self.width = tie_width(self.query, self.items)
         hides = np.arange(len(self.queries)) < len(self.gallery)
