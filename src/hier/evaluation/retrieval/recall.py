@@ -23,7 +23,7 @@ from hier.geometry.poincare import lorentz
 
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
-Sides = tuple[
+TwoSides = tuple[
     Array, Array, Array, Array
 ]  # embeddings and labels of the queries, then of the gallery
 
@@ -127,7 +127,7 @@ class Pairs:
     """Inner products of all queries and gallery items, checked and cut into chunks."""
 
     def __init__(
-        self, sides: Sides, metric: Metric, c: float | None = None, exclude_self: bool = False
+        self, sides: TwoSides, metric: Metric, c: float | None = None, exclude_self: bool = False
     ) -> None:
         query, query_labels, gallery, gallery_labels = sides
         self.query = _rows(query, metric, c)
