@@ -74,14 +74,9 @@ def job(name: str, key: str, settings: Settings) -> Job:
     stage = STAGES[name]
     names = [_names(stage.scope, key, settings)]
     members = _members(key, settings) if stage.scope == "suite" else names
-    return Job(
-        stage,
-        key,
-        (*_filled(stage.inputs, names), *_filled(stage.fan_in, members)),
-        _filled(stage.outputs, names),
-        _filled(tuple(stage.read_from_git()), members),
-        settings,
-    )
+    inputs = (*_filled(stage.inputs, names), *_filled(stage.fan_in, members))
+    outputs, code = _filled(stage.outputs, names), _filled(stage.read_from_git(), members)
+    return Job(stage, key, inputs, outputs, code, settings)
 
 
 def jobs_of(run: str, settings: Settings) -> list[Job]:

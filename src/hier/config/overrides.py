@@ -64,10 +64,9 @@ def apply(config: DictConfig, text: str) -> None:
     setting = scope_of(text)[1]
     key, value = setting.split("=", 1)[0], _value(setting)
     if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict | None):
-        raise ConfigError(
-            f"override '{setting}': {key} is a group of settings, give one of them as "
-            f"{key}.<setting>=value (datasets, backbones, recipes and methods: see hier compose --help)"
-        )
+        mend = "datasets, backbones, recipes and methods: see hier compose --help"
+        what = f"{key} is a group of settings, give one of them as {key}.<setting>=value ({mend})"
+        raise ConfigError(f"override '{setting}': {what}")
     OmegaConf.update(config, key, value, merge=False, force_add=True)
 
 

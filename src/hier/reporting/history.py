@@ -93,13 +93,9 @@ def panels(history: pd.DataFrame, run: Run) -> list[dict[str, Any]]:
 def panel(title: str, unit: str, lines: pd.DataFrame, words: Iterable[str]) -> dict[str, Any]:
     """`title`, `unit`, `epoch`, `lines` (columns by epoch) by name, as numbers or None where an epoch has
     none, and `words`, which say what a reader would see."""
-    return {
-        "title": title,
-        "unit": unit,
-        "epoch": [int(epoch) for epoch in lines.index],
-        "lines": lines.astype(object).where(lines.notna(), None).to_dict("list"),
-        "words": " ".join(words),
-    }
+    numbers = lines.astype(object).where(lines.notna(), None).to_dict("list")
+    epoch, said = [int(epoch) for epoch in lines.index], " ".join(words)
+    return {"title": title, "unit": unit, "epoch": epoch, "lines": numbers, "words": said}
 
 
 def _in_words(name: str, there: pd.Series) -> str:

@@ -23,18 +23,12 @@ def outline(scene: Scene) -> list[Entry]:
     nodes, level = scene.nodes, scene.coloured_by
     order = _in_order(nodes["parent"], nodes["count"])
     nested = [min(depth, DEEPEST) for _, depth in order]
-    codes = scene.node_codes(level)
-    return [
-        Entry(
-            node,
-            depth,
-            opens=after > here,
-            closes=max(0, here - after),
-            colour=scene.mark(level, codes[node]),
-            purity=nodes["purity"][level][node],
-        )
-        for (node, depth), here, after in zip(order, nested, [*nested[1:], 1], strict=True)
-    ]
+    codes, purity = scene.node_codes(level), nodes["purity"][level]
+    found = []
+    for (node, depth), here, after in zip(order, nested, [*nested[1:], 1], strict=True):
+        colour, closes = scene.mark(level, codes[node]), max(0, here - after)
+        found.append(Entry(node, depth, after > here, closes, colour, purity[node]))
+    return found
 
 
 def _in_order(parents: list[int | None], counts: list[int]) -> list[tuple[int, int]]:

@@ -34,17 +34,11 @@ def quality(content: Content) -> list[dict[str, Any]]:
             sentences += _sentences(run, proxies, own, rival)
         levels = _hierarchy(content, hiers[0].name)["levels"]
         names = [*(name for measure in SHOWN for name in measure.names(levels)), COARSE]
-        found.append(
-            {
-                "dataset": dataset,
-                "levels": levels,
-                "coarse": levels[1] if len(levels) > 1 else None,
-                "meanings": [measure.meaning for measure in SHOWN],
-                "columns": {name: _digits(name) for name in names},
-                "rows": list(rows.values()),
-                "sentences": sentences,
-            }
-        )
+        coarse = levels[1] if len(levels) > 1 else None
+        about = {"dataset": dataset, "levels": levels, "coarse": coarse}
+        columns = {name: _digits(name) for name in names}
+        said = {"meanings": [measure.meaning for measure in SHOWN], "sentences": sentences}
+        found.append(about | said | {"columns": columns, "rows": list(rows.values())})
     return found
 
 

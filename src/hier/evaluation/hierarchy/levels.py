@@ -47,12 +47,10 @@ def levels_of(index: pd.DataFrame, titles: list[str], dataset: str) -> Levels:
         codes.append(code)
         names.append(found.tolist())
     if len(codes) != len(titles):
-        example = ", ".join(each[0] for each in names)
-        raise ConfigError(
-            f"{dataset}: levels names {len(titles)} ({', '.join(titles)}), but its classes have "
-            f"{len(codes)} (such as {example}); correct levels in conf/dataset/{dataset}.yaml "
-            "and compose again"
-        )
+        own = f"{len(codes)} (such as {', '.join(each[0] for each in names)})"
+        mend = f"correct levels in conf/dataset/{dataset}.yaml and compose again"
+        named = f"levels names {len(titles)} ({', '.join(titles)})"
+        raise ConfigError(f"{dataset}: {named}, but its classes have {own}; {mend}")
     return Levels(titles, np.stack(codes), names)
 
 

@@ -33,21 +33,14 @@ def views(retrieval: Retrieval, rows: Integers, levels: Levels, trees: Trees) ->
         outline, tree = of_merges(trees.clustering), {"kind": "clustering"}
         place = dict.fromkeys(("x", "y", "radius"), [None] * len(outline.nodes))
     nodes = described(outline, trees.levels, trees.rows, shown) | place
-    trust = drawn.trustworthiness
+    trust = None if drawn.trustworthiness is None else round(drawn.trustworthiness, 4)
+    samples = {"row": trees.rows[shown].tolist(), "x": rounded(drawn.x), "y": rounded(drawn.y)}
+    samples["parent"] = or_none(outline.positions()[outline.tree.holder[shown]])
     return {
         "levels": trees.levels.titles,
-        "samples": {
-            "row": trees.rows[shown].tolist(),
-            "x": rounded(drawn.x),
-            "y": rounded(drawn.y),
-            "parent": or_none(outline.positions()[outline.tree.holder[shown]]),
-            "radius": rounded(trees.radius[shown]),
-        },
+        "samples": samples | {"radius": rounded(trees.radius[shown])},
         "tree": tree | {"nodes": nodes},
-        "projection": {
-            "method": METHOD,
-            "trustworthiness": None if trust is None else round(trust, 4),
-        },
+        "projection": {"method": METHOD, "trustworthiness": trust},
         "galleries": galleries(retrieval, rows, levels),
     }
 
