@@ -13,9 +13,13 @@ from hier.jobs import jobs
 from hier.ledger.run_job import run_stage
 
 
-def main(processes: int) -> None:
-    """Datasets first, then the runs beside each other (the stages of one in order), then the suites."""
-    context = multiprocessing.get_context("spawn")
+def main(processes: int, start: str = "spawn") -> None:
+    """Datasets first, then the runs beside each other (the stages of one in order), then the suites.
+
+    Args:
+        start: "fork" where this process has imported what the others need, and done nothing with it.
+    """
+    context = multiprocessing.get_context(start)
     with ProcessPoolExecutor(processes, context) as pool:
         for _, phase in groupby(jobs(Settings.read()), key=lambda job: job.stage.scope):
             chains = {}

@@ -2,9 +2,13 @@
 
 Most of what a call of `hier` takes is the import of torch, pandas and the like. A nursery imports them once
 and then forks for each call: the child has its own folder, environment, standard streams, session and
-signals, imports the code of hier that PYTHONPATH names, and ends as any interpreter ends. What
-is decided when an interpreter starts (sitecustomize, encodings, warnings) is the nursery's: tests of that
-start a process from nothing.
+signals, imports the code of hier that PYTHONPATH names, and ends as any interpreter ends, but for objects
+that nobody asks for any more (their destruction takes longer than most calls). What is decided when an
+interpreter starts (sitecustomize, encodings, warnings) is the nursery's, and a child's parents are none of
+those who called it: tests of that start a process from nothing.
+
+Engines call `hier` by its name. In an environment of `Nursery.within` that name is fakes/bin/hier, which
+asks the nursery for a child and does with it what a shell would.
 """
 
 import atexit
@@ -20,30 +24,44 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-# What is installed and takes long to import. Nothing of hier, whose code each call finds for itself; and no
-# timm, whose operators hier gives (models/torchvision_ops.py).
+TESTS = Path(__file__).parents[1]
+# What is installed and takes long to import. Nothing of hier, whose code each call finds for itself.
 HEAVY = (
-    "click", "faiss", "filelock", "hydra", "jinja2", "matplotlib.figure", "numpy", "omegaconf", "pandas",
-    "psutil", "pyarrow.parquet", "pydantic", "pytorch_metric_learning.losses", "requests", "rich.table",
-    "safetensors.torch", "scipy.cluster.hierarchy", "sklearn.manifold", "torch",
+    "PIL.Image", "annotated_types", "antlr4", "click", "faiss", "fakes.timm_alone", "filelock", "hydra",
+    "jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "omegaconf", "pandas",
+    "pandas.io.formats.style", "pandera.pandas", "platformdirs", "psutil", "pyarrow.dataset",
+    "pyarrow.parquet", "pydantic", "pytorch_metric_learning.losses", "requests", "rich.table",
+    "safetensors.torch", "scipy.cluster.hierarchy", "sklearn.manifold", "sqlite3", "torch", "torch._dynamo",
     "torch.utils.data", "yaml",
 )  # fmt: skip
+# The same of those who call `hier`, and what the Snakefile's part of hier needs.
+ENGINES = ("dvc.cli", "psutil", "pydantic", "snakemake.cli", "yaml")
 
 ENVIRONMENT = dict(os.environ)  # before any test changes it
 HIER = "from hier.cli import main; main()"  # as the installed script
 
 PROGRAM = """
-import json, os, socket, sys
+import atexit, gc, json, os, select, socket, sys, threading
 from contextlib import suppress
 from importlib import import_module
-for name in sys.argv[2:]:
-    with suppress(ImportError):
+door, gate = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+for name in sys.argv[3:]:
+    try:
         import_module(name)
-door = socket.socket(fileno=int(sys.argv[1]))
+    except ModuleNotFoundError as error:  # not on every system is there faiss
+        if error.name != name.partition(".")[0]:
+            raise
 home = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+gc.collect()
+gc.freeze()  # no child looks through all that again
 while True:
-    message, fds, _, _ = socket.recv_fds(door, 1 << 20, 3)
+    if door in select.select([door, gate], [], [])[0]:
+        message, fds, _, _ = socket.recv_fds(door, 1 << 20, 3)
+    else:
+        with gate.accept()[0] as caller:
+            message, fds, _, _ = socket.recv_fds(caller, 1 << 20, 3)
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG if message else 0)[0]:
             pass
@@ -60,12 +78,14 @@ while True:
         for fd in (*fds, 0, 1, 2):
             os.close(fd)
         door.close()
+        gate.close()
         os.write(say, b"%d\\n" % child)
         _, status = os.waitpid(child, 0)
         os.write(say, b"%d\\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
     break
 door.close()
+gate.close()
 os.close(say)
 os.close(fds[2])
 for fd, number in zip(fds, (1, 2)):
@@ -82,7 +102,19 @@ sys.orig_argv[:] = [sys.executable, "-c", call["code"], *call["arguments"]]
 given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 sys.path[:] = ["", *map(os.path.abspath, given), *home]
 sys.path_importer_cache.clear()
-exec(compile(call["code"], "<string>", "exec"))
+status = 0
+try:
+    exec(compile(call["code"], "<string>", "exec"))
+except SystemExit as ended:
+    if not isinstance(ended.code, (int, type(None))):
+        raise
+    status = ended.code or 0
+threading._shutdown()
+atexit._run_exitfuncs()
+with suppress(OSError, ValueError):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 """
 
 
@@ -90,12 +122,17 @@ class Nursery:
     """One process that has imported modules, to be closed at the end."""
 
     def __init__(self, modules: Sequence[str] = HEAVY, path: Sequence[Path] = ()) -> None:
-        paths = [*map(str, path), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])]
+        paths = [str(TESTS), *map(str, path), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])]
+        self._folder = TemporaryDirectory(prefix="nursery-")
+        self._gate = f"{self._folder.name}/gate"
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as gate:
+            gate.bind(self._gate)
+            gate.listen(64)
+            given = theirs.fileno(), gate.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(theirs.fileno()), *modules],
-                cwd="/", env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}, pass_fds=[theirs.fileno()],
+                [sys.executable, "-c", PROGRAM, *map(str, given), *modules],
+                cwd="/", env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}, pass_fds=given,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
@@ -104,6 +141,12 @@ class Nursery:
         self._process.wait()
         assert self._process.stdout
         self._process.stdout.close()
+        self._folder.cleanup()
+
+    def within(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment for a program that calls `hier`, which shall be a child of this nursery."""
+        found = os.pathsep.join([str(TESTS / "fakes/bin"), environment["PATH"]])
+        return {**environment, "PATH": found, "NURSERY": self._gate}
 
     def start(
         self, code: str, arguments: Sequence[str], folder: Path | str = ".",
@@ -142,6 +185,14 @@ class Nursery:
 def nursery() -> Nursery:
     """The one of this process for whatever runs the code of some project."""
     made = Nursery()
+    atexit.register(made.close)
+    return made
+
+
+@cache
+def engines() -> Nursery:
+    """The one of this process for Snakemake and DVC."""
+    made = Nursery(ENGINES)
     atexit.register(made.close)
     return made
 

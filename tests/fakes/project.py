@@ -4,11 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from fakes.nursery import HIER, nursery
+from fakes.nursery import HIER, engines, nursery
 
 ROOT = Path(__file__).parents[2]
+EVERY_JOB = "import sys; from fakes.every_job import main; main(int(sys.argv[1]), start='fork')"
+FORKED = {  # as the installed scripts
+    "hier": HIER,
+    "snakemake": "import sys; from snakemake.cli import main; sys.exit(main())",
+    "dvc": "import sys; from dvc.cli import main; sys.exit(main())",
+}
 
 
 class Project:
@@ -28,16 +35,20 @@ class Project:
             self.run("git", "config", name, value)  # an experiment of DVC's is a commit, too
         self.commit("copy")
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project with this interpreter's programs first on the path."""
+    def run(
+        self, *command: str, check: bool = True, genuine: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project with this interpreter's programs first on the path.
+
+        `hier` and the engines are forks of a process that has imported what they need, as is
+        each `hier` that an engine calls; unless they shall be genuine, programs as a user starts them.
+        """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
-        if command[0] == "hier":
-            own = os.pathsep.join(
-                filter(None, [str(self.folder / "src"), environment.get("PYTHONPATH")])
-            )
-            environment["PYTHONPATH"] = own
-            done = nursery().run(HIER, command[1:], self.folder, environment, timeout=600)
+        if command[0] in FORKED and not genuine:
+            paths = [str(self.folder / "src"), *filter(None, [environment.get("PYTHONPATH")])]
+            environment["PYTHONPATH"] = os.pathsep.join(paths)
+            done = self._fork(command, environment)
         else:
             done = subprocess.run(
                 command,
@@ -51,10 +62,21 @@ class Project:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def _fork(
+        self, command: Sequence[str], environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        name, *arguments = command
+        if name == "hier":
+            return nursery().run(HIER, arguments, self.folder, environment, timeout=600)
+        environment = nursery().within(environment)
+        return engines().run(FORKED[name], arguments, self.folder, environment, timeout=600)
+
     def make_all(self, processes: int = 2) -> None:
         """Do every job, without an engine."""
-        search = f"PYTHONPATH={self.folder}/src{os.pathsep}{self.folder}/tests"
-        self.run("env", search, sys.executable, "-m", "fakes.every_job", str(processes))
+        search = f"{self.folder}/src{os.pathsep}{self.folder}/tests"
+        environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"}
+        done = nursery().run(EVERY_JOB, [str(processes)], self.folder, environment, timeout=600)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -219,8 +219,10 @@ def test_a_sweep_with_dvc_exp_run(by_dvc):
 
 
 def test_what_dvc_is_told_to_force_is_worked_anew_and_nothing_else(by_dvc):
+    """`hier` looks at the command line of the DVC that called it, so both are genuine."""
     before = records(by_dvc)
-    by_dvc.run("dvc", "repro", "--single-item", "--force", f"evaluate@{HIER}")
+    command = ("dvc", "repro", "--single-item", "--force", f"evaluate@{HIER}")
+    by_dvc.run(*command, genuine=True)
     after = records(by_dvc)
     assert {name for name, record in after.items() if record != before[name]} == {"evaluate"}
 
