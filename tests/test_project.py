@@ -189,7 +189,7 @@ def test_a_benchmark_of_a_copy_measures_the_code_of_the_copy(copy):
 def test_snakemake_asks_the_code_of_the_copy(tmp_path):
     project = Project(tmp_path / "project")
     change(project.path("src/hier/config/suite.py"))
-    done = project.run("snakemake", "--cores", "1", "--dry-run", check=False)
+    done = project.run("snakemake", "--cores", "1", "--dry-run", check=False, genuine=True)
     assert done.returncode == 1
     assert "the code of the copy" in done.stdout + done.stderr
 
@@ -203,7 +203,7 @@ def test_a_queued_experiment_runs_the_code_of_its_snapshot(tmp_path):
     change(project.path(DEMO), "\nprint('the code of the snapshot')\n")
     project.run("dvc", "exp", "run", "--queue", "download@smoke")
     project.run("git", "checkout", "--quiet", DEMO)
-    project.run("dvc", "exp", "run", "--run-all")
+    project.run("dvc", "exp", "run", "--run-all", genuine=True)
     [name] = project.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert "the code of the snapshot" in project.run("dvc", "queue", "logs", name).stdout
     refs = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout

@@ -7,8 +7,8 @@ that nobody asks for any more (their destruction takes longer than most calls). 
 interpreter starts (sitecustomize, encodings, warnings) is the nursery's, and a child's parents are none of
 those who called it: tests of that start a process from nothing.
 
-Engines call `hier` by its name. In an environment of `Nursery.within` that name is fakes/bin/hier, which
-asks the nursery for a child and does with it what a shell would.
+Engines call `hier` by its name, and `hier` calls itself and DVC as modules of its interpreter. In the
+environment of `forking` both are fakes/bin/fork, which asks a nursery for a child and ends as that ends.
 """
 
 import atexit
@@ -27,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 TESTS = Path(__file__).parents[1]
+BIN = Path(__file__).parent / "bin"
 # What is installed and takes long to import. Nothing of hier, whose code each call finds for itself.
 HEAVY = (
     "PIL.Image", "annotated_types", "antlr4", "click", "faiss", "fakes.timm_alone", "filelock", "hydra",
@@ -40,7 +41,10 @@ HEAVY = (
 ENGINES = ("dvc.cli", "psutil", "pydantic", "snakemake.cli", "yaml")
 
 ENVIRONMENT = dict(os.environ)  # before any test changes it
-HIER = "from hier.cli import main; main()"  # as the installed script
+# As the installed scripts.
+HIER = "from hier.cli import main; main()"
+DVC = "import sys; from dvc.cli import main; sys.exit(main())"
+SNAKEMAKE = "import sys; from snakemake.cli import main; sys.exit(main())"
 
 PROGRAM = """
 import atexit, gc, json, os, select, socket, sys, threading
@@ -97,6 +101,8 @@ if call["session"]:
 os.chdir(call["folder"])
 os.environ.clear()
 os.environ.update(call["environment"])
+if "NURSERIES" in os.environ:
+    sys.executable = json.loads(os.environ["NURSERIES"])["python"]
 sys.argv[:] = ["-c", *call["arguments"]]
 sys.orig_argv[:] = [sys.executable, "-c", call["code"], *call["arguments"]]
 given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
@@ -124,10 +130,10 @@ class Nursery:
     def __init__(self, modules: Sequence[str] = HEAVY, path: Sequence[Path] = ()) -> None:
         paths = [str(TESTS), *map(str, path), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])]
         self._folder = TemporaryDirectory(prefix="nursery-")
-        self._gate = f"{self._folder.name}/gate"
+        self.gate = f"{self._folder.name}/gate"
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as gate:
-            gate.bind(self._gate)
+            gate.bind(self.gate)
             gate.listen(64)
             given = theirs.fileno(), gate.fileno()
             self._process = subprocess.Popen(
@@ -142,11 +148,6 @@ class Nursery:
         assert self._process.stdout
         self._process.stdout.close()
         self._folder.cleanup()
-
-    def within(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment for a program that calls `hier`, which shall be a child of this nursery."""
-        found = os.pathsep.join([str(TESTS / "fakes/bin"), environment["PATH"]])
-        return {**environment, "PATH": found, "NURSERY": self._gate}
 
     def start(
         self, code: str, arguments: Sequence[str], folder: Path | str = ".",
@@ -195,6 +196,15 @@ def engines() -> Nursery:
     made = Nursery(ENGINES)
     atexit.register(made.close)
     return made
+
+
+def forking(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which programs that call `hier` or DVC get forks of the nurseries."""
+    places = {
+        "hier": (nursery().gate, HIER), "dvc": (engines().gate, DVC), "python": str(BIN / "python"),
+    }  # fmt: skip
+    path = os.pathsep.join([str(BIN), environment["PATH"]])
+    return {**environment, "PATH": path, "NURSERIES": json.dumps(places)}
 
 
 class Stream:

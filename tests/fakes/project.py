@@ -4,18 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from fakes.nursery import HIER, engines, nursery
+from fakes.nursery import DVC, HIER, SNAKEMAKE, engines, forking, nursery
 
 ROOT = Path(__file__).parents[2]
 EVERY_JOB = "import sys; from fakes.every_job import main; main(int(sys.argv[1]), start='fork')"
-FORKED = {  # as the installed scripts
-    "hier": HIER,
-    "snakemake": "import sys; from snakemake.cli import main; sys.exit(main())",
-    "dvc": "import sys; from dvc.cli import main; sys.exit(main())",
-}
+FORKED = {"hier": (nursery, HIER), "snakemake": (engines, SNAKEMAKE), "dvc": (engines, DVC)}
 
 
 class Project:
@@ -40,15 +35,16 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project with this interpreter's programs first on the path.
 
-        `hier` and the engines are forks of a process that has imported what they need, as is
-        each `hier` that an engine calls; unless they shall be genuine, programs as a user starts them.
+        `hier` and the engines are forks of processes that have imported what they need, and so is
+        what these call; unless they shall be genuine, programs as a user starts them.
         """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
         if command[0] in FORKED and not genuine:
             paths = [str(self.folder / "src"), *filter(None, [environment.get("PYTHONPATH")])]
             environment["PYTHONPATH"] = os.pathsep.join(paths)
-            done = self._fork(command, environment)
+            made, code = FORKED[command[0]]
+            done = made().run(code, command[1:], self.folder, forking(environment), timeout=600)
         else:
             done = subprocess.run(
                 command,
@@ -61,15 +57,6 @@ class Project:
         if check:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
-
-    def _fork(
-        self, command: Sequence[str], environment: dict[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        name, *arguments = command
-        if name == "hier":
-            return nursery().run(HIER, arguments, self.folder, environment, timeout=600)
-        environment = nursery().within(environment)
-        return engines().run(FORKED[name], arguments, self.folder, environment, timeout=600)
 
     def make_all(self, processes: int = 2) -> None:
         """Do every job, without an engine."""

@@ -13,15 +13,16 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from fakes.nursery import Nursery
+from fakes.nursery import HEAVY, Nursery
 from hier.ledger.locks import holders, locked_job
 
 TESTS = Path(__file__).parents[1]
 HANGS = 120  # seconds after which a process counts as hanging; each should take a few
 
 IMPORTED = (
-    "torch", "fakes.training", "hier.cli", "hier.errors", "hier.data.store", "hier.evaluation.embedding",
-    "hier.ledger.locks", "hier.training.loop",
+    *HEAVY, "fakes.training", "hier.cli", "hier.errors", "hier.data.store",
+    "hier.evaluation.retrieval.embed", "hier.ledger.locks", "hier.losses.pa", "hier.models.network",
+    "hier.training.loop",
 )  # fmt: skip
 
 # A command that holds its lock while it trains, or embeds, with two workers. Argument 1: a statement
@@ -93,7 +94,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def nursery():
     """Has imported all that the command needs, which takes longer than the command."""
-    made = Nursery(IMPORTED, [TESTS])
+    made = Nursery(IMPORTED)
     yield made
     made.close()
 
