@@ -30,11 +30,11 @@ TESTS = Path(__file__).parents[1]
 BIN = Path(__file__).parent / "bin"
 # What is installed and takes long to import. Nothing of hier, whose code each call finds for itself.
 HEAVY = (
-    "PIL.Image", "annotated_types", "antlr4", "click", "faiss", "fakes.timm_alone", "filelock", "hydra",
+    "PIL.Image", "annotated_types", "antlr4", "click", "faiss", "fakes.heavy", "filelock", "hydra",
     "jinja2", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "omegaconf", "pandas",
     "pandas.io.formats.style", "pandera.pandas", "platformdirs", "psutil", "pyarrow.dataset",
     "pyarrow.parquet", "pydantic", "pytorch_metric_learning.losses", "requests", "rich.table",
-    "safetensors.torch", "scipy.cluster.hierarchy", "sklearn.manifold", "sqlite3", "torch", "torch._dynamo",
+    "safetensors.torch", "scipy.cluster.hierarchy", "sklearn.manifold", "sqlite3", "torch",
     "torch.utils.data", "yaml",
 )  # fmt: skip
 # The same of those who call `hier`, and what the Snakefile's part of hier needs.
@@ -47,7 +47,7 @@ DVC = "import sys; from dvc.cli import main; sys.exit(main())"
 SNAKEMAKE = "import sys; from snakemake.cli import main; sys.exit(main())"
 
 PROGRAM = """
-import atexit, gc, json, os, select, socket, sys, threading
+import atexit, gc, json, os, select, socket, sys, threading, weakref
 from contextlib import suppress
 from importlib import import_module
 door, gate = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
@@ -58,41 +58,47 @@ for name in sys.argv[3:]:
         if error.name != name.partition(".")[0]:
             raise
 home = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+for finalizer in list(weakref.finalize._registry):
+    finalizer.atexit = False  # of what was imported, which the nursery ends with
 gc.collect()
 gc.freeze()  # no child looks through all that again
+children = {}  # by a handle that can be read once it has ended: a child, and where its end is told
 while True:
-    if door in select.select([door, gate], [], [])[0]:
+    ready = select.select([door, gate, *children], [], [])[0]
+    for handle in children.keys() & ready:
+        child, tell = children.pop(handle)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(tell, b"%d\\n" % status)
+        os.close(tell)
+        os.close(handle)
+    if door in ready:
         message, fds, _, _ = socket.recv_fds(door, 1 << 20, 3)
-    else:
+        if not message:
+            for child, _ in children.values():
+                os.waitpid(child, 0)
+            os._exit(0)
+    elif gate in ready:
         with gate.accept()[0] as caller:
             message, fds, _, _ = socket.recv_fds(caller, 1 << 20, 3)
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG if message else 0)[0]:
-            pass
-    if not message:
-        os._exit(0)
-    if os.fork():
-        for fd in fds:
-            os.close(fd)
+    else:
         continue
-    say = os.dup(fds[2])
-    os.set_inheritable(say, False)
+    out, error, tell = fds
     child = os.fork()
-    if child:
-        for fd in (*fds, 0, 1, 2):
-            os.close(fd)
-        door.close()
-        gate.close()
-        os.write(say, b"%d\\n" % child)
-        _, status = os.waitpid(child, 0)
-        os.write(say, b"%d\\n" % os.waitstatus_to_exitcode(status))
-        os._exit(0)
-    break
+    if not child:
+        break
+    os.close(out)
+    os.close(error)
+    with suppress(BrokenPipeError):
+        os.write(tell, b"%d\\n" % child)
+    children[os.pidfd_open(child)] = child, tell
 door.close()
 gate.close()
-os.close(say)
-os.close(fds[2])
-for fd, number in zip(fds, (1, 2)):
+os.close(tell)
+for handle, (_, tell) in children.items():
+    os.close(handle)
+    os.close(tell)
+for fd, number in (out, 1), (error, 2):
     os.dup2(fd, number)
     os.close(fd)
 call = json.loads(message)
@@ -236,7 +242,9 @@ class Child:
     def __init__(self, out: int, error: int, told: int) -> None:
         self.stdout, self.stderr, self._told = map(Stream, (out, error, told))
         self.returncode: int | None = None
-        self.pid = int(self._told.readline())
+        pid = self._told.readline()
+        assert pid, "the nursery has ended: its process could not import some module, perhaps"
+        self.pid = int(pid)
 
     def poll(self) -> int | None:
         with suppress(subprocess.TimeoutExpired):
