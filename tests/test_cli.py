@@ -21,7 +21,10 @@ from hier.pipeline import STAGES
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(hier.__file__).parents[1]
 COMMAND = [sys.executable, "-c", HIER_ITSELF]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+# The code of the folder first, as a user has it.
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PYTHONPATH": f"src{os.pathsep}{SOURCE}"
+}  # fmt: skip
 COMMANDS = [
     "compose",
     "plan",
@@ -41,12 +44,11 @@ MANY = 60  # images per class
 
 def call(folder, *arguments, command=None):
     """Run `hier` in a folder, or another command."""
-    environment = ENVIRONMENT | {"PYTHONPATH": f"src{os.pathsep}{SOURCE}"}
     if not command:
-        return nursery().run(HIER_ITSELF, arguments, folder, environment)
+        return nursery().run(HIER_ITSELF, arguments, folder, ENVIRONMENT)
     return subprocess.run(
         [*command, *arguments],
-        cwd=folder, env=environment,
+        cwd=folder, env=ENVIRONMENT,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

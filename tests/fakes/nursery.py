@@ -204,11 +204,16 @@ def engines() -> Nursery:
     return made
 
 
-def forking(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which programs that call `hier` or DVC get forks of the nurseries."""
+def forking(environment: Mapping[str, str], first: str = "") -> dict[str, str]:
+    """An environment in which programs that call `hier` or DVC get forks of the nurseries.
+
+    Each of these does what the code `first` says.
+    """
     places = {
-        "hier": (nursery().gate, HIER), "dvc": (engines().gate, DVC), "python": str(BIN / "python"),
-    }  # fmt: skip
+        "hier": (nursery().gate, first + HIER),
+        "dvc": (engines().gate, first + DVC),
+        "python": str(BIN / "python"),
+    }
     path = os.pathsep.join([str(BIN), environment["PATH"]])
     return {**environment, "PATH": path, "NURSERIES": json.dumps(places)}
 

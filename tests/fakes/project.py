@@ -31,12 +31,13 @@ class Project:
         self.commit("copy")
 
     def run(
-        self, *command: str, check: bool = True, genuine: bool = False
+        self, *command: str, check: bool = True, genuine: bool = False, first: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project with this interpreter's programs first on the path.
 
         `hier` and the engines are forks of processes that have imported what they need, and so is
         what these call; unless they shall be genuine, programs as a user starts them.
+        Each fork does what the code `first` says.
         """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
@@ -44,7 +45,8 @@ class Project:
             paths = [str(self.folder / "src"), *filter(None, [environment.get("PYTHONPATH")])]
             environment["PYTHONPATH"] = os.pathsep.join(paths)
             made, code = FORKED[command[0]]
-            done = made().run(code, command[1:], self.folder, forking(environment), timeout=600)
+            environment = forking(environment, first)
+            done = made().run(first + code, command[1:], self.folder, environment, timeout=600)
         else:
             done = subprocess.run(
                 command,
@@ -58,12 +60,17 @@ class Project:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def make_all(self, processes: int = 2) -> None:
-        """Do every job, without an engine."""
+    def python(self, code: str, *arguments: str) -> str:
+        """What Python code prints that may import the project's `hier` and the tests' `fakes`."""
         search = f"{self.folder}/src{os.pathsep}{self.folder}/tests"
         environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"}
-        done = nursery().run(EVERY_JOB, [str(processes)], self.folder, environment, timeout=600)
+        done = nursery().run(code, arguments, self.folder, environment, timeout=600)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def make_all(self, processes: int = 2) -> None:
+        """Do every job, without an engine."""
+        self.python(EVERY_JOB, str(processes))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sys
 from copy import copy
 
 import pytest
@@ -16,8 +17,23 @@ pytestmark = pytest.mark.engines
 RUN = "smoke-untrained-test_resnet-16-s0"
 MODEL = f"runs/{RUN}/model.safetensors"
 NOBODY = 65534
-# Root without its privileges: what is another user's, it may not change.
-HUMBLE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+# Root without its privileges: what is another user's, it may not change, nor may what it starts.
+HUMBLE = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+for capability in range(64):
+    libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails beyond the last one
+version = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+assert libc.capset(version, (ctypes.c_uint32 * 6)()) == 0
+"""
+MAY_CHANGE = """
+import os, sys
+from contextlib import suppress
+with suppress(PermissionError):
+    os.utime(sys.argv[1])
+    print("changed")
+"""
 LOOKS_LIKE = {
     "symlink": lambda path: path.is_symlink() and not path.stat().st_mode & 0o222,
     "hardlink": lambda path: path.stat().st_nlink > 1 and not path.stat().st_mode & 0o222,
@@ -88,8 +104,8 @@ def times(cache):
     }
 
 
-def would_run(project, *as_):
-    said = project.run(*as_, "snakemake", "--cores", "2", "--dry-run")
+def would_run(project, *as_, first=""):
+    said = project.run(*as_, "snakemake", "--cores", "2", "--dry-run", first=first)
     lines = (said.stdout + said.stderr).splitlines()
     return {line.split()[1].rstrip(":") for line in lines if line.startswith("rule ")}
 
@@ -102,9 +118,17 @@ def give_to_another(*folders):
 
 @pytest.fixture
 def humble(built):
-    """What a command begins with so that it may not change what is another user's."""
-    if os.geteuid() or shutil.which("setpriv") is None:
-        pytest.skip("needs root, to have files of another user, and setpriv, to be root no more")
+    """What a command does first so that it may not change what is another user's."""
+    if os.geteuid():
+        pytest.skip("needs root, to have files of another user")
+    other = built.path("others")
+    other.touch()
+    os.chown(other, NOBODY, NOBODY)
+    assert built.python(MAY_CHANGE, str(other)) == "changed\n"
+    assert built.python(HUMBLE + MAY_CHANGE, str(other)) == ""
+    asked = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {MAY_CHANGE!r}, sys.argv[1]])"
+    assert built.python(HUMBLE + asked, str(other)) == ""  # nor what it starts
+    other.unlink()
     return HUMBLE
 
 
@@ -137,17 +161,17 @@ def test_with_another_users_cache_runs_what_has_to(adopted, humble, kind, module
     before = out_of_order(project, cache)
     model = project.path(MODEL).read_bytes()
     record = project.path(f"runs/{RUN}/train.record.json").read_bytes()
-    assert would_run(project, *humble) == set()
+    assert would_run(project, first=humble) == set()
 
     code = project.path(f"src/hier/{module}.py")
     code.write_bytes(code.read_bytes() + b"# changed\n")
-    assert would_run(project, *humble) == {code.stem, *follow, "all"}
-    said = project.run(*humble, "snakemake", "--cores", "2")
+    assert would_run(project, first=humble) == {code.stem, *follow, "all"}
+    said = project.run("snakemake", "--cores", "2", first=humble)
     if "train" in follow:
         assert f"train@{RUN}: current, nothing to do" in said.stdout + said.stderr
     assert project.path(MODEL).read_bytes() == model
     assert project.path(f"runs/{RUN}/train.record.json").read_bytes() == record
-    assert would_run(project, *humble) == set()
+    assert would_run(project, first=humble) == set()
     assert times(cache) == before
 
 
@@ -160,10 +184,10 @@ def test_what_one_may_only_read_can_be_looked_at(adopted, humble):
         "verify", "verify --deep", f"trace {RUN}:R@1", "plan", "status", f"diff {RUN} {RUN}", "adopt"
     )  # fmt: skip
     for look in looks:
-        done = project.run(*humble, "hier", *look.split())
+        done = project.run("hier", *look.split(), first=humble)
         assert done.stderr == "", look
     for work in (f"train {RUN}", "report"):  # would note that they are at work
-        done = project.run(*humble, "hier", *work.split(), check=False)
+        done = project.run("hier", *work.split(), check=False, first=humble)
         assert done.returncode == 1, work
         assert done.stderr.startswith("error: cannot read or write: "), work
         assert done.stderr.count("\n") == 1, work
@@ -173,7 +197,9 @@ def test_the_home_folder_need_not_be_writable(built, humble, tmp_path):
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
     give_to_another(home)
-    as_ = (*humble, "env", "--unset=XDG_CACHE_HOME", f"HOME={home}")
+    start = f"{humble}import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+    home_is = ("env", "--unset=XDG_CACHE_HOME", f"HOME={home}")
+    as_ = (*home_is, sys.executable, "-c", start)  # genuine: a fork has asked for its home before
     project = copy(built)
     project.folder = tmp_path / "project"
     shutil.copytree(built.folder, project.folder)

@@ -7,35 +7,45 @@ from pathlib import Path
 
 import pytest
 
+from fakes.nursery import engines
+
 pytestmark = pytest.mark.engines
 
 # Snakemake on a machine whose driver has the cards in the folder `gpus`.
 SNAKEMAKE = """
 import sys
 from pathlib import Path
-from pathlib import Path
+sys.path.insert(0, "src")
 from hier import gpus
 from snakemake.cli import main
 gpus.DRIVER = Path("gpus")
 main(sys.argv[1:])
 """
-# In place of `hier`: makes what a stage would, and notes in a log when it trains.
-STUB = f"""#!{sys.executable}
-import sys, time
-from pathlib import Path
+# By job, its outputs (true: a folder), and whether it trains.
+LIST_JOBS = """
+import json
 from hier.config.settings import Settings
-from hier.jobs import job
-work = job(sys.argv[1], sys.argv[2], Settings.read())
+from hier.jobs import jobs
+print(json.dumps({
+    job.name: [dict.fromkeys(job.outputs, job.stage.directory), job.stage.gpu]
+    for job in jobs(Settings.read())
+}))
+"""
+# In place of `hier`: makes what a stage would, and notes in a log when it trains.
+STUB = f"""#!{sys.executable} -ISE
+import json, sys, time
+from pathlib import Path
+outputs, gpu = json.loads(Path("jobs.json").read_text())["@".join(sys.argv[1:3])]
 def note(step):
     with open("log", "a") as log:
         log.write(step)
-if work.stage.gpu:
+if gpu:
     note("+")
     time.sleep(1)
     note("-")
-for path in map(Path, work.outputs):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(exist_ok=True) if work.stage.directory else path.touch()
+for path, directory in outputs.items():
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).mkdir(exist_ok=True) if directory else Path(path).touch()
 """
 
 
@@ -44,6 +54,7 @@ def project(new_project):
     """Four runs, and the stub in place of `hier`."""
     project = new_project("gpus")
     project.run("hier", "compose", "suite=smoke", "methods=[pa]", "seeds=[0,1,2,3]")
+    project.path("jobs.json").write_text(project.python(LIST_JOBS))
     project.path("bin").mkdir()
     project.path("bin/hier").write_text(STUB)
     project.path("bin/hier").chmod(0o755)
@@ -58,13 +69,12 @@ def most_at_once(project, number, *options):
     shutil.rmtree(project.path("runs"), ignore_errors=True)
     project.path("log").unlink(missing_ok=True)
     runs = [f"runs/smoke-pa-test_resnet-16-s{seed}/model.safetensors" for seed in range(4)]
-    path = (
-        f"PATH={project.path('bin')}{os.pathsep}{Path(sys.executable).parent}:{os.environ['PATH']}"
-    )
-    project.run(
-        "env", "-u", "CUDA_VISIBLE_DEVICES", path, f"PYTHONPATH={project.path('src')}",
-        sys.executable, "-c", SNAKEMAKE, *runs, "--cores", "4", *options,
-    )  # fmt: skip
+    path = f"{project.path('bin')}{os.pathsep}{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    command = [*runs, "--cores", "4", *options]
+    done = engines().run(SNAKEMAKE, command, project.folder, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
     now, most = 0, 0
     for step in project.path("log").read_text():
         now += 1 if step == "+" else -1

@@ -6,20 +6,15 @@ import pytest
 pytestmark = pytest.mark.engines
 
 RUN = "cub-hier-vit_small-384-s0"
-MAKE = (
-    "import sys; sys.path.insert(0, 'tests'); from fakes.ledger import make_ledger; "
-    "print(make_ledger())"
-)
+MAKE = "from fakes.ledger import make_ledger; print(make_ledger())"
 
 
 @pytest.fixture(scope="module")
 def project(new_project):
     """124 runs × 4 stages, 4 datasets × 2 and the suite's 2, made up in seconds."""
-    import sys
-
     project = new_project("table1")
     project.run("hier", "compose", "suite=table1")
-    assert project.run(sys.executable, "-c", MAKE).stdout.split()[-1] == str(124 * 4 + 4 * 2 + 2)
+    assert project.python(MAKE).split()[-1] == str(124 * 4 + 4 * 2 + 2)
     return project
 
 

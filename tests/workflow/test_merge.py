@@ -1,15 +1,11 @@
 """Branches whose results git merges by itself: the parts contradict each other, and the advice helps."""
 
-import sys
-
 import pytest
 
 pytestmark = pytest.mark.engines
 
 MAKE = """
-import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
 from fakes.ledger import make_ledger
 before = Path("dvc.lock").read_bytes() if Path("dvc.lock").exists() else None
 make_ledger()
@@ -20,7 +16,7 @@ KEPT = ("dvc.lock", "dvc.yaml", "params.yaml", "params", "results", "runs")
 
 def record(project, *overrides):
     project.run("hier", "compose", "suite=smoke", *overrides)
-    project.run(sys.executable, "-c", MAKE)
+    project.python(MAKE)
     project.run("hier", "adopt")
     project.commit(" ".join(overrides))
 

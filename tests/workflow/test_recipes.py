@@ -4,16 +4,13 @@ The results are made up; what counts is which of them the ledger still calls cur
 """
 
 import json
-import sys
 
 import pytest
 
 pytestmark = pytest.mark.engines
 
 MAKE = """
-import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
 from fakes.ledger import make_ledger
 make_ledger()
 Path("dvc.lock").unlink()  # DVC writes it
@@ -107,7 +104,7 @@ def made(new_project):
     """Made-up results of the suite smoke, entered and committed: some 20 s."""
     project = new_project("recipes")
     project.run("hier", "compose", "suite=smoke", "methods=[pa,hier]")
-    project.run(sys.executable, "-c", MAKE)
+    project.python(MAKE)
     project.run("hier", "adopt")
     project.commit("results")
     return project

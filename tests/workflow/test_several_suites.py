@@ -1,7 +1,5 @@
 """Two suites in one workspace: both are in dvc.lock, each has its tables, and both engines accept them."""
 
-import sys
-
 import pytest
 import yaml
 
@@ -20,9 +18,7 @@ matrix:
     seeds: [0]
 """
 MAKE = """
-import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
 from fakes.ledger import make_ledger
 make_ledger()
 Path("dvc.lock").unlink()  # DVC writes it
@@ -42,7 +38,7 @@ def project(new_project):
         text = SUITE.replace("NAME", name).replace("METHODS", methods)
         project.path(f"conf/suite/{name}.yaml").write_text(text)
     compose(project, BOTH)
-    project.run(sys.executable, "-c", MAKE)
+    project.python(MAKE)
     project.run("hier", "adopt")
     project.commit("results")
     return project

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from itertools import filterfalse
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def project(new_project):
 
 @pytest.fixture(scope="module")
 def dvc_stages(project):
-    return json.loads(project.run(sys.executable, "-c", LIST_DVC_STAGES).stdout)
+    return json.loads(project.python(LIST_DVC_STAGES))
 
 
 @pytest.fixture(scope="module")
