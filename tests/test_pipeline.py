@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from copy import deepcopy
@@ -19,6 +18,7 @@ import pytest
 import yaml
 
 import hier
+from fakes.nursery import nursery
 from fakes.settings import write_settings
 from hier.config.compose import compose
 from hier.config.settings import PARAMS, Settings
@@ -203,20 +203,15 @@ def is_empty_package(module):
 
 @pytest.fixture(scope="module")
 def loaded():
-    """The modules of hier that importing each stage loads, each in a fresh interpreter."""
+    """The modules of hier that importing each stage loads, each in a process that has loaded none."""
     code = (
         "import json, sys; from importlib import import_module; import_module(sys.argv[1]); "
         "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'hier']))"
     )
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    found = {}
-    for name in STAGE_NAMES:
-        done = subprocess.run(
-            [sys.executable, "-c", code, f"hier.stages.{name}"],
-            capture_output=True, text=True, check=True, env=environment, timeout=60,
-        )  # fmt: skip
-        found[name] = set(json.loads(done.stdout))
-    return found
+    return {
+        name: set(json.loads(nursery().run(code, [f"hier.stages.{name}"]).stdout))
+        for name in STAGE_NAMES
+    }
 
 
 @pytest.mark.parametrize("name", STAGE_NAMES)
@@ -235,10 +230,7 @@ def test_a_training_that_looks_at_no_recall_loads_nothing_that_finds_neighbours(
         f"run_stage('train', {RUN!r}); print(); "
         "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'hier']))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        check=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "src"},
-    )  # fmt: skip
+    done = nursery().run(code, [], tmp_path, os.environ | {"PYTHONPATH": "src"})
     modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert "hier.training.loop" in modules
     assert [m for m in modules if m.startswith("hier.evaluation")] == []
