@@ -38,7 +38,13 @@ HEAVY = (
     "torch.utils.data", "yaml",
 )  # fmt: skip
 # The same of those who call `hier`, and what the Snakefile's part of hier needs.
-ENGINES = ("dvc.cli", "psutil", "pydantic", "snakemake.cli", "yaml")
+ENGINES = (
+    "docutils.core", "dulwich.porcelain", "dvc.cli.parser", "dvc.data_cloud", "dvc.dvcfile",
+    "dvc.repo.experiments.queue.celery", "dvc.repo.index", "dvc.stage.loader", "dvc_http", "filelock",
+    "hydra.core.override_parser.overrides_parser", "jinja2", "networkx", "numpy", "platformdirs", "psutil",
+    "pydantic", "pygit2", "pyparsing", "requests", "ruamel.yaml", "smart_open", "snakemake.cli",
+    "yaml", "yte",
+)  # fmt: skip
 
 ENVIRONMENT = dict(os.environ)  # before any test changes it
 # As the installed scripts.
