@@ -196,7 +196,7 @@ def test_snakemake_asks_the_code_of_the_copy(tmp_path):
 
 @pytest.mark.engines
 def test_a_queued_experiment_runs_the_code_of_its_snapshot(tmp_path):
-    """45 seconds: DVC makes a repository for the experiment and starts a worker for it."""
+    """DVC makes a repository for the experiment and starts a worker for it."""
     project = Project(tmp_path / "project")
     project.run("hier", "compose", *SUITE)
     project.commit("suite")
@@ -366,7 +366,7 @@ def test_links_and_what_is_in_them_are_no_news_to_git(linked):
 
 @pytest.mark.engines
 def test_everything_but_dvcs_ledger_works_behind_links(linked, tmp_path):
-    """40 seconds: Snakemake makes a run, which is verified, rebuilt and kept."""
+    """Snakemake makes a run, which is verified, rebuilt and kept."""
     scratch = tmp_path / "scratch"
     linked.run("snakemake", "--cores", "2", "--quiet", "all")
     assert (scratch / "results/smoke/report/index.html").is_file()
@@ -427,7 +427,7 @@ def test_a_user_without_a_home_or_a_name(own, tmp_path, monkeypatch, command):
 
 
 def test_without_git_everything_works_but_dvcs_ledger(own):
-    """20 seconds: a run is made. A zip file's folder is in no repository."""
+    """A run is made. A zip file's folder is in no repository."""
     shutil.copy(ROOT / ".dvcignore", own.folder)
     (own.folder / ".dvc").mkdir()
     (own.folder / ".dvc/config").touch()

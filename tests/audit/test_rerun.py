@@ -29,7 +29,7 @@ PICKS_PA = ("--rerun", "1", "--seed", "0")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A project with two runs and their results: some 15 s."""
+    """A project with two runs and their results."""
     project = Project(tmp_path_factory.mktemp("rerun"))
     project.run("hier", "compose", "suite=smoke", "methods=[untrained,pa]")
     project.make_all()
@@ -38,7 +38,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proved(made):
-    """What `hier verify` said when it rebuilt the trained run: some 10 s."""
+    """What `hier verify` said when it rebuilt the trained run."""
     return made.run("hier", "verify", *PICKS_PA)
 
 

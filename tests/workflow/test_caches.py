@@ -44,7 +44,7 @@ LOOKS_LIKE = {
 
 @pytest.fixture(scope="module")
 def built(new_project):
-    """A project in which Snakemake made a suite of one run: some 30 s."""
+    """A project in which Snakemake made a suite of one run."""
     project = new_project("built")
     project.run("hier", "compose", "suite=smoke", "methods=[untrained]")
     project.run("snakemake", "--cores", "2")
@@ -137,7 +137,7 @@ def humble(built):
     [("copy", "outside"), ("hardlink", "inside"), ("symlink", "inside"), ("reflink", "inside")],
 )
 def test_with_a_cache_of_any_kind_there_is_nothing_to_do(adopted, kind, place):
-    """Adopting, relinking and three looks of the engines: some 10 s each."""
+    """Adopting, relinking and three looks of the engines."""
     project, cache = adopted(kind, place)
     before = out_of_order(project, cache)
     assert would_run(project) == set()
@@ -155,7 +155,7 @@ def test_with_a_cache_of_any_kind_there_is_nothing_to_do(adopted, kind, place):
 )
 def test_with_another_users_cache_runs_what_has_to(adopted, humble, kind, module, follow):
     """One stage is stale by a comment in its code, and gives the same bytes; what follows is asked and
-    found current: some 40 s and 20 s."""
+    found current."""
     project, cache = adopted(kind, "outside")
     give_to_another(cache)  # and so every hard link to a file of it
     before = out_of_order(project, cache)
@@ -176,7 +176,7 @@ def test_with_another_users_cache_runs_what_has_to(adopted, humble, kind, module
 
 
 def test_what_one_may_only_read_can_be_looked_at(adopted, humble):
-    """Nine calls of `hier` in a project that is another user's, links and cache included: some 15 s."""
+    """Nine calls of `hier` in a project that is another user's, links and cache included."""
     project, cache = adopted("hardlink", "outside")
     project.folder.chmod(0o755)
     give_to_another(project.folder, cache)

@@ -22,7 +22,7 @@ OF_GIT = {
 
 @pytest.fixture(scope="module")
 def made(new_project):
-    """The smoke suite with a reference, made without an engine, adopted and committed: some 25 s."""
+    """The smoke suite with a reference, made without an engine, adopted and committed."""
     project = new_project("made")
     project.run("hier", "compose", *SUITE)
     project.make_all()
@@ -150,7 +150,7 @@ def test_figures_of_other_settings_do_not_stand_under_the_present_ones(clone):
 
 
 def test_a_clone_makes_the_committed_figures_again(made, clone):
-    """All stages of two runs once more: some 15 s."""
+    """All stages of two runs once more."""
     clone.make_all()
     assert clone.run("git", "status", "--porcelain").stdout == ""
     code, found = verified(clone)

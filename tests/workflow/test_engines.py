@@ -46,7 +46,7 @@ def artifacts(project):
 
 
 def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
-    """Runs both engines over the smoke suite, some 40 s each on two cores; Snakemake without
+    """Runs both engines over the smoke suite; Snakemake without
     loader workers and DVC with two."""
     made = artifacts(by_snakemake)
     pages = {path for path in made if path.startswith("results/smoke/report/")}
@@ -56,8 +56,7 @@ def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
 
 
 def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_snakemake):
-    """Runs the smoke suite once more, in one process for all stages and with one loader
-    worker: some 10 s."""
+    """Runs the smoke suite once more, in two processes for all stages and with one loader worker."""
     project = new_project("neither")
     project.run("hier", "compose", *SUITE, "runtime.workers=1")
     project.make_all()
@@ -72,7 +71,6 @@ def test_the_same_bytes_without_an_engine_and_both_accept_them(new_project, by_s
 
 
 def test_snakemake_looks_at_contents_before_it_looks_at_times(by_snakemake):
-    """Four dry runs of Snakemake, some 3 s each."""
 
     def would_run():
         said = by_snakemake.run("snakemake", "--cores", "2", "--dry-run")
@@ -124,7 +122,7 @@ def test_what_snakemake_is_told_to_force_is_worked_anew_and_nothing_else(by_snak
 
 
 def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
-    """Two suites' worth of smoke, one of whose datasets has no source: some 25 s."""
+    """Two suites' worth of smoke, one of whose datasets has no source."""
     project = new_project("no-data")
     nowhere = "dataset.sources=[{files:[{name:a.tgz,sha256:" + "0" * 64 + "}]}]"
     suite = (
@@ -170,7 +168,7 @@ def has_nothing_to_do(project):
 
 
 def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path):
-    """Push, clone, pull and eight looks of the engines: some 25 s."""
+    """Push, clone, pull and eight looks of the engines."""
     by_dvc.run("dvc", "remote", "add", "--local", "--default", "shelf", str(tmp_path / "shelf"))
     by_dvc.run("dvc", "push", "--quiet")
     clone = copy(by_dvc)
@@ -198,7 +196,7 @@ def test_a_fresh_clone_with_a_restored_cache_has_nothing_to_do(by_dvc, tmp_path)
 
 
 def test_a_sweep_with_dvc_exp_run(by_dvc):
-    """Three experiments with the README's commands, each a training: some 20 s apiece. DVC writes the
+    """Three experiments with the README's commands, each a training. DVC writes the
     small weight without a point, which YAML 1.1 takes for text."""
     for weight in ("0.1", "2.0", "1e-06"):
         by_dvc.run("dvc", "exp", "run", "--name", f"weight-{weight}", "-S", f"{WEIGHT}={weight}")

@@ -23,7 +23,7 @@ def made(project):
 
 
 def test_a_training_goes_on_once_there_is_space(new_project):
-    """Two trainings of six epochs and what comes before them: some 25 s on two cores."""
+    """Two trainings of six epochs and what comes before them, each a process of its own."""
     if shutil.which("unshare") is None:
         pytest.skip("needs the command unshare, to mount a small tmpfs")
     project = new_project("full")

@@ -93,5 +93,4 @@ def most_at_once(project, number, *options):
     ],
 )  # fmt: skip
 def test_a_gpu_job_for_each_card(project, number, options, most):
-    """Some 5 s each."""
     assert most_at_once(project, number, *options) == most

@@ -23,7 +23,7 @@ def record(project, *overrides):
 
 @pytest.fixture(scope="module")
 def merged(new_project):
-    """Made-up results on two branches, by other settings and of other runs: some 20 s."""
+    """Made-up results on two branches, by other settings and of other runs."""
     project = new_project("merge")
     record(project, "methods=[pa]")
     project.run("git", "checkout", "--quiet", "-b", "theirs")

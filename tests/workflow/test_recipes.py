@@ -101,7 +101,7 @@ matrix:
 
 @pytest.fixture(scope="module")
 def made(new_project):
-    """Made-up results of the suite smoke, entered and committed: some 20 s."""
+    """Made-up results of the suite smoke, entered and committed."""
     project = new_project("recipes")
     project.run("hier", "compose", "suite=smoke", "methods=[pa,hier]")
     project.python(MAKE)

@@ -32,7 +32,7 @@ OF_BOTH = OF_SMOKE | {"tabulate-second", "report-second"}
 
 @pytest.fixture(scope="module")
 def project(new_project):
-    """Made-up results of two suites that share a run, entered and committed: some 15 s."""
+    """Made-up results of two suites that share a run, entered and committed."""
     project = new_project("suites")
     for name, methods in (("smoke", "[pa, ms]"), ("second", "[pa]")):
         text = SUITE.replace("NAME", name).replace("METHODS", methods)
@@ -68,7 +68,7 @@ def test_the_ledger_has_both_and_a_shared_run_once(project):
 
 
 def test_going_to_one_suite_and_back_runs_nothing_and_loses_nothing(project):
-    """Two compositions and four looks of the engines: some 20 s."""
+    """Two compositions and four looks of the engines."""
     lock = project.path("dvc.lock").read_bytes()
     assert compose(project, ONE) == "suite smoke: 2 runs on smoke\n"
     has_nothing_to_do(project)

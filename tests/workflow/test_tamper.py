@@ -30,7 +30,7 @@ WORST = ("tampered", "stale")
 
 @pytest.fixture(scope="module")
 def project(new_project):
-    """Two runs with results, a reference, entries in dvc.lock, a proof and a checkpoint: some 30 s."""
+    """Two runs with results, a reference, entries in dvc.lock, a proof and a checkpoint."""
     project = new_project("tamper")
     project.run("hier", "compose", "suite=smoke", "methods=[pa,hier]")
     project.make_all()
