@@ -28,7 +28,6 @@ from hier.results.expected import read_values
 from hier.results.measures import HEADLINE
 
 OUT = Path("results/compare")  # for two runs, which may be of two suites
-PAGE = "comparison.html"
 TIMED = ("train", "embed", "evaluate")
 
 
@@ -43,7 +42,7 @@ def compare_reports(suite: Suite, other: Path, out: Path | None = None) -> tuple
     rows = compare(read_cells(here), read_cells(there))
     place = out or Path(RESULTS.format(suite=suite.suite), "compare")
     values = {"rows": rows, "there": str(there), "words": describe(rows)}
-    return _written(place, PAGE, suite, "compare", values), describe(rows)
+    return _written(place, suite, "compare", values), describe(rows)
 
 
 def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Path:
@@ -54,16 +53,15 @@ def compare_runs(suite: Suite, found: Comparison, out: Path | None = None) -> Pa
         for kind, differences in found.differences.items() if kind != "figures"
     ]  # fmt: skip
     curves = f"figures/{found.one}-{found.other}-curves.svg" if panels else None
-    figures = {curves: svg(training_curves(panels))} if curves else {}
     values = {"rows": _values(suite, found), "found": found, "kinds": kinds}
     values |= {"panels": panels, "curves": curves}
-    return _written(out or OUT, PAGE, suite, "compare_runs", values, **figures)
+    return _written(out or OUT, suite, "compare_runs", values)
 
 
 def write_times(suite: Suite, out: Path | None = None) -> Path:
     """Write a page of all runs' times; its path."""
     place = out or Path(RESULTS.format(suite=suite.suite), "times")
-    return _written(place, "times.html", suite, "times", {"rows": times(suite), "stages": TIMED})
+    return _written(place, suite, "times", {"rows": times(suite), "stages": TIMED})
 
 
 def times(suite: Suite) -> list[dict[str, Any]]:
@@ -93,11 +91,10 @@ def _record(stage: str, run: str, settings: Settings) -> Record:
         return {}
 
 
-def _written(
-    out: Path, page: str, suite: Suite, template: str, values: dict[str, Any], **files: str
-) -> Path:
-    """A folder with a page, what it loads and more `files`; the path of the page, by whose name an
-    earlier such folder is known and replaced."""
+def _written(out: Path, suite: Suite, template: str, values: dict[str, Any]) -> Path:
+    """A folder with a page, what it loads and the curves that `values` may have; the path of the page, by
+    whose name an earlier such folder is known and replaced."""
+    page = "times.html" if template == "times" else "comparison.html"
     earlier = (out / page).exists() or (out.is_dir() and not any(out.iterdir()))
     if out.exists() and not earlier:
         raise ConfigError(f"{out} exists and holds no {page}; choose another --out")
@@ -105,8 +102,8 @@ def _written(
     with atomic_folder(out) as folder:
         write_assets(folder)
         put(folder / page, pages.render(f"{template}.html.j2", "", template, **values))
-        for name, content in files.items():
-            put(folder / name, content)
+        if curves := values.get("curves"):
+            put(folder / curves, svg(training_curves(values["panels"])))
     return out / page
 
 
