@@ -38,7 +38,8 @@ def embed(
     `features` that the head gets (N×F)."""
     mapping = network.eval().features if features else network.eval()
     images = CentreCrops(store, run.embed)
-    loaded = batches(images, rows.tolist(), run.embed.batch_size, run.runtime.workers)
+    positions = [int(row) for row in rows]
+    loaded = batches(images, positions, run.embed.batch_size, run.runtime.workers)
     normalise = Normalise(run.backbone.mean, run.backbone.std, device)
     parts = []
     with progress(f"{run.name}: embedding", len(rows)) as shown:
