@@ -80,9 +80,7 @@ def draw(module: HierRegularizer, similarity: Tensor, generator: torch.Generator
     return (i, j, k), noise
 
 
-def loss(
-    distances: Tensor, triplets: Triplets, noise: Tensor, temperature: float, margin: float
-) -> Tensor:
+def loss(distances: Tensor, triplets: Triplets, noise: Tensor, temperature: float, margin: float) -> Tensor:
     """The mean triplet loss on lowest common ancestors, all T×P at once, left to autograd."""
     d_i, d_j, d_k = (distances[index] for index in triplets)
     reach_ij = torch.maximum(d_i, d_j)

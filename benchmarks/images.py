@@ -77,9 +77,7 @@ def compare(printed: Table, folder: Path, images: int, rounds: int, ease: float)
     index, sizes = photos(folder, images), {}
     store = prepared(folder, index, run)
     sizes["store"] = store.path.stat().st_size / images
-    sizes["original files"] = (
-        sum((folder / name).stat().st_size for name in index["image"]) / images
-    )
+    sizes["original files"] = sum((folder / name).stat().st_size for name in index["image"]) / images
     ours = TrainingImages(store, np.arange(images), index["label"].to_numpy(), run)
     originals = plain_loader(folder, index, run)
     encoded = {name: encode(store, options) for name, options in FORMATS.items()}

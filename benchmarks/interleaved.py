@@ -70,9 +70,7 @@ class Table:
         self.missed |= at_least is not None and not large >= at_least
         self.missed |= at_most is not None and not small <= at_most
 
-    def figure(
-        self, setting: object, name: str, value: float, at_most: float | None = None
-    ) -> None:
+    def figure(self, setting: object, name: str, value: float, at_most: float | None = None) -> None:
         """Print a figure that is no ratio of times."""
         self._row(f"{setting} | {name}", value, "", None, at_most, "")
         self.missed |= at_most is not None and not value <= at_most
@@ -93,9 +91,7 @@ class Table:
         """Say what it was measured on; exit with 1 where a bound was missed."""
         load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
         name = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-        print(
-            f"\n{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load}"
-        )
+        print(f"\n{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load}")
         if self.missed:
             print("a bound was missed", file=sys.stderr)
         sys.exit(self.missed)

@@ -252,9 +252,7 @@ def measure(run: Run, dataset: Dataset, folder: Path) -> Figures:
     clock = Clock()
     images = TimedImages(store, rows, classes, run, clock=clock)
     if not images.steps:
-        raise ConfigError(
-            f"{len(rows)} training images are less than a batch of {run.sampler.batch_size}"
-        )
+        raise ConfigError(f"{len(rows)} training images are less than a batch of {run.sampler.batch_size}")
     recalls = clock.around(recalls_of(run, index, store, held_out, dataset.ks))
     checkpoints = Checkpoints(run.name, "benchmark", folder / "checkpoints")
     network, _, _ = train(run, images, len(labels), checkpoints, recalls)
@@ -290,9 +288,7 @@ def make_data(dataset: Dataset, size: int, index_path: Path, store_path: Path) -
     )
     check_index(index, dataset)
     offsets = np.arange(len(index), dtype=np.int64) * height * width * 3
-    write_index(
-        index.assign(height=np.int32(height), width=np.int32(width), offset=offsets), index_path
-    )
+    write_index(index.assign(height=np.int32(height), width=np.int32(width), offset=offsets), index_path)
     write_noise(store_path, len(index), height * width * 3)
 
 

@@ -91,9 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="In-Shop's size alone, half of each bound"
-    )
+    parser.add_argument("--quick", action="store_true", help="In-Shop's size alone, half of each bound")
     parser.add_argument("--queries", type=int, default=0, metavar="N", help="this many instead")
     parser.add_argument("--gallery", type=int, default=0, metavar="N", help="0: the queries")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each (3)")

@@ -171,9 +171,7 @@ def stored(run: Run, folder: Path) -> TrainingImages:
     write_noise(folder / "images.npy", number, each)
     index = pd.DataFrame({"height": HEIGHT, "width": WIDTH, "offset": np.arange(number) * each})
     workers = min(WORKERS, os.cpu_count() or 1)
-    loading = run.model_copy(
-        update={"runtime": run.runtime.model_copy(update={"workers": workers})}
-    )
+    loading = run.model_copy(update={"runtime": run.runtime.model_copy(update={"workers": workers})})
     store = ImageStore(folder / "images.npy", index)
     classes = np.arange(number) % (run.sampler.batch_size // 2)
     return TrainingImages(store, np.arange(number), classes, loading)

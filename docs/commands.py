@@ -35,10 +35,7 @@ def pages() -> dict[str, str]:
     top = cli.make_context("hier", [], resilient_parsing=True, terminal_width=WIDTH)
     commands = [cli.commands[name] for name in cli.list_commands(top)]
     found = {f"{command.name}.md": _page(command, top) for command in commands}
-    rows = [
-        f"| [`hier {c.name}`]({c.name}.md) | {_cell(c.get_short_help_str(WIDTH))} |"
-        for c in commands
-    ]
+    rows = [f"| [`hier {c.name}`]({c.name}.md) | {_cell(c.get_short_help_str(WIDTH))} |" for c in commands]
     names = "\n".join(str(command.name) for command in commands)
     found["index.md"] = (
         f"# Commands\n\n{_block(cli.get_help(top))}\n"

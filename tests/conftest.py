@@ -15,9 +15,7 @@ def pytest_configure() -> None:
     every process that a test starts would inherit that. One thread each: two workers with two threads
     spend most of their time waiting for each other, and no figure that a test looks at depends on it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -132,9 +132,7 @@ def elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("flock", list(FLOCKS)[1:])
-def test_one_on_another_machine_keeps_its_job_until_the_user_says_that_it_is_gone(
-    project, elsewhere, flock
-):
+def test_one_on_another_machine_keeps_its_job_until_the_user_says_that_it_is_gone(project, elsewhere, flock):
     """Its disk has no locks, or each machine its own."""
     lock_by(project, flock)
     with working(project, elsewhere) as process:

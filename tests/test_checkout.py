@@ -16,9 +16,7 @@ SETTINGS = {
 
 
 def git(folder, *arguments):
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -57,9 +57,7 @@ def workspace(folder):
     """A folder with all that `hier` reads: configurations, code, references."""
     folder.mkdir(parents=True)
     shutil.copytree(ROOT / "conf", folder / "conf")
-    shutil.copytree(
-        SOURCE / "hier", folder / "src/hier", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(SOURCE / "hier", folder / "src/hier", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "expected").mkdir()
     shutil.copy(ROOT / "expected/paper.csv", folder / "expected")
     return folder
@@ -147,9 +145,7 @@ def test_each_command_has_help(command, tmp_path):
     assert len(done.stdout.splitlines()) >= 4
 
 
-@pytest.mark.parametrize(
-    "arguments", [["nope"], ["train"], ["--nope"], ["tabulate", "smoke", "extra"]]
-)
+@pytest.mark.parametrize("arguments", [["nope"], ["train"], ["--nope"], ["tabulate", "smoke", "extra"]])
 def test_wrong_usage_is_said_without_a_trace(arguments, tmp_path):
     done = call(tmp_path, *arguments)
     assert done.returncode == 2
@@ -208,9 +204,7 @@ def test_a_stage_without_what_the_one_before_it_makes(made, copy):
     text = "error: data/smoke/index.parquet is missing; make it with: hier prepare smoke"
     assert one_line(done) == text
     done = call(folder, "prepare", "smoke")
-    assert one_line(done).endswith(
-        "data/smoke/archive is missing; make it with: hier download smoke"
-    )
+    assert one_line(done).endswith("data/smoke/archive is missing; make it with: hier download smoke")
 
 
 def test_a_dataset_of_another_suite_says_how_to_choose_it(made):
@@ -238,10 +232,7 @@ def test_what_the_system_refuses_is_one_line(made, copy):
     assert "Traceback (most recent call last)" in done.stderr
     (folder / "params.yaml").unlink()
     (folder / "params.yaml").mkdir()
-    assert (
-        one_line(call(folder, "plan"))
-        == "error: params.yaml is a folder; remove it, then: hier compose"
-    )
+    assert one_line(call(folder, "plan")) == "error: params.yaml is a folder; remove it, then: hier compose"
 
 
 @pytest.mark.parametrize(
@@ -276,9 +267,7 @@ def test_a_mirror_that_can_be_none_is_one_line(tmp_path, monkeypatch):
     assert call(folder, "compose", "suite=grocery", "methods=[pa]").returncode == 0
     done = call(folder, "download", "grocery")
     assert done.returncode == 2
-    assert one_line(done) == (
-        "error: HIER_MIRROR: '~nouser/x': there is no such user, so no such folder"
-    )
+    assert one_line(done) == ("error: HIER_MIRROR: '~nouser/x': there is no such user, so no such folder")
 
 
 def test_debug_shows_the_trace(made):
@@ -533,9 +522,7 @@ def test_without_params_they_name_what_makes_them(command, tmp_path):
 def test_adopt_names_the_first_stage_that_is_not_current(prepared):
     done = call(prepared, "adopt")
     assert done.returncode == 1
-    assert one_line(done).startswith(
-        f"error: train@{PA} is not run: it has no result; nothing was adopted"
-    )
+    assert one_line(done).startswith(f"error: train@{PA} is not run: it has no result; nothing was adopted")
     assert not (prepared / "dvc.lock").exists()
 
 

@@ -80,9 +80,7 @@ def test_the_message_takes_a_side_whole_while_merging(merging, name, side):
 def test_the_message_mends_it_while_merging(merging, name, side, text):
     path = merging(name)
     said = error_of(path)
-    assert said.startswith(
-        f"{name} has git's conflict markers; take one side: git checkout --ours "
-    )
+    assert said.startswith(f"{name} has git's conflict markers; take one side: git checkout --ours ")
     mend = said.partition("take one side: ")[2].partition(" (or")[0]
     take(mend.replace("--ours", f"--{side}"), path, text)
 
@@ -137,9 +135,7 @@ def test_settings_in_a_conflict_are_composed_anew(toy, name):
 def test_figures_and_tables_in_a_conflict_are_not_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     metrics, table = Path("metrics.json"), Path("table.csv")
-    metrics.write_text(
-        SIDES.format('{"recall": {}, "map_at_r": 1}', '{"recall": {}, "map_at_r": 2}')
-    )
+    metrics.write_text(SIDES.format('{"recall": {}, "map_at_r": 1}', '{"recall": {}, "map_at_r": 2}'))
     table.write_text("run,measure\n" + SIDES.format("a,1", "a,2"))
     with pytest.raises(ConflictError):
         read_metrics(metrics)

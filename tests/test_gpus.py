@@ -178,8 +178,7 @@ def test_the_card_is_the_current_device_and_its_file_says_whose_it_is(folder):
             assert other.uuid == UUIDS[1]
             names = ("first", "second")
             assert notes(folder) == {
-                uuid: f"process {os.getpid()} ({name})\n"
-                for uuid, name in zip(UUIDS, names, strict=False)
+                uuid: f"process {os.getpid()} ({name})\n" for uuid, name in zip(UUIDS, names, strict=False)
             }
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -355,9 +354,7 @@ def test_a_disk_that_cannot_lock_is_one_line_that_names_the_folder(folder, monke
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(CardError) as caught, acquire_gpu(GPU, "one"):
         raise AssertionError("it has no card")
-    start = (
-        f"cannot keep the locks of GPUs in {folder}: {os.strerror(code)}; remove it, or set TMPDIR"
-    )
+    start = f"cannot keep the locks of GPUs in {folder}: {os.strerror(code)}; remove it, or set TMPDIR"
     assert str(caught.value).startswith(start)
 
 

@@ -41,8 +41,6 @@ def test_a_python_that_is_not_there_is_refused(tmp_path):
 def test_a_python_without_venv_is_refused(tmp_path, module):
     """Debian's, where the package python3-venv is not installed."""
     said, failed = install(tmp_path, f'sys.modules["{module}"] = None')
-    assert said.endswith(
-        "has no module venv; install it (Debian, Ubuntu: apt install python3-venv)\n"
-    )
+    assert said.endswith("has no module venv; install it (Debian, Ubuntu: apt install python3-venv)\n")
     assert said.count("\n") == 1
     assert failed

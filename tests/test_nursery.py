@@ -89,7 +89,5 @@ def test_a_signal_goes_on_to_the_fork(tmp_path):
 def test_the_interpreter_of_a_fork_gives_forks_of_hier_and_dvc(called):
     """`python -m hier` and the like; all else is Python's."""
     said = "print('a fork')\n"
-    done = called(
-        f"{PYTHON} -m hier && {PYTHON} -m dvc && {PYTHON} -c 'print(2)'", f"{said}exit()\n"
-    )
+    done = called(f"{PYTHON} -m hier && {PYTHON} -m dvc && {PYTHON} -c 'print(2)'", f"{said}exit()\n")
     assert done.stdout == "a fork\na fork\n2\n"

@@ -209,8 +209,7 @@ def loaded():
         "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'hier']))"
     )
     return {
-        name: set(json.loads(nursery().run(code, [f"hier.stages.{name}"]).stdout))
-        for name in STAGE_NAMES
+        name: set(json.loads(nursery().run(code, [f"hier.stages.{name}"]).stdout)) for name in STAGE_NAMES
     }
 
 
@@ -235,9 +234,7 @@ def test_a_training_that_looks_at_no_recall_loads_nothing_that_finds_neighbours(
     assert "hier.training.loop" in modules
     assert [m for m in modules if m.startswith("hier.evaluation")] == []
     paths = first_job("train", params).code_paths
-    assert [p for p in paths if p.startswith("src/hier/evaluation/")] == [
-        "src/hier/evaluation/__init__.py"
-    ]
+    assert [p for p in paths if p.startswith("src/hier/evaluation/")] == ["src/hier/evaluation/__init__.py"]
 
 
 @cache
@@ -272,9 +269,7 @@ def imports_of(module, functions=None):
     for registry in (LOSSES, LAYOUTS, POOLINGS):  # whose parts are imported by their names
         if f"hier.registry.{NAMES[registry]}" in imported and module not in READ_FLAGS_ALONE:
             found |= {(f"{registry.package}.{name}", None) for name in registry.names()}
-    return {
-        (m, names) for m, names in found if m.split(".")[0] == "hier" and module_file(m).exists()
-    }
+    return {(m, names) for m, names in found if m.split(".")[0] == "hier" and module_file(m).exists()}
 
 
 def reachable(module, without=()):
@@ -417,9 +412,7 @@ def keys(params):
         ("cli.py", set()),
     ],
 )
-def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(
-    sources, params, path, changed
-):
+def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(sources, params, path, changed):
     """A change in reporting/ must not retrain a model; one in losses/ must. The report shows which code
     made a run, so it follows every change of it."""
     before = keys(params)
@@ -612,9 +605,7 @@ def paths(outputs):
     for output in outputs:
         [(path, settings)] = output.items()
         name = path.rpartition("/")[2]
-        small = name in ("metrics.json", "history.csv") or name.startswith(
-            ("table.", "paper_layout.")
-        )
+        small = name in ("metrics.json", "history.csv") or name.startswith(("table.", "paper_layout."))
         assert settings == {"persist": True} | ({"cache": False} if small else {})
         yield path
 
@@ -628,9 +619,7 @@ def expand(text, index):
     """
 
     def filled(value, key, item):
-        return re.sub(
-            r"\$\{item\.(\w+)\}", lambda found: item[found[1]], value.replace("${key}", key)
-        )
+        return re.sub(r"\$\{item\.(\w+)\}", lambda found: item[found[1]], value.replace("${key}", key))
 
     expanded = {}
     for name, stage in yaml.safe_load(text)["stages"].items():
@@ -690,9 +679,7 @@ def test_metrics_are_metrics_to_dvc(params):
     assert list(paths(body["metrics"])) == ["runs/${key}/metrics.json"]
     assert list(paths(body["outs"])) == ["runs/${key}/evaluate.record.json"]
     assert all(
-        "metrics" not in stage.get("do", stage)
-        for name, stage in stages.items()
-        if name != "evaluate"
+        "metrics" not in stage.get("do", stage) for name, stage in stages.items() if name != "evaluate"
     )
 
 

@@ -108,10 +108,7 @@ def test_a_record_names_the_source_that_ran(copy):
     assert done.returncode == 0, done.stderr
     assert f"drawn by {copy / DEMO}\n" in done.stdout
     record = json.loads((copy / "data/smoke/download.record.json").read_text())
-    assert (
-        record["versioned"][DEMO]["sha256"]
-        == hashlib.sha256((copy / DEMO).read_bytes()).hexdigest()
-    )
+    assert record["versioned"][DEMO]["sha256"] == hashlib.sha256((copy / DEMO).read_bytes()).hexdigest()
 
 
 LATE = f"""
@@ -440,6 +437,4 @@ def test_without_git_everything_works_but_dvcs_ledger(own):
     done = own(".", "adopt")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith(
-        " is not a git repository; make one with: git init && git add --all\n"
-    )
+    assert done.stderr.endswith(" is not a git repository; make one with: git init && git add --all\n")

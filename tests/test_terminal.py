@@ -145,9 +145,7 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(made, line, buffered):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_stage_works_where_a_stream_is_closed(made, closed):
     line = shlex.join([*COMMAND, "prepare", "smoke", "--force"])
-    fetched = subprocess.run(
-        [*COMMAND, "download", "smoke"], cwd=made, env=ENVIRONMENT, check=False
-    )
+    fetched = subprocess.run([*COMMAND, "download", "smoke"], cwd=made, env=ENVIRONMENT, check=False)
     assert fetched.returncode == 0
     done = subprocess.run(
         ["sh", "-c", f"{line} {closed}"], cwd=made, env=ENVIRONMENT, timeout=60, check=False

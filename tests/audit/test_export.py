@@ -206,8 +206,7 @@ def test_packages_and_machine_stand_there(project, crate):
     record = records(project)[f"train@{HIER}"]
     tool = entities["src/hier/stages/train.py"]
     named = {
-        (entities[i]["name"], entities[i]["softwareVersion"])
-        for i in refs(tool["softwareRequirements"])
+        (entities[i]["name"], entities[i]["softwareVersion"]) for i in refs(tool["softwareRequirements"])
     }
     assert named == set(record["packages"].items())
     action = entities[f"#action/train@{HIER}"]
@@ -277,9 +276,7 @@ def test_the_same_results_give_the_same_bytes(project, crate, tmp_path):
     assert digest(tmp_path / "one.zip") == digest(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         inside = {n: sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
-    assert inside == {
-        p.relative_to(crate).as_posix(): digest(p) for p in crate.rglob("*") if p.is_file()
-    }
+    assert inside == {p.relative_to(crate).as_posix(): digest(p) for p in crate.rglob("*") if p.is_file()}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.zip", "other.zip"]
 
 

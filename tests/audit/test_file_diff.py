@@ -72,13 +72,8 @@ def test_tensors_of_other_names_or_shapes(pair, other, said):
 def test_images(pair):
     one, other = np.arange(10, dtype=np.uint8), np.arange(10, dtype=np.uint8)
     other[3], other[7] = 255, 6
-    assert (
-        pair("images.npy", save_array, one, other) == "it differs by up to 252 in 2 of 10 numbers"
-    )
-    assert (
-        pair("images.npy", save_array, one, one[:4])
-        == "it is uint8 (10,) recorded, uint8 (4,) rebuilt"
-    )
+    assert pair("images.npy", save_array, one, other) == "it differs by up to 252 in 2 of 10 numbers"
+    assert pair("images.npy", save_array, one, one[:4]) == "it is uint8 (10,) recorded, uint8 (4,) rebuilt"
 
 
 def test_the_first_row_and_column_that_differ(pair):
@@ -96,9 +91,7 @@ def test_the_first_value_that_differs(pair):
     one = {"recall": {"1": 0.5, "2": 0.75}, "map_at_r": 0.25}
     said = pair("metrics.json", save_json, one, one | {"recall": {"1": 0.5, "2": 0.5}})
     assert said == "recall.2: 0.75 recorded, 0.5 rebuilt"
-    assert (
-        pair("metrics.json", save_json, one, one | {"x": 1}) == "x is rebuilt, but was not recorded"
-    )
+    assert pair("metrics.json", save_json, one, one | {"x": 1}) == "x is rebuilt, but was not recorded"
 
 
 def test_the_first_value_of_a_list_that_differs(pair):
@@ -106,9 +99,7 @@ def test_the_first_value_of_a_list_that_differs(pair):
     other = {"nodes": {"parent": [None, 0], "rows": [[1, 3], []]}}
     assert pair("views.json", save_json, one, other) == "nodes.rows.0.1: 2 recorded, 3 rebuilt"
     longer = {"nodes": {"parent": [None, 0, 0], "rows": [[1, 2], [3]]}}
-    assert pair("views.json", save_json, one, longer) == (
-        "nodes.rows.1 is recorded, but was not rebuilt"
-    )
+    assert pair("views.json", save_json, one, longer) == ("nodes.rows.1 is recorded, but was not rebuilt")
 
 
 @pytest.mark.parametrize(

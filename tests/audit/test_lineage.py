@@ -66,9 +66,7 @@ def states(data, path):
 def test_a_cell_leads_back_through_every_step_and_file(project):
     data = as_json(project, f"{HIER}:R@1")
     metrics = json.loads(project.path(f"runs/{HIER}/metrics.json").read_text())
-    assert [(f["measure"], f["value"]) for f in data["figures"]] == [
-        ("R@1", 100 * metrics["recall"]["1"])
-    ]
+    assert [(f["measure"], f["value"]) for f in data["figures"]] == [("R@1", 100 * metrics["recall"]["1"])]
     assert sorted(s["job"] for s in data["steps"]) == sorted(CHAIN)
     assert {s["status"] for s in data["steps"]} == {"current"}
     files = [f for s in data["steps"] for f in (*s["inputs"], *s["outputs"])]
@@ -323,9 +321,7 @@ def test_the_header_is_read_as_it_was_written(tmp_path):
 def test_a_reference_is_told_beside_the_figure(fetched):
     metrics = Path(f"runs/{HIER}/metrics.json")
     row = f"{HIER},R@1,48.5,5.0,{digest(metrics)},m,s,e\n"
-    header = (
-        "run,measure,expected,tolerance,metrics_sha256,metrics_md5,settings_sha256,environment\n"
-    )
+    header = "run,measure,expected,tolerance,metrics_sha256,metrics_md5,settings_sha256,environment\n"
     Path("expected/smoke.csv").write_text(header + row)
     [figure] = trace(f"{HIER}:R@1", Settings.read()).figures
     assert (figure.value, figure.expected, figure.tolerance) == (50.0, 48.5, 5.0)

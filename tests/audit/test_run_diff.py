@@ -74,9 +74,7 @@ def test_inputs_are_told_with_their_hashes_and_the_stage_that_made_them(project)
 
 
 def test_figures_are_told_with_their_difference(project):
-    one, other = (
-        json.loads(project.path(f"runs/{run}/metrics.json").read_text()) for run in (PA, HIER)
-    )
+    one, other = (json.loads(project.path(f"runs/{run}/metrics.json").read_text()) for run in (PA, HIER))
     figures = named(as_json(project, PA, HIER)["figures"])
     assert figures["MAP@R"] == (100 * one["map_at_r"], 100 * other["map_at_r"])
     points = 100 * (other["map_at_r"] - one["map_at_r"])

@@ -63,9 +63,7 @@ def test_one_command_prints_the_figures(paper_scale, suite, tmp_path, capsys):
     counted = [images_of(run, suite.dataset("smoke")) for run in suite.runs.values()]
     trained, embedded = map(sum, zip(*counted, strict=True))
     hours = (trained / rate + embedded / (EMBEDS_FASTER * rate)) / 3600
-    assert number(rows["suite smoke, 5 runs, hours on one such device"]) == pytest.approx(
-        hours, rel=0.01
-    )
+    assert number(rows["suite smoke, 5 runs, hours on one such device"]) == pytest.approx(hours, rel=0.01)
     assert list(tmp_path.iterdir()) == []  # the noise is gone
 
 
@@ -119,7 +117,5 @@ def test_the_made_up_store_is_read_as_any_other(paper_scale, suite, tmp_path):
 
 
 def test_a_mistake_is_one_line(paper_scale, tmp_path):
-    with pytest.raises(
-        SystemExit, match=r"^error: 24 training images are less than a batch of 32$"
-    ):
+    with pytest.raises(SystemExit, match=r"^error: 24 training images are less than a batch of 32$"):
         paper_scale.main([*TINY, "--batch", "32", "--out", str(tmp_path)])

@@ -60,9 +60,7 @@ def test_the_fast_one_is_the_plain_one(seed, changes):
 
 def test_plain_draws_obey_the_law():
     hier, (z, labels) = module(0), batch(0)
-    similarity = torch.exp(-distance_matrix(z.detach(), z.detach(), 0.1)) + (
-        labels[:, None] == labels
-    )
+    similarity = torch.exp(-distance_matrix(z.detach(), z.detach(), 0.1)) + (labels[:, None] == labels)
     related = reciprocal_neighbours(similarity, 6)
     (i, j, k), noise = baselines.draw(hier, similarity, torch.Generator().manual_seed(1))
     expected = sample_triplets(related, 10, torch.Generator())[0]

@@ -41,8 +41,7 @@ def test_both_sides_do_the_same(run):
     """The same embeddings and, where HIER counts for nothing, the same gradients."""
     weightless = run.regularizer.model_copy(update={"weight": 0.0})
     sides = [
-        kind(run.model_copy(update={"regularizer": weightless}), CPU)
-        for kind in (step.Side, step.Plain)
+        kind(run.model_copy(update={"regularizer": weightless}), CPU) for kind in (step.Side, step.Plain)
     ]
     embeddings = [side.step.embed(side.images) for side in sides]
     torch.testing.assert_close(*embeddings)

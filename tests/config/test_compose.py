@@ -72,9 +72,7 @@ def test_a_suite_has_the_runs_of_its_matrix_under_the_agreed_names(name, compose
             features = read(f"backbone/{backbone}.yaml")["features"]
             for method in block["methods"]:
                 length = features if method == "pretrained" else dim
-                names += [
-                    f"{dataset}-{method}-{backbone}-{length}-s{seed}" for seed in block["seeds"]
-                ]
+                names += [f"{dataset}-{method}-{backbone}-{length}-s{seed}" for seed in block["seeds"]]
     suite = composed[name]
     assert suite.suite == name
     assert list(suite.runs) == names
@@ -116,9 +114,7 @@ def test_hier_and_pa_differ_in_nothing_but_the_regularizer_and_the_metric(name, 
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_rendered_text_loads_as_the_same_suite_and_comes_out_the_same_twice(
-    name, composed, tmp_path
-):
+def test_rendered_text_loads_as_the_same_suite_and_comes_out_the_same_twice(name, composed, tmp_path):
     settings = Settings.of(composed[name])
     write_settings(settings, tmp_path)
     read = Settings.read(tmp_path / PARAMS).suite(name)
@@ -157,9 +153,7 @@ def test_a_setting_reaches_every_run_that_has_its_key():
 
 def test_an_override_holds_for_the_runs_that_it_fits_and_the_others_are_named():
     said = []
-    suite = compose(
-        ["suite=demo", "schedule.epochs=3", "schedule.warmup_epochs=1"], CONF, said.append
-    )
+    suite = compose(["suite=demo", "schedule.epochs=3", "schedule.warmup_epochs=1"], CONF, said.append)
     assert {run.method: (run.schedule.epochs, run.schedule.warmup_epochs) for run in suite.runs.values()} == {
         "untrained": (0, 0), "pa": (3, 1), "ms": (3, 1), "hyp": (3, 1), "hier": (3, 1),
     }  # fmt: skip
@@ -194,8 +188,7 @@ def test_of_many_runs_that_an_override_does_not_fit_one_is_named():
         ),
         (
             ["methods=[pa,hier]", "sampler.batch_size=32", "regularizer.neighbours=40"],
-            "runs.demo-hier-test_resnet-64-s0: regularizer.neighbours 40 must be below "
-            "sampler.batch_size 32",
+            "runs.demo-hier-test_resnet-64-s0: regularizer.neighbours 40 must be below sampler.batch_size 32",
         ),
     ],
     ids=["no run", "the runs that are named", "each alone, but not together"],

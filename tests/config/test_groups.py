@@ -27,9 +27,7 @@ def test_a_method_is_a_loss_with_or_without_the_regulariser(method, chosen):
 
 @pytest.mark.parametrize("method", ["none", "hier_none", "hier_pa", "hier_nope", "hier_", ""])
 def test_other_names_are_no_methods(method):
-    with pytest.raises(
-        UnknownNameError, match="choose from: hier, hier_hyp, hier_hyp_sphere, hier_ms"
-    ):
+    with pytest.raises(UnknownNameError, match="choose from: hier, hier_hyp, hier_hyp_sphere, hier_ms"):
         Groups(CONF).of_method(method)
 
 

@@ -154,9 +154,7 @@ def test_a_folder_without_it_names_the_command(here):
 def test_files_of_other_suites_are_left_over(here):
     write_settings(SETTINGS)
     assert SETTINGS.left_over() == []
-    other = Settings(
-        {"y": ["c-d-s0"]}, {"d": {"layout": "cub"}}, {"c-d-s0": {"dataset": "d", "seed": 0}}
-    )
+    other = Settings({"y": ["c-d-s0"]}, {"d": {"layout": "cub"}}, {"c-d-s0": {"dataset": "d", "seed": 0}})
     write_settings(other)
     assert list(map(str, other.left_over())) == [
         "params/datasets/b.yaml", OWN, "params/suites/x.yaml"

@@ -65,9 +65,7 @@ def test_what_is_not_utf_8_is_said_in_one_line(path):
     for read in (load, Settings.read):
         with pytest.raises(ConfigError) as caught:
             read()
-        assert (
-            str(caught.value) == "params.yaml is not UTF-8 text; write it anew with: hier compose"
-        )
+        assert str(caught.value) == "params.yaml is not UTF-8 text; write it anew with: hier compose"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +125,7 @@ def test_a_number_without_a_point_is_the_same_number(path):
     own, before = Path(f"params/runs/{PA}.yaml"), Settings.read()
     for text in ("5e-3", "5E-3", "0.5e-2", "+.005"):
         own.write_text(re.sub(r" lr: .*", f" lr: {text}", own.read_text()))
-        assert json.dumps(vars(Settings.read())) == json.dumps(
-            vars(before)
-        )  # and so every content key
+        assert json.dumps(vars(Settings.read())) == json.dumps(vars(before))  # and so every content key
         assert load().run(PA).optimizer.lr == 0.005
 
 
@@ -230,9 +226,7 @@ def test_no_runs(path):
 
 def test_a_run_of_a_suite_that_params_yaml_does_not_name(path):
     text = error_after(lambda data: data.runs.pop(PA))
-    assert text == (
-        f"params.yaml: runs: {PA} is missing; write it anew with: hier compose suite=smoke"
-    )
+    assert text == (f"params.yaml: runs: {PA} is missing; write it anew with: hier compose suite=smoke")
 
 
 @pytest.mark.parametrize("runs", ["word", "{a: 3}", "[a, [b]]", "3", "[3]"])

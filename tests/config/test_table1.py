@@ -48,9 +48,7 @@ HIER_STEPS = {
 }  # fmt: skip
 HYP_STEPS = {"cub": (1, 50), "cars": (1, 300), "sop": (25, 5_000), "inshop": (8, 3_200)}
 # After which epochs, counted from 0, the released code looks at recall.
-LOOKS = dict.fromkeys(("cub", "cars"), range(1, 100)) | dict.fromkeys(
-    ("sop", "inshop"), range(40, 150, 5)
-)
+LOOKS = dict.fromkeys(("cub", "cars"), range(1, 100)) | dict.fromkeys(("sop", "inshop"), range(40, 150, 5))
 TRANSFORMERS = ["vit_small", "deit_small", "dino_vits16"]
 DIMS = {**{key: [128, 384] for key in TRANSFORMERS}, "resnet50": [512]}
 
@@ -69,9 +67,7 @@ def runs_of(suite, *methods, backbone=None, dataset=None):
     found = [
         run
         for run in suite.runs.values()
-        if run.method in methods
-        and backbone in (None, run.backbone.name)
-        and dataset in (None, run.dataset)
+        if run.method in methods and backbone in (None, run.backbone.name) and dataset in (None, run.dataset)
     ]
     assert found
     return found
@@ -220,9 +216,7 @@ def test_a_batch_fits_its_dataset(table1):
     for run in table1.runs.values():
         dataset = table1.datasets[run.dataset]
         assert run.sampler.batch_size <= dataset.counts.images["train"]
-        assert (
-            run.sampler.batch_size // run.sampler.images_per_class <= dataset.counts.train_classes
-        )
+        assert run.sampler.batch_size // run.sampler.images_per_class <= dataset.counts.train_classes
 
 
 def test_by_default_it_departs_from_the_released_code_in_these_settings_alone(table1, official):
@@ -303,9 +297,7 @@ def test_recall_is_looked_at_when_the_released_code_does(official, dataset):
 
 
 def test_hier_plan_shows_it():
-    code = (
-        "import sys; from hier.cli import main; sys.argv = ['hier', 'plan', 'suite=table1']; main()"
-    )
+    code = "import sys; from hier.cli import main; sys.argv = ['hier', 'plan', 'suite=table1']; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -57,9 +57,7 @@ def test_zips_are_unpacked(tmp_path):
 
 
 def test_a_link_inside_the_folder_is_kept(tmp_path):
-    path = make_tar(
-        tmp_path / "a.tgz", [("a.txt", b"one"), special("b.txt", tarfile.SYMTYPE, "a.txt")]
-    )
+    path = make_tar(tmp_path / "a.tgz", [("a.txt", b"one"), special("b.txt", tarfile.SYMTYPE, "a.txt")])
     unpack(path, tmp_path / "out")
     assert (tmp_path / "out/b.txt").read_bytes() == b"one"
 
@@ -270,9 +268,7 @@ def test_links_in_zips_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
-@pytest.mark.parametrize(
-    "read", [lambda path: list(members(path)), None], ids=["members", "unpack"]
-)
+@pytest.mark.parametrize("read", [lambda path: list(members(path)), None], ids=["members", "unpack"])
 @pytest.mark.parametrize("name", ["a.tgz", "a.tar", "a.tar.xz", "a.zip"])
 def test_truncated_archives_are_clear(tmp_path, name, share, read):
     noise = bytes((i * i * 31 + i // 7) % 251 for i in range(200_000))
@@ -289,9 +285,7 @@ def test_truncated_archives_are_clear(tmp_path, name, share, read):
 
 
 @pytest.mark.parametrize("name", ["a.tgz", "a.tar.xz", "a.zip"])
-@pytest.mark.parametrize(
-    "read", [lambda path: list(members(path)), None], ids=["members", "unpack"]
-)
+@pytest.mark.parametrize("read", [lambda path: list(members(path)), None], ids=["members", "unpack"])
 def test_flipped_bits_are_found(tmp_path, name, read):
     """Any of the bits of the content: compressed tars and zips have checksums."""
     noise = bytes((i * i * 31 + i // 7) % 251 for i in range(5_000))

@@ -65,9 +65,7 @@ def official_boxes(height, width, asked, draws, seed=0):
     image = torch.zeros(3, height, width)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return np.array(
-            [RandomResizedCrop.get_params(image, asked.scale, asked.ratio) for _ in range(draws)]
-        )
+        return np.array([RandomResizedCrop.get_params(image, asked.scale, asked.ratio) for _ in range(draws)])
 
 
 class FixedDraws:
@@ -288,9 +286,7 @@ SIZES = [(40, 40), (40, 57), (57, 40), (41, 40), (33, 64), (64, 33), (20, 31), (
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize(
-    ("resize", "crop"), [(40, 40), (40, 32), (41, 32), (33, 32), (32, 9), (36, 35)]
-)
+@pytest.mark.parametrize(("resize", "crop"), [(40, 40), (40, 32), (41, 32), (33, 32), (32, 9), (36, 35)])
 def test_centre_crop_is_torchvisions(height, width, resize, crop):
     image = noise(height, width)
     official = Compose([Resize(resize, interpolation=BICUBIC), CenterCrop(crop)])

@@ -94,9 +94,7 @@ class TestFolders:
         assert listing(out) == {"c.zip": b"c", "d.zip": b"d"}
 
     def test_no_source_at_all(self, tmp_path, out):
-        dataset = fetched(
-            [a_file("a.zip")], [a_file("b.zip"), a_file("c.zip")], mirrors=[str(tmp_path)]
-        )
+        dataset = fetched([a_file("a.zip")], [a_file("b.zip"), a_file("c.zip")], mirrors=[str(tmp_path)])
         with pytest.raises(DownloadError) as caught:
             download(dataset, out)
         assert str(caught.value) == (

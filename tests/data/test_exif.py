@@ -58,12 +58,8 @@ def test_every_orientation_as_stored_and_upright(tmp_path, name, orientation):
     for exif, expected in (("upright", UPRIGHT), ("upright", library), ("as_stored", lying)):
         found = stored_one(tmp_path, name, exif=exif)
         assert found.shape == expected.shape
-        assert np.abs(found.astype(int) - expected).max() <= (
-            near if expected is not library else 0
-        )
-    np.testing.assert_array_equal(
-        stored_one(tmp_path, name), stored_one(tmp_path, name, exif="as_stored")
-    )
+        assert np.abs(found.astype(int) - expected).max() <= (near if expected is not library else 0)
+    np.testing.assert_array_equal(stored_one(tmp_path, name), stored_one(tmp_path, name, exif="as_stored"))
 
 
 def test_wide_and_palette_pictures_turn_too(tmp_path):

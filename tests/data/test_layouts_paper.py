@@ -235,9 +235,7 @@ class TestBadMetadata:
         with pytest.raises(LayoutError, match=r"expected cars_annos\.mat .* or devkit/cars_meta"):
             read(root, "cars")
 
-    @pytest.mark.parametrize(
-        "name", ["devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"]
-    )
+    @pytest.mark.parametrize("name", ["devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"])
     def test_cars_lack_the_labels_of_a_half(self, made, name):
         root = made("cars (halves)")
         (root / name).unlink()
@@ -249,9 +247,7 @@ class TestBadMetadata:
         root = made("cars")
         path = root / "cars_annos.mat"
         path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-        with pytest.raises(
-            LayoutError, match=r"cars_annos\.mat cannot be read as a MATLAB file: ."
-        ):
+        with pytest.raises(LayoutError, match=r"cars_annos\.mat cannot be read as a MATLAB file: ."):
             read(root, "cars")
 
     @pytest.mark.parametrize("variable", ["annotations", "class_names"])
@@ -307,9 +303,7 @@ class TestBadMetadata:
         )
         names = np.array([["A", "B"]], dtype=object)
         savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": names})
-        with pytest.raises(
-            LayoutError, match=rf"annos\.mat, annotation 2: image '{file}' (is|leads)"
-        ):
+        with pytest.raises(LayoutError, match=rf"annos\.mat, annotation 2: image '{file}' (is|leads)"):
             read(root, "cars")
 
 

@@ -20,9 +20,7 @@ SEVERAL = 3  # epochs, as in the file
 def labels_of(dataset):
     """A class of each size of the file's histogram, as often as it has it."""
     sizes = [
-        int(size)
-        for size, classes in dataset["class_sizes"]["histogram"].items()
-        for _ in range(classes)
+        int(size) for size, classes in dataset["class_sizes"]["histogram"].items() for _ in range(classes)
     ]
     labels = np.repeat(np.arange(len(sizes)), sizes)
     assert (len(labels), len(sizes)) == (dataset["images"], dataset["classes"])

@@ -250,9 +250,7 @@ def refused(prepared, configured, archives):
     return text
 
 
-@pytest.mark.parametrize(
-    "rename", [lambda n: f"img_highres{n[3:]}", lambda n: f"Img/img_highres{n[3:]}"]
-)
+@pytest.mark.parametrize("rename", [lambda n: f"img_highres{n[3:]}", lambda n: f"Img/img_highres{n[3:]}"])
 def test_the_high_resolution_folder_is_known(archives, prepared, rename):
     counts = make_inshop(archives)
     repack(archives / "img.zip", rename)
@@ -372,7 +370,5 @@ def test_a_contents_digest_of_a_closed_archive_says_so_too(from_here_alone, out)
     hand.mkdir(parents=True)
     mark(zip_of(hand / "a.zip"), 1)
     source = Source(files=[File(name="a.zip", contents="0" * 64)])
-    with pytest.raises(
-        ArchiveError, match=r"^a\.zip from downloads/cub/a\.zip: member 'a/' is encr"
-    ):
+    with pytest.raises(ArchiveError, match=r"^a\.zip from downloads/cub/a\.zip: member 'a/' is encr"):
         download(dataset("cub", sources=[source], mirrors=[]), out)

@@ -101,9 +101,7 @@ def test_a_tiff_of_12_bits_is_white_at_4095(tmp_path):
     strip = packed.astype(np.uint8).reshape(64, 96)
     (tmp_path / "a.tif").write_bytes(tiff(strip, t256=64, t258=12))
     expected = [round(Fraction(v * 255, 4095)) for v in range(4096)]
-    np.testing.assert_array_equal(
-        stored_one(tmp_path, "a.tif"), grey(np.reshape(expected, (64, 64)))
-    )
+    np.testing.assert_array_equal(stored_one(tmp_path, "a.tif"), grey(np.reshape(expected, (64, 64))))
 
 
 def test_whole_numbers_of_32_bits_count_as_16(tmp_path):
@@ -123,9 +121,7 @@ def test_whole_numbers_of_32_bits_count_as_16(tmp_path):
 )
 def test_what_has_no_known_white_is_an_error(tmp_path, values, says):
     Image.fromarray(np.tile(values, (8, 4))).save(tmp_path / "a.tif")
-    message = (
-        rf"cannot decode a\.tif \(class class 0\) of tiny: .*{says}.*save it with 8 or 16 bits"
-    )
+    message = rf"cannot decode a\.tif \(class class 0\) of tiny: .*{says}.*save it with 8 or 16 bits"
     with pytest.raises(ImageError, match=message) as caught:
         stored_one(tmp_path, "a.tif")
     assert "\n" not in str(caught.value)
@@ -141,9 +137,7 @@ def test_signed_bytes_of_a_tiff_are_an_error(tmp_path):
 
 def test_a_kind_of_pixels_that_pillow_does_not_know_is_an_error(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(np.zeros((8, 8)), t339=3))  # float64
-    with pytest.raises(
-        ImageError, match=r"a\.tif .* Pillow knows neither .* save it with 8"
-    ) as caught:
+    with pytest.raises(ImageError, match=r"a\.tif .* Pillow knows neither .* save it with 8") as caught:
         stored_one(tmp_path, "a.tif")
     assert str(tmp_path) not in str(caught.value)
 
@@ -207,9 +201,7 @@ def test_lab_becomes_srgb(tmp_path):
     """By the formulas of CIE and of sRGB, with the matrix from D50 that Lindbloom gives."""
     lightness, a, b = 60, 20, 30
     y = (lightness + 16) / 116
-    cubes = [
-        t**3 if t > 6 / 29 else (t - 4 / 29) * 108 / 841 for t in (y + a / 500, y, y - b / 200)
-    ]
+    cubes = [t**3 if t > 6 / 29 else (t - 4 / 29) * 108 / 841 for t in (y + a / 500, y, y - b / 200)]
     matrix = [
         [3.1338561, -1.6168667, -0.4906146],
         [-0.9787684, 1.9161415, 0.0334540],
@@ -267,8 +259,7 @@ def test_of_several_frames_the_first_is_taken_and_that_is_told(tmp_path, name, c
     store = stored(tmp_path, "b.png", name)
     assert (store[1] == RED).all()
     assert capsys.readouterr().err == (
-        "tiny: 1 of 2 images hold several frames or pages; the first of each is stored "
-        f"(such as {name})\n"
+        f"tiny: 1 of 2 images hold several frames or pages; the first of each is stored (such as {name})\n"
     )
 
 

@@ -182,9 +182,7 @@ def test_a_subset_says_which_classes_are_smaller(archives, outputs, capsys):
     dataset = TINY.model_copy(update={"subset": Subset(classes=2, images=5)})
     prepare(dataset, archives, *outputs)
     assert len(read_index(outputs[0])) == 8
-    said = (
-        "dataset.subset.images 5: 4 of 4 classes (by split) have fewer, and give all that they have"
-    )
+    said = "dataset.subset.images 5: 4 of 4 classes (by split) have fewer, and give all that they have"
     assert said in capsys.readouterr().err
     prepare(TINY.model_copy(update={"subset": Subset(classes=2, images=2)}), archives, *outputs)
     assert "fewer" not in capsys.readouterr().err

@@ -72,9 +72,7 @@ def test_a_bad_image_is_named_with_its_class(tmp_path, kind):
         bad.write_bytes(bad.read_bytes()[:1500])
     elif kind != "missing":
         bad.write_text("no image" if kind == "text" else "")
-    with pytest.raises(
-        ImageError, match=rf"cannot decode {bad.name} \(class class 1\) of tiny"
-    ) as c:
+    with pytest.raises(ImageError, match=rf"cannot decode {bad.name} \(class class 1\) of tiny") as c:
         store_of(tmp_path, "good.png", bad.name)
     assert "\n" not in str(c.value)
     assert f"exclude: ['{bad.name}']" in str(c.value)

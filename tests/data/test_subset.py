@@ -16,8 +16,7 @@ def index(**sizes):
             splits = [side] if "/" not in counts else ["query", "gallery"]
             for split, number in zip(splits, map(int, counts.split("/")), strict=True):
                 rows += [
-                    Row(f"{split}/{label}/{i}.jpg", label, f"c{label}", None, split)
-                    for i in range(number)
+                    Row(f"{split}/{label}/{i}.jpg", label, f"c{label}", None, split) for i in range(number)
                 ]
             label += 1
     return table(rows)

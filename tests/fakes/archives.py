@@ -79,9 +79,7 @@ def make_cub(folder: Path, classes: int = 8, images: int = 4, size: int = 48) ->
     lists: dict[str, list[str]] = {"images": [], "image_class_labels": [], "train_test_split": []}
     for number in range(classes * images):
         label, of_class = divmod(number, images)
-        file = (
-            f"{names[label]}/{names[label].split('.')[1]}_{of_class + 1:04}_{796000 + number}.jpg"
-        )
+        file = f"{names[label]}/{names[label].split('.')[1]}_{of_class + 1:04}_{796000 + number}.jpg"
         content[f"CUB_200_2011/images/{file}"] = jpeg(label, of_class, size)
         lists["images"].append(f"{number + 1} {file}")
         lists["image_class_labels"].append(f"{number + 1} {label + 1}")
@@ -107,9 +105,7 @@ def make_cars(folder: Path, classes: int = 8, images: int = 4, size: int = 48) -
     _write_tar(folder / "car_ims.tgz", content)
     fields = ("relative_im_path", *BOX, "class", "test")
     annotations = _struct(fields, rows)
-    _write_mat(
-        folder / "cars_annos.mat", {"annotations": annotations, "class_names": _cars(classes)}
-    )
+    _write_mat(folder / "cars_annos.mat", {"annotations": annotations, "class_names": _cars(classes)})
     return _counts(classes, images)
 
 

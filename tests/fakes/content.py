@@ -49,9 +49,7 @@ def content_of(
     }
     given |= changes
     if "images" not in given:
-        given["images"] = {
-            name: images_of(name, folder, classes, each, kinds) for name in suite.datasets
-        }
+        given["images"] = {name: images_of(name, folder, classes, each, kinds) for name in suite.datasets}
     return Content(suite, **given)
 
 
@@ -102,9 +100,7 @@ def lineage_of(run: str) -> Input:
     return Input(File(f"runs/{run}/metrics.json", digest, "as recorded"), None)
 
 
-def images_of(
-    dataset: str, folder: Path, classes: int, each: int, kinds: Kinds | None = None
-) -> Images:
+def images_of(dataset: str, folder: Path, classes: int, each: int, kinds: Kinds | None = None) -> Images:
     """Noise, the same for the same row."""
     names = kinds or tame(classes)
     number = np.arange(classes * each)

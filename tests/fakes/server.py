@@ -41,9 +41,7 @@ class _Handler(SimpleHTTPRequestHandler):
         end = min(int(last) + 1, size) if last else size
         inside = start < end
         self.send_response(206 if inside else 416)
-        self.send_header(
-            "Content-Range", f"bytes {start}-{end - 1}/{size}" if inside else f"bytes */{size}"
-        )
+        self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}" if inside else f"bytes */{size}")
         self.send_header("Content-Length", str(end - start if inside else 0))
         self.end_headers()
         if inside:

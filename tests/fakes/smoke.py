@@ -144,14 +144,10 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def call(
-    command: tuple[str, ...], project: Path, environment: dict[str, str], started: float
-) -> str:
+def call(command: tuple[str, ...], project: Path, environment: dict[str, str], started: float) -> str:
     """Run a command in the project; what it printed on standard output."""
     print(f"[{time.monotonic() - started:4.0f} s] {' '.join(command)[:110]}", flush=True)
-    done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done.stdout + (done.stderr if command[0] == "snakemake" else "")

@@ -23,9 +23,7 @@ from hier.training.step import Step
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("HIER_GOLDEN_STEPS", ROOT / "tests/golden/steps"))
-TRAININGS = sorted(
-    path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith(("eval_", "pnca"))
-)
+TRAININGS = sorted(path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith(("eval_", "pnca")))
 
 
 def golden(name):

@@ -335,9 +335,7 @@ def _command(entry: dict[str, Any], job: Job, random: Random) -> None:
 
 
 def _path(entry: dict[str, Any], job: Job, random: Random) -> None:
-    random.choice([i for i in entry["outs"] + entry["deps"] if i["path"] != str(job.record)])[
-        "path"
-    ] += "x"
+    random.choice([i for i in entry["outs"] + entry["deps"] if i["path"] != str(job.record)])["path"] += "x"
 
 
 def _kind_of_hash(entry: dict[str, Any], job: Job, random: Random) -> None:

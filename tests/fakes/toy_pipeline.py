@@ -93,9 +93,7 @@ def install(folder, monkeypatch):
     """Go to `folder`, put the code there, and let the toy's stages be the only ones."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(project, "PACKAGE", folder / "src/hier")  # the stages' work is `work` below
-    for name in reversed(
-        list(pipeline.STAGES)
-    ):  # undone from the last to the first, so in their order
+    for name in reversed(list(pipeline.STAGES)):  # undone from the last to the first, so in their order
         monkeypatch.delitem(pipeline.STAGES, name)
     for stage in STAGES:
         monkeypatch.setitem(pipeline.STAGES, stage.name, stage)

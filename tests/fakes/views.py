@@ -146,9 +146,7 @@ def _nodes(
     return found
 
 
-def _galleries(
-    random: np.random.Generator, names: list[str], of: np.ndarray, each: int
-) -> dict[str, Any]:
+def _galleries(random: np.random.Generator, names: list[str], of: np.ndarray, each: int) -> dict[str, Any]:
     """Queries: half of the neighbours are of the query's class, in some order."""
     n = len(of)
     shared = np.random.default_rng(1).permutation(n)[:24]

@@ -20,8 +20,7 @@ FILES = {
     "resnet50": "resnet50-0676ba61.pth",
 }
 AUGREG = (
-    "S_16-i21k-300ep-lr_0.001-aug_light1-wd_0.03-do_0.0-sd_0.0"
-    "--imagenet2012-steps_20k-lr_0.03-res_224.npz"
+    "S_16-i21k-300ep-lr_0.001-aug_light1-wd_0.03-do_0.0-sd_0.0--imagenet2012-steps_20k-lr_0.03-res_224.npz"
 )
 WIDTH, DEPTH, HEADS, PATCH = 384, 12, 6, 16
 

@@ -97,11 +97,7 @@ def test_a_folders_sha256_is_that_of_its_sorted_lines():
         shell=True, cwd="folder", capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = {line[66:]: line for line in done.stdout.splitlines()}
-    in_order = [
-        lines[str(p.relative_to("folder"))]
-        for p in sorted(Path("folder").rglob("*"))
-        if p.is_file()
-    ]
+    in_order = [lines[str(p.relative_to("folder"))] for p in sorted(Path("folder").rglob("*")) if p.is_file()]
     text = "".join(f"{line}\n" for line in in_order)
     assert Hasher()(Path("folder")).sha256 == hashlib.sha256(text.encode()).hexdigest()
 
@@ -111,9 +107,7 @@ def test_neither_a_file_nor_a_folder():
         Hasher()(Path("nothing"))
 
 
-names = st.text("abz. é-_", min_size=1, max_size=4).filter(
-    lambda n: n.strip(".") and n == n.strip()
-)
+names = st.text("abz. é-_", min_size=1, max_size=4).filter(lambda n: n.strip(".") and n == n.strip())
 folders = st.dictionaries(
     st.lists(names, min_size=1, max_size=2).map("/".join), st.binary(max_size=3), max_size=4
 )
@@ -121,9 +115,7 @@ folders = st.dictionaries(
 
 def possible(files):
     """Whether no file's name is that of a folder, too."""
-    return not any(
-        one != other and f"{other}/".startswith(f"{one}/") for one in files for other in files
-    )
+    return not any(one != other and f"{other}/".startswith(f"{one}/") for one in files for other in files)
 
 
 @settings(max_examples=60, deadline=None)
@@ -367,9 +359,7 @@ def test_what_was_never_hashed_is_not_called_the_same(read):
 # --- the memory ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "content", [b"no database at all" * 100, b"", b"SQLite format 3\0" + b"\xff" * 4096]
-)
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"", b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_damaged_memory_is_replaced(content):
     Path("file").write_bytes(b"1")
     KNOWN.parent.mkdir()

@@ -113,9 +113,7 @@ def test_a_disk_whose_flock_fails_locks_all_the_same(job, monkeypatch, name):
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with holder(NO_FLOCK.format(name=name)) as other:
-        assert is_busy(job).startswith(
-            f"cook@soup is being worked on by process {other.pid} since 2"
-        )
+        assert is_busy(job).startswith(f"cook@soup is being worked on by process {other.pid} since 2")
         assert other.poll() is None
         other.kill()
         other.wait()
@@ -258,9 +256,7 @@ def test_within_its_lease_it_is_busy_and_the_users_word_frees_it(job, toy, no_fl
     said = []
     with pytest.raises(BusyError) as caught:
         recover(said.append)
-    assert str(caught.value).startswith(
-        f"still at work here: cook@soup (process {os.getpid()} on node7"
-    )
+    assert str(caught.value).startswith(f"still at work here: cook@soup (process {os.getpid()} on node7")
     assert str(caught.value).endswith("if its machine is gone for good: hier recover --break-locks")
     assert NOTE.exists()
     recover(said.append, break_locks=True)

@@ -26,9 +26,7 @@ def real(tmp_path, monkeypatch):
     Path("expected").mkdir()
 
     def made(seeds=1):
-        suite = compose(
-            ["suite=smoke", "methods=[hier]", f"seeds={list(range(seeds))}"], ROOT / "conf"
-        )
+        suite = compose(["suite=smoke", "methods=[hier]", f"seeds={list(range(seeds))}"], ROOT / "conf")
         params = Settings.of(suite)
         write_settings(params)
         for name, key in (("download", "smoke"), ("prepare", "smoke"), ("train", RUN)):

@@ -72,9 +72,7 @@ def stale():
 
 
 @pytest.mark.parametrize("where", ["by hand", "HIER_MIRROR", "the dataset's mirror", "its address"])
-def test_a_changed_local_source_is_told_and_taken_over(
-    project, tmp_path, monkeypatch, capsys, where
-):
+def test_a_changed_local_source_is_told_and_taken_over(project, tmp_path, monkeypatch, capsys, where):
     source = tmp_path / "shelf/photos.txt"
     if where == "by hand":
         source = HAND

@@ -122,9 +122,7 @@ def test_a_second_process_is_told_which_one_holds_the_job(job, toy):
     with holder() as other:
         with pytest.raises(BusyError) as caught, locked_job(job):
             raise AssertionError("it must not start")
-        assert str(caught.value).startswith(
-            f"cook@soup is being worked on by process {other.pid} since 20"
-        )
+        assert str(caught.value).startswith(f"cook@soup is being worked on by process {other.pid} since 20")
         assert caught.value.exit_code == 4
         assert other.poll() is None
         assert holders()["cook@soup"]["process"]["pid"] == other.pid
@@ -163,9 +161,7 @@ def test_an_orphan_is_ended_and_its_job_taken_over(job, capsys):
         with locked_job(job):
             assert holders()["cook@soup"]["process"]["pid"] == os.getpid()
             assert gone(orphan)
-        assert (
-            f"ending process {orphan} (cook@soup), whose engine is gone" in capsys.readouterr().out
-        )
+        assert f"ending process {orphan} (cook@soup), whose engine is gone" in capsys.readouterr().out
 
 
 def test_a_holder_that_nobody_called_is_no_orphan(job):

@@ -192,9 +192,7 @@ def test_nothing_comes_back_where_something_else_goes_in(job, toy, change):
     if change == "settings":
         job = toy.job(job.name, toy.other(seed=9))
     else:
-        Path({"an input": "data/veg/chopped.txt", "code": "src/hier/pot.py"}[change]).write_bytes(
-            b"x"
-        )
+        Path({"an input": "data/veg/chopped.txt", "code": "src/hier/pot.py"}[change]).write_bytes(b"x")
     remove()
     assert not current(job)
     assert not DISH.exists()

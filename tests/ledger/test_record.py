@@ -51,8 +51,7 @@ def of_folder(**files):
     named = {name.replace("__", "/"): content for name, content in files.items()}
     lines = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(named.items()))
     listing = ", ".join(
-        f'{{"md5": "{md5(content)}", "relpath": "{name}"}}'
-        for name, content in sorted(named.items())
+        f'{{"md5": "{md5(content)}", "relpath": "{name}"}}' for name, content in sorted(named.items())
     )
     return {
         "sha256": sha256(lines.encode()),
@@ -341,9 +340,7 @@ def test_a_change_of_any_one_byte_is_noticed(job, cook):
             parse_record(shorter, job.record)
 
 
-@pytest.mark.parametrize(
-    "text", [b"[]", b"null", b"3", b'"x"', b"\xff\xfe", b"{}", b"{", b"[" * 100_000]
-)
+@pytest.mark.parametrize("text", [b"[]", b"null", b"3", b'"x"', b"\xff\xfe", b"{}", b"{", b"[" * 100_000])
 def test_what_is_no_record(text):
     with pytest.raises(TamperedError) as caught:
         parse_record(text, Path("runs/x.json"))
@@ -378,9 +375,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_record_that_says_something_of_another_kind_is_none_even_if_it_is_sealed(
-    job, cook, toy, name
-):
+def test_a_record_that_says_something_of_another_kind_is_none_even_if_it_is_sealed(job, cook, toy, name):
     cook()
     with toy.forged("cook@soup") as record:
         record[name] = WRONG[name]

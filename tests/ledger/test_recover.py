@@ -93,9 +93,7 @@ with locked_job(SimpleNamespace(name="cook@soup")):
 
 
 def test_an_orphan_is_ended(done):
-    path = script(
-        "snakemake", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r}])"
-    )
+    path = script("snakemake", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r}])")
     with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE) as engine:
         engine.stdout.readline()
         orphan = holders()["cook@soup"]["process"]["pid"]

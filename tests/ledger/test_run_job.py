@@ -61,17 +61,13 @@ def run_all():
 def test_every_stage_works_once_and_then_does_nothing(done, toy, capsys):
     run_all()
     assert [name for name, _ in done] == toy.NAMES
-    before = {
-        path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts
-    }
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts}
     assert capsys.readouterr().out == ""
     run_all()
     assert [name for name, _ in done] == toy.NAMES
     said = capsys.readouterr().out.splitlines()
     assert said == [f"{name}: current, nothing to do" for name in toy.NAMES]
-    after = {
-        path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts
-    }
+    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if ".hier" not in path.parts}
     assert after == before
     assert holders() == {}
 
@@ -147,9 +143,7 @@ def test_what_was_deleted_and_not_kept_is_worked_anew(done):
 
 
 @pytest.mark.parametrize("touched", [True, False])
-def test_what_fails_leaves_no_lock_and_a_record_of_untouched_outputs_alone(
-    done, toy, monkeypatch, touched
-):
+def test_what_fails_leaves_no_lock_and_a_record_of_untouched_outputs_alone(done, toy, monkeypatch, touched):
     run_all()
 
     def fail(job, suite, key):
@@ -287,9 +281,7 @@ def test_force_and_its_variable_do_the_work(real):
     "error",
     [
         MemoryError("Unable to allocate 2.7 TiB for an array"),
-        RuntimeError(
-            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 3000 bytes"
-        ),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3000 bytes"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nGPU 0 has 1 GiB"),
     ],
     ids=["of Python", "of torch", "of a GPU"],
@@ -329,6 +321,5 @@ def test_a_stage_that_stumbles_over_an_edited_input_names_it(done, monkeypatch):
     with pytest.raises(DamagedInputError) as caught:
         run_stage("serve")  # the only suite
     assert str(caught.value) == (
-        f"{DISH} is damaged (it is not the bytes that its record says); "
-        "make it anew with: hier cook soup"
+        f"{DISH} is damaged (it is not the bytes that its record says); make it anew with: hier cook soup"
     )

@@ -54,9 +54,7 @@ def test_module_is_the_sum_of_the_two_terms():
 
 
 def flat_batch(dtype=torch.float64):
-    return torch.randn(24, 16, generator=generator(3), dtype=torch.float64).to(dtype), (
-        torch.arange(24) // 4
-    )
+    return torch.randn(24, 16, generator=generator(3), dtype=torch.float64).to(dtype), (torch.arange(24) // 4)
 
 
 def brute_distances(x, y, geometry):

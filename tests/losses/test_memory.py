@@ -84,8 +84,7 @@ def test_values_and_gradients_are_those_of_a_plain_queue(memory, start, positive
 def test_the_memory_is_used_from_start_on():
     remembering, never = xbm(start=4), xbm(start=1000)
     same = [
-        remembering(z, labels).item() == never(z, labels).item()
-        for z, labels in batches(8, torch.float32)
+        remembering(z, labels).item() == never(z, labels).item() for z, labels in batches(8, torch.float32)
     ]
     # at step 4 the memory holds the batch alone, so that the values agree but for rounding
     assert same[:4] == [True] * 4

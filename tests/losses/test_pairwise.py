@@ -20,9 +20,7 @@ def golden(c):
 
 
 def batch(classes=5, n=3, c=0.1, seed=0, dtype=torch.float64):
-    u = torch.randn(
-        classes * n, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    u = torch.randn(classes * n, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     z = exp0(u, c, 2.3) if c > 0 else u
     return z.to(dtype), torch.arange(classes).repeat_interleave(n)
 
@@ -39,9 +37,7 @@ def plain_sum(z, classes, n, c, temperature):
             a, b = normalize(a), normalize(b)
             to_b, to_a = a @ b.T, a @ a.T
         to_a = to_a - 1e9 * torch.eye(classes, dtype=z.dtype)
-        total = total + cross_entropy(
-            torch.cat([to_b, to_a], 1) / temperature, torch.arange(classes)
-        )
+        total = total + cross_entropy(torch.cat([to_b, to_a], 1) / temperature, torch.arange(classes))
     return total
 
 

@@ -20,9 +20,7 @@ def loss_of(module, classes, dim, **settings):
 def test_it_is_the_official_one_in_value_and_gradients(case):
     arrays, settings = golden("pnca")
     own = settings["cases"][case]
-    loss = loss_of(
-        pnca_hier, own["classes"], own["dim"], margin=own["margin"], alpha=own["alpha"]
-    ).double()
+    loss = loss_of(pnca_hier, own["classes"], own["dim"], margin=own["margin"], alpha=own["alpha"]).double()
     x, proxies, labels = (arrays[f"{case}/{key}"] for key in ("x", "proxies", "labels"))
     with torch.no_grad():
         loss.proxies.copy_(proxies)

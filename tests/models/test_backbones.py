@@ -301,9 +301,7 @@ def batch_norms(network):
     ("batch_norm", "trained", "learns_statistics"),
     [("train", 159, True), ("eval", 159, False), ("frozen", 53, False)],
 )
-def test_what_is_trained_of_resnet_by_the_mode_of_its_batch_norms(
-    batch_norm, trained, learns_statistics
-):
+def test_what_is_trained_of_resnet_by_the_mode_of_its_batch_norms(batch_norm, trained, learns_statistics):
     """Of 159 tensors, 106 are the weights and biases of 53 batch norms."""
     network = build_network(config("resnet50", batch_norm=batch_norm), None).train()
     norms = batch_norms(network)

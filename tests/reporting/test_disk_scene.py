@@ -31,9 +31,7 @@ def test_the_most_frequent_names_come_first_and_have_the_colours(tmp_path):
     species, _, family = scene.levels
     assert species.names[-1] == "A0-0"
     assert species.images == [10] * 7 + [2]
-    assert (
-        species.coloured() == species.names[:6] == ["A0-1", "B1-0", "B1-1", "C2-0", "C2-1", "D3-0"]
-    )
+    assert species.coloured() == species.names[:6] == ["A0-1", "B1-0", "B1-1", "C2-0", "C2-1", "D3-0"]
     assert species.others() == 2
     assert (family.names, family.images) == (["B", "C", "D", "A"], [20, 20, 20, 12])
     assert (family.coloured(), family.others()) == (["B", "C", "D", "A"], 0)
@@ -100,9 +98,7 @@ def test_what_has_no_image_on_the_disk_is_left_out_and_its_children_hang_above_i
         nodes = views["tree"]["nodes"]
         for name in ("x", "y"):
             nodes[name][1] = None
-        views["samples"]["parent"] = [
-            0 if p in (1, 3, 4) else p for p in views["samples"]["parent"]
-        ]
+        views["samples"]["parent"] = [0 if p in (1, 3, 4) else p for p in views["samples"]["parent"]]
         nodes["x"][3], nodes["y"][3] = 0.5, 0.25  # below node 1
 
     scene = scene_of(tmp_path, change=gone)
@@ -137,9 +133,7 @@ def test_scripts_find_the_names_of_every_picture(tmp_path, kinds):
     for row, found in codes.items():
         names = [level["names"][code] for level, code in zip(data["levels"], found, strict=True)]
         assert names == scene.images[row]["names"]
-    for level, (labels, wanted) in enumerate(
-        zip(data["nodes"]["label"], nodes["label"], strict=True)
-    ):
+    for level, (labels, wanted) in enumerate(zip(data["nodes"]["label"], nodes["label"], strict=True)):
         assert [data["levels"][level]["names"][code] for code in labels] == wanted
     assert data["thumbs"] == "../thumbs/made/"
     assert data["bare"] == []

@@ -41,8 +41,7 @@ def test_a_duel_counts_what_one_has_right_and_the_other_wrong(suite, views):
         one, other = right(views, duel.hier), right(views, duel.other)
         pairs = [(one[row], other[row]) for row in one]
         assert (duel.won, duel.lost, duel.both, duel.neither) == tuple(
-            pairs.count(pair)
-            for pair in ((True, False), (False, True), (True, True), (False, False))
+            pairs.count(pair) for pair in ((True, False), (False, True), (True, True), (False, False))
         )
         assert duel.won + duel.lost + duel.both + duel.neither == 24
         assert duel.won > 0 < duel.lost
@@ -56,12 +55,8 @@ def test_only_runs_of_one_backbone_dimension_and_seed_are_held_against_each_othe
         ("s0", "s0"),
         ("s1", "s1"),
     ]
-    assert {
-        words: [compared.names[n] for n in numbers] for words, numbers in compared.groups().items()
-    } == {
-        f"test_resnet, 16 dimensions, seed {seed}": [
-            n for n in suite.runs if n.endswith(f"s{seed}")
-        ]
+    assert {words: [compared.names[n] for n in numbers] for words, numbers in compared.groups().items()} == {
+        f"test_resnet, 16 dimensions, seed {seed}": [n for n in suite.runs if n.endswith(f"s{seed}")]
         for seed in (0, 1)
     }
 
@@ -119,17 +114,13 @@ def test_the_page_of_a_dataset_shows_every_query_in_every_run(suite, views, fold
 
 def test_the_page_says_what_hier_changed(suite, views, folder):
     duel = Comparison(views, suite.runs).duels()[1]
-    words = (
-        read(folder / "galleries" / "smoke.html").one("section", aria_labelledby="changed").words
-    )
+    words = read(folder / "galleries" / "smoke.html").one("section", aria_labelledby="changed").words
     assert f"HIER right where PA was wrong: {duel.won}; the other way round: {duel.lost}" in words
 
 
 def test_a_run_shows_its_confusions_and_its_worst_queries(views, folder):
     of = views[RUNS["pa"]]["galleries"]
-    section = read(folder / "runs" / f"{RUNS['pa']}.html").one(
-        "section", aria_labelledby="galleries"
-    )
+    section = read(folder / "runs" / f"{RUNS['pa']}.html").one("section", aria_labelledby="galleries")
     rows = [[c.words for c in row.children] for row in section.one("tbody").all("tr")]
     assert rows == [
         [

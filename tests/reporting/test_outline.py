@@ -90,8 +90,7 @@ def test_the_page_shows_it_with_counts_and_shares(suite, tmp_path):
     assert seen == {
         n: f"{name} {nodes['count'][n]} images "
         + ", ".join(
-            f"{nodes['label'][level][n]} {100 * nodes['purity'][level][n]:.0f} %"
-            for level in (2, 1, 0)
+            f"{nodes['label'][level][n]} {100 * nodes['purity'][level][n]:.0f} %" for level in (2, 1, 0)
         )
         for n, name in enumerate(nodes["name"])
     }

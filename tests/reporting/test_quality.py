@@ -66,9 +66,7 @@ def test_there_is_a_row_for_each_tree_with_what_was_measured(content):
 
 def test_the_interval_of_coarse_recall_is_wilsons(content):
     """Against statistics' textbook case: 1031 queries, half of them right."""
-    low, high = (
-        quality(content)[0]["rows"][2]["values"]["coarse R@1"][side] for side in ("low", "high")
-    )
+    low, high = (quality(content)[0]["rows"][2]["values"]["coarse R@1"][side] for side in ("low", "high"))
     assert (low, high) == pytest.approx((46.953, 53.047), abs=2e-3)
 
 
@@ -81,10 +79,7 @@ def test_sentences_say_what_is_better_worse_and_not_told_apart(content):
         "The former is better in some respects and worse in others."
     )
     assert "proxies of HIER against clustering of the embeddings of HIER" in against_own
-    assert (
-        "higher in purity by genus (80.0 against 70.0) and coarse R@1 (75.0 against 50.0)"
-        in embeddings
-    )
+    assert "higher in purity by genus (80.0 against 70.0) and coarse R@1 (75.0 against 50.0)" in embeddings
 
 
 @pytest.mark.parametrize(
@@ -129,15 +124,9 @@ def test_each_hier_run_is_held_against_its_own_metric_loss(tmp_path):
     (found,) = quality(content_of(suite, tmp_path, metrics=metrics))
     assert found["coarse"] is None
     sentences = [s for s in found["sentences"] if ": proxies of" in s]
-    assert any(
-        "proxies of hier_ms against clustering of the embeddings of MS:" in s for s in sentences
-    )
-    assert any(
-        "proxies of HIER against clustering of the embeddings of PA:" in s for s in sentences
-    )
-    assert not any(
-        "proxies of HIER against clustering of the embeddings of MS:" in s for s in sentences
-    )
+    assert any("proxies of hier_ms against clustering of the embeddings of MS:" in s for s in sentences)
+    assert any("proxies of HIER against clustering of the embeddings of PA:" in s for s in sentences)
+    assert not any("proxies of HIER against clustering of the embeddings of MS:" in s for s in sentences)
 
 
 def test_nothing_is_said_where_nothing_was_measured(suite, tmp_path):

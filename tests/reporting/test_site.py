@@ -111,9 +111,7 @@ def test_nothing_is_asked_of_the_network(report):
     for path in (*report.rglob("*.css"), *(report / "assets").glob("*.js")):
         text = path.read_text()
         assert not re.search(r"@import|url\(", text), path
-        assert not re.search(
-            r"\b(fetch|XMLHttpRequest|importScripts|WebSocket|EventSource)\b", text
-        ), path
+        assert not re.search(r"\b(fetch|XMLHttpRequest|importScripts|WebSocket|EventSource)\b", text), path
         assert set(re.findall(r"https?://[^\s\"'`)]+", text)) <= {"http://www.w3.org/2000/svg"}
 
 
@@ -168,9 +166,7 @@ def test_a_row_and_its_cells_can_be_filtered_and_sorted_by_what_they_show(report
         for c in cells[3:]:
             assert f"{float(c.attributes['data-value']):.2f}" == cell(c)[0]
     options = {
-        choice.attributes["name"]: [
-            o.attributes.get("value", o.words) for o in choice.all("option")
-        ]
+        choice.attributes["name"]: [o.attributes.get("value", o.words) for o in choice.all("option")]
         for choice in read(report / "index.html").all("select")
     }
     assert options == {
@@ -185,9 +181,7 @@ def test_seeds_are_shown_together_and_each_leads_to_its_run(tmp_path):
     cells = cells_of(suite)
     cells.loc[cells["measure"] == "R@1", "value"] = [70.0, 73.0]
     cells.loc[cells["measure"] == "R@1", "paper"] = 72.04
-    (row,) = rows_of(
-        read(written(suite, tmp_path, cells=cells) / "index.html").one("table", id="matrix")
-    )
+    (row,) = rows_of(read(written(suite, tmp_path, cells=cells) / "index.html").one("table", id="matrix"))
     first = row[3]
     assert cell(first) == ("71.50 ± 2.12", "paper 72.0, -0.54", "○ no reference")
     links = [a.attributes["href"] for a in first.all("a")]
@@ -247,10 +241,7 @@ def test_a_run_shows_its_cells_and_its_share_on_the_clip_radius(report):
         ["R@1", "51.00", "○ no reference", "–", "–"], ["R@2", "61.00", "○ no reference", "–", "–"],
     ]  # fmt: skip
     assert page.one("meter").attributes["value"] == "0.125"
-    assert (
-        "PA on smoke, backbone test_resnet, 16 dimensions, seed 0. 1,031 queries"
-        in page.one("main").words
-    )
+    assert "PA on smoke, backbone test_resnet, 16 dimensions, seed 0. 1,031 queries" in page.one("main").words
 
 
 @pytest.mark.parametrize(
@@ -345,10 +336,7 @@ def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path):
     trained = next(name for name, run in suite.runs.items() if run.schedule.epochs)
     content = content_of(suite, tmp_path)
     long = pd.concat([content.histories[trained]] * 50, ignore_index=True)
-    short = {
-        name: long if name == trained else history[:0]
-        for name, history in content.histories.items()
-    }
+    short = {name: long if name == trained else history[:0] for name, history in content.histories.items()}
     classes, each = 125, 24
     views = {
         name: views_of(seed, classes, each, NODES[tree_of(run)], tree=tree_of(run))
@@ -361,11 +349,7 @@ def test_table_1_with_its_124_runs_stays_below_40_megabytes(tmp_path):
         assert len(of.rows) == 1500
     report = written(suite, tmp_path, histories=short, views=views, images=images)
     sizes = {path: path.stat().st_size for path in report.rglob("*") if path.is_file()}
-    one = {
-        path.parent.name: size for path, size in sizes.items() if f"{trained}-curves" in path.name
-    }
-    whole = sum(sizes.values()) + 123 * (
-        one["figures"] + 10_000
-    )  # each epoch in numbers, and the trace
+    one = {path.parent.name: size for path, size in sizes.items() if f"{trained}-curves" in path.name}
+    whole = sum(sizes.values()) + 123 * (one["figures"] + 10_000)  # each epoch in numbers, and the trace
     assert whole < 40e6
     assert len(list((report / "thumbs").rglob("*.webp"))) <= 6000

@@ -50,9 +50,7 @@ def test_a_move_of_more_than_the_spread_is_told(project, tmp_path):
     spread = table.loc[of_pa, "value"].std()
     table.loc[of_pa, "value"] -= 60.0
     table.to_csv(tmp_path / "table.csv", index=False)
-    said = project.run(
-        "hier", "report", "--against", f"{tmp_path}", "--out", f"{tmp_path}/out"
-    ).stdout
+    said = project.run("hier", "report", "--against", f"{tmp_path}", "--out", f"{tmp_path}/out").stdout
     assert "1 by more than the seeds' spread" in said
     (shown,) = read(tmp_path / "out" / "comparison.html").all("table")
     row = words(shown)[0]

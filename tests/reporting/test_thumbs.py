@@ -20,8 +20,7 @@ def test_a_thumbnail_is_its_image_made_small(tmp_path):
         assert shown.size == (SIDE, SIDE)
         row = int(file.stem)
         own, other = (
-            np.asarray(Image.fromarray(images.store[r]).resize(shown.size), dtype=float)
-            for r in (row, 5)
+            np.asarray(Image.fromarray(images.store[r]).resize(shown.size), dtype=float) for r in (row, 5)
         )
         off = np.abs(np.asarray(shown.convert("RGB"), dtype=float) - own).mean()
         assert off < 12 < np.abs(other - own).mean()
@@ -59,9 +58,7 @@ def test_all_rows_are_shown_where_there_is_room_and_else_the_most_important():
     every = set().union(*map(rows_of, views))
     assert set(select_thumbnails(views, 1)) == every
     of = views[0]
-    queries = {
-        q["row"] for each in views for kind in ("shared", "worst") for q in each["galleries"][kind]
-    }
+    queries = {q["row"] for each in views for kind in ("shared", "worst") for q in each["galleries"][kind]}
     nearest = {
         q["neighbours"][0]["row"]
         for each in views

@@ -53,9 +53,7 @@ def test_both_verdicts_occur_above():
     assert told_apart([1.0, 1.1], [9.0, 9.1]) is True
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [([1.0], [9.0, 9.1]), ([1.0, 1.1], [9.0]), ([1.0], [9.0])]
-)
+@pytest.mark.parametrize(("one", "other"), [([1.0], [9.0, 9.1]), ([1.0, 1.1], [9.0]), ([1.0], [9.0])])
 def test_one_seed_tells_nothing(one, other):
     assert told_apart(one, other) is None
 

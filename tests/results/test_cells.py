@@ -82,9 +82,7 @@ def expect(suite, *rows):
     """Write expected/<suite>.csv: rows of (run, measure, expected, tolerance, metrics hash)."""
     with expected_path(suite.suite).open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(
-            ["run", "measure", "expected", "tolerance", "metrics_sha256", "settings_sha256"]
-        )
+        writer.writerow(["run", "measure", "expected", "tolerance", "metrics_sha256", "settings_sha256"])
         for run, measure, value, tolerance, digest in rows:
             settings = settings_hash(suite, suite.run(run))
             writer.writerow([run, measure, value, tolerance, digest, settings])
@@ -333,9 +331,7 @@ def test_a_run_with_other_settings_has_no_reference(suite, path, value):
     cells = graded_cells(edited(suite, lambda data: set_path(data, path, value)))
     assert set(cells[cells["run"] == HIER]["grade"]) == {"no reference"}
     of_one_run = path[0] == "runs"
-    assert set(cells[cells["run"] == PA]["grade"]) == {
-        "identical" if of_one_run else "no reference"
-    }
+    assert set(cells[cells["run"] == PA]["grade"]) == {"identical" if of_one_run else "no reference"}
 
 
 @pytest.mark.parametrize("name", ["demo", "grocery", "omniglot"])

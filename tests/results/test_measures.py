@@ -26,9 +26,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 def reference(content):
-    Path("expected/tiny.csv").write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
+    Path("expected/tiny.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def test_a_reference_is_read():
@@ -101,9 +99,7 @@ def test_a_malformed_reference_is_one_line(content, reason):
 
 def test_a_folder_is_no_reference():
     Path("expected/tiny.csv").mkdir()
-    with pytest.raises(
-        DamagedInputError, match=r"expected/tiny\.csv is damaged \(it is no regular file\)"
-    ):
+    with pytest.raises(DamagedInputError, match=r"expected/tiny\.csv is damaged \(it is no regular file\)"):
         references("tiny")
 
 

@@ -76,9 +76,7 @@ def test_one_seed_has_no_deviation_and_two_have():
 
 
 def test_a_seed_that_was_not_run_is_no_figure_but_is_the_grade():
-    (row,) = layout.rows(cells_of(cell(70.0, 75.0), cell(NAN, 75.0, "not run", seed=1))).to_dict(
-        "records"
-    )
+    (row,) = layout.rows(cells_of(cell(70.0, 75.0), cell(NAN, 75.0, "not run", seed=1))).to_dict("records")
     assert (row["ours"], row["seeds"], row["grade"]) == (70.0, 1, "not run")
     assert pd.isna(row["sd"])
     (none,) = layout.rows(cells_of(cell(NAN, 75.0, "no data"))).to_dict("records")
@@ -127,9 +125,7 @@ def test_columns_are_datasets_by_k_as_the_paper_has_them():
         "inshop R@10", "inshop R@20", "mine R@2", "mine R@10",
     ]  # fmt: skip
     table = layout.rows(cells_of(*cells))
-    assert [" ".join(pair) for pair in zip(table["dataset"], table["measure"], strict=True)] == (
-        header[3:]
-    )
+    assert [" ".join(pair) for pair in zip(table["dataset"], table["measure"], strict=True)] == (header[3:])
 
 
 # --- texts ---------------------------------------------------------------------------------------
@@ -243,9 +239,7 @@ def test_tabulate_writes_the_layout_of_a_suite_with_two_seeds(tmp_path, monkeypa
     Path("results/smoke").mkdir(parents=True)
     work = job("tabulate", "smoke", Settings.of(suite))
     tabulate.run(work, suite, "")
-    assert sorted(path.as_posix() for path in Path("results/smoke").iterdir()) == sorted(
-        work.outputs
-    )
+    assert sorted(path.as_posix() for path in Path("results/smoke").iterdir()) == sorted(work.outputs)
     with Path("results/smoke/paper_layout.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(r["measure"], r["paper"], r["ours"], r["sd"], r["seeds"]) for r in rows] == [

@@ -217,9 +217,9 @@ def test_queries_that_can_never_be_right_are_told(from_csv):
     cells = pd.concat([counted(cells, 768, 12, 0), counted(cells, 768, 3, 0, "super-class R@1")])
     cells = pd.concat([cells, cells_of(("ms", "R@1", NAN, "not run"))], ignore_index=True)
     if not from_csv:
-        cells[["queries", "unmatched", "left_out"]] = cells[
-            ["queries", "unmatched", "left_out"]
-        ].astype("Int64")
+        cells[["queries", "unmatched", "left_out"]] = cells[["queries", "unmatched", "left_out"]].astype(
+            "Int64"
+        )
     said = [
         "On demo, 12 of 768 queries can never be right, having no other image of their class to find; "
         "they are counted as misses in R@K and left out of MAP@R (evaluate.unmatched).",

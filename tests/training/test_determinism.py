@@ -35,9 +35,7 @@ def restored(monkeypatch):
 
 
 def runtime(**changes):
-    return Runtime(
-        **{"device": "cpu", "precision": "float32", "threads": 1, "workers": 0} | changes
-    )
+    return Runtime(**{"device": "cpu", "precision": "float32", "threads": 1, "workers": 0} | changes)
 
 
 def test_flags_are_set():
@@ -101,6 +99,4 @@ def test_a_gpu_that_is_not_there_is_an_error_with_the_mend():
 def test_what_has_no_deterministic_algorithm_fails():
     make_deterministic(runtime())
     with pytest.raises(RuntimeError, match="does not have a deterministic implementation"):
-        torch.nn.functional.max_unpool1d(
-            torch.ones(1, 1, 2), torch.tensor([[[0, 2]]]), kernel_size=2
-        )
+        torch.nn.functional.max_unpool1d(torch.ones(1, 1, 2), torch.tensor([[[0, 2]]]), kernel_size=2)

@@ -47,8 +47,7 @@ def store(tmp_path_factory):
 def equal(one, other):
     """Whether two dicts of tensors agree bit by bit."""
     return list(one) == list(other) and all(
-        one[name].dtype == other[name].dtype
-        and one[name].numpy().tobytes() == other[name].numpy().tobytes()
+        one[name].dtype == other[name].dtype and one[name].numpy().tobytes() == other[name].numpy().tobytes()
         for name in one
     )
 
@@ -96,9 +95,7 @@ def test_a_crash_while_saving_is_made_good(runs, store, tmp_path, undisturbed, m
 
 
 @pytest.mark.parametrize("when", [1, 2])  # the epoch after the frozen one, and the next
-def test_a_crash_within_an_epoch_is_made_good(
-    runs, store, tmp_path, undisturbed, monkeypatch, capsys, when
-):
+def test_a_crash_within_an_epoch_is_made_good(runs, store, tmp_path, undisturbed, monkeypatch, capsys, when):
     run = runs["hier"]
     epoch_of = TrainingImages.epoch
 
@@ -130,9 +127,7 @@ def test_a_finished_run_is_not_trained_again(runs, store, tmp_path, monkeypatch)
     assert same_result(trained(runs["pa"], store, tmp_path), finished)
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
-    runs, store, tmp_path, undisturbed, capsys
-):
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(runs, store, tmp_path, undisturbed, capsys):
     other = changed(runs["hier"], optimizer={"lr": 1e-4})
     trained(other, store, tmp_path, identity="other")
     assert same_result(trained(runs["hier"], store, tmp_path), undisturbed)
@@ -202,9 +197,7 @@ def test_learning_draws_the_classes_together(runs, store, tmp_path):
         with torch.no_grad():
             z = torch.nn.functional.normalize(network.eval()(batch))
         nearest = (z @ z.T).fill_diagonal_(-2).argmax(1)
-        return float(
-            (torch.from_numpy(classes)[nearest] == torch.from_numpy(classes)).double().mean()
-        )
+        return float((torch.from_numpy(classes)[nearest] == torch.from_numpy(classes)).double().mean())
 
     network, _, _ = train(run, images_of(store, run), CLASSES, Checkpoints(run.name, "", tmp_path))
     assert share_of_right_neighbours(network) > 0.9

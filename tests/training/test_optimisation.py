@@ -33,9 +33,7 @@ def parts(run, **changes):
 
 
 def constant(warmup=0, how="zero_rate"):
-    return Schedule(
-        epochs=10, warmup_epochs=warmup, warmup=how, name="constant", step_size=1, gamma=0.1
-    )
+    return Schedule(epochs=10, warmup_epochs=warmup, warmup=how, name="constant", step_size=1, gamma=0.1)
 
 
 def groups(optimizer):
@@ -55,9 +53,7 @@ def test_every_trainable_parameter_is_in_exactly_one_group(runs, method, names):
     network, objective, optimizer = parts(runs[method])
     assert [group["name"] for group in optimizer.param_groups] == names
     grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
-    trainable = [
-        id(p) for module in (network, objective) for p in module.parameters() if p.requires_grad
-    ]
+    trainable = [id(p) for module in (network, objective) for p in module.parameters() if p.requires_grad]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == set(trainable)
 
@@ -85,12 +81,7 @@ def test_frozen_batch_norms_are_in_no_group(runs):
     frozen = run.backbone.model_copy(update={"batch_norm": "frozen"})
     network, _, optimizer = parts(run.model_copy(update={"backbone": frozen}))
     grouped = {id(p) for p in groups(optimizer)["backbone"]["params"]}
-    norms = {
-        id(p)
-        for m in network.modules()
-        if isinstance(m, torch.nn.BatchNorm2d)
-        for p in m.parameters()
-    }
+    norms = {id(p) for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
     assert norms
     assert not grouped & norms
     for epoch in (0, 1):

@@ -55,9 +55,7 @@ def runs():
     xbm = LOSSES.module("xbm").Settings(
         name="xbm", memory=40, start=1, positive_similarity=1.0, negative_similarity=0.5
     )
-    soft = LOSSES.module("softtriple").Settings(
-        name="softtriple", centers=2, la=20.0, gamma=0.1, margin=0.01
-    )
+    soft = LOSSES.module("softtriple").Settings(name="softtriple", centers=2, la=20.0, gamma=0.1, margin=0.01)
     return {
         "hier": tiny["hier"],
         "xbm": tiny["pa"].model_copy(update={"loss": xbm}),
@@ -313,9 +311,7 @@ def empty(path):
 
 @pytest.mark.parametrize("damage", [flip, truncate, empty])
 @pytest.mark.parametrize("newest_only", [True, False], ids=["the newest", "both"])
-def test_damaged_checkpoints_are_passed_over(
-    runs, store, tmp_path, undisturbed, capsys, damage, newest_only
-):
+def test_damaged_checkpoints_are_passed_over(runs, store, tmp_path, undisturbed, capsys, damage, newest_only):
     crashed(runs, "hier", store, tmp_path, 5)
     assert positions(tmp_path) == ["e0001-s00001", "e0001-s00002"]
     harmed = files(tmp_path)[1:] if newest_only else files(tmp_path)
@@ -439,9 +435,7 @@ def test_a_second_ctrl_c_stops_at_once(runs, store, tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
-def test_a_signal_at_the_end_of_an_epoch_is_answered_there(
-    runs, store, tmp_path, undisturbed, monkeypatch
-):
+def test_a_signal_at_the_end_of_an_epoch_is_answered_there(runs, store, tmp_path, undisturbed, monkeypatch):
     whole, epochs = TrainingImages.epoch, []
 
     def last(self, epoch, device, start, stop):
@@ -461,9 +455,7 @@ def test_a_signal_at_the_end_of_an_epoch_is_answered_there(
 
 def test_outside_the_main_thread_it_trains_all_the_same(runs, store, tmp_path, undisturbed):
     found = []
-    thread = threading.Thread(
-        target=lambda: found.append(trained_bytes(runs["hier"], store, tmp_path))
-    )
+    thread = threading.Thread(target=lambda: found.append(trained_bytes(runs["hier"], store, tmp_path)))
     thread.start()
     thread.join()
     assert found == [undisturbed("hier")]

@@ -171,9 +171,7 @@ FAILURES = {
     "no memory": "act = lambda: fail(MemoryError())",
     "no shared memory": "act = lambda: fail(RuntimeError('unable to write to file </torch_1_2>'))",
     "hangs": "from hier.data import loading; loading.PATIENCE = 4; act = lambda: time.sleep(600)",
-    "while the other hangs": (
-        "act = lambda: os.kill(os.getpid(), 9) if once('x') else time.sleep(600)"
-    ),
+    "while the other hangs": ("act = lambda: os.kill(os.getpid(), 9) if once('x') else time.sleep(600)"),
 }
 SAID = {
     "killed": "was killed by SIGKILL", "killed, the other works on": "was killed by SIGKILL",
@@ -235,9 +233,7 @@ def test_what_a_failure_ends_goes_on_from_the_last_whole_step(stage):
     """Ten images are a part of the second batch, that of the other worker."""
     with stage("after = 20; act = lambda: fail(ValueError('x'))") as process:
         in_one_line(process)
-    assert [path.name.partition(".")[0] for path in Path("checkpoints").rglob("*.pt")] == [
-        "e0000-s00002"
-    ]
+    assert [path.name.partition(".")[0] for path in Path("checkpoints").rglob("*.pt")] == ["e0000-s00002"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount another /dev/shm")

@@ -99,9 +99,7 @@ def out_of_order(project, cache):
 
 
 def times(cache):
-    return {
-        path: path.stat().st_mtime_ns for path in (cache / "files").rglob("*") if path.is_file()
-    }
+    return {path: path.stat().st_mtime_ns for path in (cache / "files").rglob("*") if path.is_file()}
 
 
 def would_run(project, *as_, first=""):

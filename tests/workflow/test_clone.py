@@ -61,9 +61,7 @@ def test_git_keeps_the_figures_and_nothing_else(made, clone):
     listed = clone.run("git", "ls-files", "runs", "results").stdout.split()
     assert set(listed) == OF_GIT
     assert made.run("git", "status", "--porcelain").stdout == ""
-    cached = {
-        path.read_bytes() for path in made.path(".dvc/cache/files/md5").rglob("*") if path.is_file()
-    }
+    cached = {path.read_bytes() for path in made.path(".dvc/cache/files/md5").rglob("*") if path.is_file()}
     assert made.path(METRICS).read_bytes() not in cached
     assert made.path(f"runs/{HIER}/evaluate.record.json").read_bytes() in cached
 
@@ -111,9 +109,7 @@ def test_nothing_is_adopted_run_or_overwritten_that_is_not_here(made, clone):
     assert (done.returncode, "is missing; make it with: hier" in done.stderr) == (1, True)
     assert "deleted" in clone.run("dvc", "status").stdout
     dry = clone.run("snakemake", "--cores", "2", "--dry-run")
-    assert (
-        f"hier train {HIER}" in dry.stdout + dry.stderr or "rule train:" in dry.stdout + dry.stderr
-    )
+    assert f"hier train {HIER}" in dry.stdout + dry.stderr or "rule train:" in dry.stdout + dry.stderr
     done = clone.run("hier", "verify", "--update-expected", check=False)
     assert (done.returncode, AWAY in done.stderr) == (1, True)
     assert clone.path(METRICS).read_bytes() == before
@@ -142,9 +138,7 @@ def test_figures_of_other_settings_do_not_stand_under_the_present_ones(clone):
     assert {c["grade"] for c in found["cells"] if c["run"] == HIER} == {"stale"}
     clone.run("hier", "tabulate")
     [row] = [
-        line
-        for line in clone.path("results/smoke/table.md").read_text().splitlines()
-        if "| hier |" in line
+        line for line in clone.path("results/smoke/table.md").read_text().splitlines() if "| hier |" in line
     ]
     assert "not run" in row
 

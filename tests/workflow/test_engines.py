@@ -39,9 +39,7 @@ def artifacts(project):
         str(path.relative_to(project.folder)): sha256(path.read_bytes()).hexdigest()
         for folder in ("data", "runs", "results")
         for path in project.path(folder).rglob("*")
-        if path.is_file()
-        and not path.name.endswith(".record.json")
-        and path.name != ".snakemake_timestamp"
+        if path.is_file() and not path.name.endswith(".record.json") and path.name != ".snakemake_timestamp"
     }
 
 
@@ -75,9 +73,7 @@ def test_snakemake_looks_at_contents_before_it_looks_at_times(by_snakemake):
     def would_run():
         said = by_snakemake.run("snakemake", "--cores", "2", "--dry-run")
         text = said.stdout + said.stderr
-        return {
-            line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("rule ")
-        }
+        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("rule ")}
 
     assert would_run() == set()
     for path in by_snakemake.path("src").rglob("*.py"):
@@ -112,9 +108,7 @@ def records(project):
 
 def test_what_snakemake_is_told_to_force_is_worked_anew_and_nothing_else(by_snakemake):
     before = records(by_snakemake)
-    said = by_snakemake.run(
-        "snakemake", "--cores", "2", "--forcerun", f"runs/{HIER}/embeddings.safetensors"
-    )
+    said = by_snakemake.run("snakemake", "--cores", "2", "--forcerun", f"runs/{HIER}/embeddings.safetensors")
     for stage in ("evaluate", "views"):
         assert f"{stage}@{HIER}: current, nothing to do" in said.stdout + said.stderr
     after = records(by_snakemake)
@@ -140,9 +134,7 @@ def test_a_dataset_that_cannot_be_had_stops_nothing_but_its_runs(new_project):
     assert "no data" in table
     assert project.path("runs/smoke-untrained-test_resnet-128-s0/metrics.json").exists()
     assert project.run("hier", "verify").returncode == 0
-    assert (
-        "no source could be had" in project.run("hier", "download", "omniglot", check=False).stderr
-    )
+    assert "no source could be had" in project.run("hier", "download", "omniglot", check=False).stderr
 
 
 def test_snakemake_accepts_what_dvc_made(by_dvc):

@@ -48,9 +48,7 @@ def artifacts(project):
         str(path.relative_to(project.folder)): sha256(path.read_bytes()).hexdigest()
         for folder in ("data", "runs", "results")
         for path in sorted(project.path(folder).rglob("*"))
-        if path.is_file()
-        and not path.name.endswith(".record.json")
-        and path.name != ".snakemake_timestamp"
+        if path.is_file() and not path.name.endswith(".record.json") and path.name != ".snakemake_timestamp"
     }
 
 

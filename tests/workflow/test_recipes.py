@@ -164,9 +164,7 @@ def test_a_backbone_with_its_own_pooling(project):
     text = project.path("conf/backbone/test_resnet.yaml").read_text()
     text = text.replace("name: test_resnet", "name: new_net") + "pooling: maximum\n"
     write(project, "conf/backbone/new_net.yaml", text)
-    write(
-        project, "conf/suite/new.yaml", SUITE.replace("BACKBONE", "new_net").replace("METHOD", "pa")
-    )
+    write(project, "conf/suite/new.yaml", SUITE.replace("BACKBONE", "new_net").replace("METHOD", "pa"))
     compose(project, "new")
     assert "pooling: maximum" in project.path("params.yaml").read_text()
     compose(project, "smoke", "methods=[pa,hier]")
@@ -204,8 +202,5 @@ def test_a_stage_between_embed_and_evaluate(project):
     compose(project, "smoke", "methods=[pa,hier]")
     assert stale(project) == {"report"}
     assert "lengths" in project.run("hier", "--help").stdout
-    assert (
-        "lengths@smoke-pa-test_resnet-16-s0"
-        in project.run("dvc", "stage", "list", "--name-only").stdout
-    )
+    assert "lengths@smoke-pa-test_resnet-16-s0" in project.run("dvc", "stage", "list", "--name-only").stdout
     assert "lengths" in project.run("snakemake", "--list-rules").stdout

@@ -40,9 +40,7 @@ def test_committed_params_and_dvc_yaml_are_the_composition():
     for path, text in params.texts().items():
         assert (ROOT / path).read_text() == text, mend
     assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(params), mend
-    assert {p.relative_to(ROOT) for p in (ROOT / "params").rglob("*.yaml")} < {*params.files()}, (
-        mend
-    )
+    assert {p.relative_to(ROOT) for p in (ROOT / "params").rglob("*.yaml")} < {*params.files()}, mend
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +124,7 @@ def test_dvc_leaves_every_output_in_place_and_knows_the_metrics(dvc_stages):
     """A stage that DVC calls may find its outputs current, and then they must be there."""
     for name, stage in dvc_stages.items():
         assert stage["persistent"] == stage["outs"]
-        metrics = (
-            [f"runs/{name.partition('@')[2]}/metrics.json"] if name.startswith("evaluate") else []
-        )
+        metrics = [f"runs/{name.partition('@')[2]}/metrics.json"] if name.startswith("evaluate") else []
         assert stage["metrics"] == metrics
 
 

@@ -190,11 +190,7 @@ class LedgerAudit(RecordAudit):
         there = [path for path in job.outputs if Path(path).exists()]
         entry = self.ledger.entry(job)
         if entry is None:
-            yield (
-                ("stale", f"no record proves {there[0]}")
-                if there
-                else ("not run", "it has no result")
-            )
+            yield (("stale", f"no record proves {there[0]}") if there else ("not run", "it has no result"))
         elif moved := self._moved_on(job, entry):
             yield "stale", f"{moved} is not what {LOCK} says"
         for path in there:

@@ -70,8 +70,7 @@ def _rows(recorded: Path, rebuilt: Path) -> str | None:
     """The first row that differs, and the column; rows are counted from 1."""
     is_csv = recorded.suffix == ".csv"
     one, other = (
-        pd.read_csv(path, dtype=str) if is_csv else pd.read_parquet(path)
-        for path in (recorded, rebuilt)
+        pd.read_csv(path, dtype=str) if is_csv else pd.read_parquet(path) for path in (recorded, rebuilt)
     )
     if list(one) != list(other):
         return f"its columns are {', '.join(one)} recorded, {', '.join(other)} rebuilt"

@@ -36,9 +36,7 @@ def stage_command(stage: Stage) -> click.Command:
 )  # fmt: skip
 @click.option("--times", is_flag=True, help="Show times and images per second instead.")
 @out_option
-def report(
-    suite: str | None, force: bool, against: str | None, times: bool, out: str | None
-) -> None:
+def report(suite: str | None, force: bool, against: str | None, times: bool, out: str | None) -> None:
     """Make the pages: table, runs, hierarchies, neighbours → results/SUITE/report/index.html.
 
     \b

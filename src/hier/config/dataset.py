@@ -36,9 +36,7 @@ class File(Strict):
     def one_proof(self) -> Self:
         proofs = (self.sha256, self.md5, self.contents, self.unproved)
         if sum(proof is not None for proof in proofs) != 1:
-            raise ValueError(
-                f"file {self.name}: give exactly one of sha256, md5, contents, unproved"
-            )
+            raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents, unproved")
         return self
 
 

@@ -73,9 +73,7 @@ class Groups:
         named = tuple((group, chosen[group]) for group in ORDER if group in chosen)
         if named not in self._runs:
             protocol = chosen.get("protocol", "")
-            merged = self._merged(
-                self.file("", "run"), *(self._layer(*each, protocol) for each in named)
-            )
+            merged = self._merged(self.file("", "run"), *(self._layer(*each, protocol) for each in named))
             for group in ("dataset", "backbone"):  # must call itself by its file's name
                 name, found = chosen[group], merged.get(group)
                 own = found.get("name") if isinstance(found, DictConfig) else None

@@ -88,9 +88,7 @@ def _value(text: str) -> Any:
     return override.value()
 
 
-def misfits(
-    overrides: Collection[str], with_: Callable[[Collection[str]], dict[str, Any]]
-) -> dict[str, str]:
+def misfits(overrides: Collection[str], with_: Callable[[Collection[str]], dict[str, Any]]) -> dict[str, str]:
     """Of some overrides those with which a run is never valid, whatever others come with them, and why:
     epochs, for one, fit no run whose loss is none.
 

@@ -173,13 +173,9 @@ class Protocol(Strict):
     @model_validator(mode="after")
     def looks(self) -> Self:
         if self.choose != "last" and not self.test_every:
-            raise ValueError(
-                f"protocol.choose {self.choose} needs protocol.test_every of 1 or more"
-            )
+            raise ValueError(f"protocol.choose {self.choose} needs protocol.test_every of 1 or more")
         if (self.choose == "held_out") != (self.held_out_classes > 0):
-            raise ValueError(
-                "protocol.held_out_classes above 0 and protocol.choose held_out go together"
-            )
+            raise ValueError("protocol.held_out_classes above 0 and protocol.choose held_out go together")
         return self
 
 
@@ -205,9 +201,7 @@ class Sampler(Strict):
     def divides(self) -> Self:
         size, each = self.batch_size, self.images_per_class
         if size % each:
-            raise ValueError(
-                f"sampler.images_per_class {each} does not divide sampler.batch_size {size}"
-            )
+            raise ValueError(f"sampler.images_per_class {each} does not divide sampler.batch_size {size}")
         return self
 
 

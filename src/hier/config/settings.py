@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 PARAMS = Path("params.yaml")
 FOLDER = Path("params")
 KINDS = ("suites", "datasets", "runs")
-HEAD = (
-    "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
-)
+HEAD = "# Written by `hier compose`; do not edit: change conf/ or give overrides, and compose again.\n"
 NAME = re.compile(r"[a-z0-9_-]+")
 COMPOSE = "hier compose"
 AGAIN = f"write it anew with: {COMPOSE}"
@@ -88,9 +86,7 @@ class Settings:
         runs = {name: file("runs", name) for name in names["runs"] if name in wanted_runs}
         for name, settings in runs.items():
             said, where = names["runs"][name].get("dataset"), path.parent / file_of("runs", name)
-            check(
-                settings.get("dataset") == said, f"{where} is not of dataset {said}, as {path} says"
-            )
+            check(settings.get("dataset") == said, f"{where} is not of dataset {said}, as {path} says")
         datasets = {n: file("datasets", n) for n in names["datasets"] if n in wanted_datasets}
         return cls(_filtered(suites, runs), datasets, runs)
 
@@ -132,9 +128,7 @@ class Settings:
         """Those of one suite alone."""
         return self.of_runs(self.suites[name], {name: self.suites[name]})
 
-    def of_runs(
-        self, names: Iterable[str], suites: Mapping[str, list[str]] | None = None
-    ) -> "Settings":
+    def of_runs(self, names: Iterable[str], suites: Mapping[str, list[str]] | None = None) -> "Settings":
         """Those of some runs and of the datasets that they need."""
         runs = {name: self.runs[name] for name in names if name in self.runs}
         needed = {run["dataset"] for run in runs.values()}
@@ -173,9 +167,7 @@ class Settings:
         }
         suites = {name: {"runs": runs} for name, runs in self.suites.items()}
         kinds = zip(KINDS, (suites, self.datasets, self.runs), strict=True)
-        return {PARAMS: index} | {
-            file_of(kind, name): own for kind, of in kinds for name, own in of.items()
-        }
+        return {PARAMS: index} | {file_of(kind, name): own for kind, of in kinds for name, own in of.items()}
 
     def texts(self) -> dict[Path, str]:
         """The same as text."""

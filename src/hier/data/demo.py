@@ -115,9 +115,7 @@ def write_archive(generate: Generate, path: Path) -> None:
             _add(tar, f"images/{name}", jpeg.getvalue())
             lists["images.txt"].append(f"{image_id} {name}")
             lists["image_class_labels.txt"].append(f"{image_id} {class_id}")
-            lists["train_test_split.txt"].append(
-                f"{image_id} {int(2 * (class_id - 1) < len(classes))}"
-            )
+            lists["train_test_split.txt"].append(f"{image_id} {int(2 * (class_id - 1) < len(classes))}")
         for file, lines in lists.items():
             _add(tar, file, "".join(f"{line}\n" for line in lines).encode())
 
@@ -144,9 +142,7 @@ def _look(seed: int, path: tuple[int, ...]) -> Array:
     return look
 
 
-def _plane(
-    size: int, centre: tuple[float, float], scale: float, tilt: float
-) -> tuple[Array, Array]:
+def _plane(size: int, centre: tuple[float, float], scale: float, tilt: float) -> tuple[Array, Array]:
     """The figure's own coordinates (x right, y up) of every pixel, each (size, size)."""
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid((axis - centre[0]) / scale, (-axis - centre[1]) / scale)

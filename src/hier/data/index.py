@@ -101,9 +101,7 @@ def _check_schema(index: pd.DataFrame, name: str, stored: bool) -> None:
 
     is_text = Check(lambda value: isinstance(value, str) and value != "", element_wise=True)
     # Python keeps the bytes of a file's name that is no UTF-8 as surrogates.
-    is_utf_8 = Check(
-        lambda value: not SURROGATE.search(value), element_wise=True, error="is no UTF-8"
-    )
+    is_utf_8 = Check(lambda value: not SURROGATE.search(value), element_wise=True, error="is no UTF-8")
     once = Check(lambda column: ~column.duplicated(), error="occurs twice")
     columns = {
         "image": Column(object, [is_text, is_utf_8, once]),

@@ -43,9 +43,7 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
         raise MissingInputError(archives, f"hier download {dataset.name}")
     folder = store_path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(
-        ".part", f".{dataset.name}.", folder, ignore_cleanup_errors=True
-    ) as name:
+    with TemporaryDirectory(".part", f".{dataset.name}.", folder, ignore_cleanup_errors=True) as name:
         unpacked = Path(name)
         with full_disk_is_clear(store_path):
             budget = Budget(dataset.limits)
@@ -140,9 +138,7 @@ def _classes(side: pd.DataFrame, subset: Subset, name: str) -> list[int]:
     images = side.groupby(["label", "split"]).size().unstack(fill_value=0).sort_index()
     usable = (images > 0).all(axis=1) & (images.sum(axis=1) > 1)
     if len(images) < subset.classes:
-        raise ConfigError(
-            f"subset.classes {subset.classes}: there are only {len(images)} {name} classes"
-        )
+        raise ConfigError(f"subset.classes {subset.classes}: there are only {len(images)} {name} classes")
     good, others = images.index[usable].to_numpy(), images.index[~usable].to_numpy()
     kept = _spread(good, min(subset.classes, len(good)))
     return sorted([*kept, *_spread(others, subset.classes - len(kept))])

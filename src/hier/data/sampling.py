@@ -10,9 +10,7 @@ from hier.errors import ConfigError
 from hier.seeding import numpy_generator
 
 
-def epoch_batches(
-    labels: NDArray[np.int64], sampler: Sampler, seed: int, epoch: int
-) -> NDArray[np.int64]:
+def epoch_batches(labels: NDArray[np.int64], sampler: Sampler, seed: int, epoch: int) -> NDArray[np.int64]:
     """Draw one epoch: batches of n images of each of B/n classes, as many as `steps_per_epoch` says.
 
     A batch takes its classes without replacement, each class being as likely; where an epoch is one of

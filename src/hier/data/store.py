@@ -111,9 +111,7 @@ class ImageStore:
         return opened
 
 
-def _decode(
-    root: Path, image: str, class_name: str, dataset: Dataset
-) -> tuple[Pixels, dict[str, str]]:
+def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[Pixels, dict[str, str]]:
     """The pixels to store, and remarks on the file, with its name; errors as of `write_store`."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):

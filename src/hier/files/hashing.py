@@ -149,9 +149,7 @@ def _read_known() -> dict[str, tuple[str, Digest]]:
 
 
 def _write_known(news: dict[str, tuple[str, Digest]]) -> None:
-    rows = [
-        (path, stat, d.sha256, d.md5, d.size, _check(path, d)) for path, (stat, d) in news.items()
-    ]
+    rows = [(path, stat, d.sha256, d.md5, d.size, _check(path, d)) for path, (stat, d) in news.items()]
     try:
         KNOWN.parent.mkdir(exist_ok=True)
         with closing(sqlite3.connect(KNOWN, timeout=10)) as connection, connection:

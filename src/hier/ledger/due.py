@@ -32,9 +32,7 @@ def stale_reasons(settings: Settings) -> dict[str, str | None]:
         }
 
 
-def unsettled(
-    settings: Settings, found: dict[str, str | None], forced: Collection[str]
-) -> set[str]:
+def unsettled(settings: Settings, found: dict[str, str | None], forced: Collection[str]) -> set[str]:
     """The names of the jobs that are not current (see `stale_reasons`) or forced, and of all that come
     after one of them: those stay current where the same bytes come out, but must be asked again."""
     names: set[str] = set()

@@ -57,9 +57,7 @@ def lca_triplet_loss(
     return loss
 
 
-def gumbel(
-    candidates: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device
-) -> Noise:
+def gumbel(candidates: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Noise:
     """Standard Gumbel noise −log(−log U) from a generator; −∞, never chosen, where U is 0.
 
     What is drawn for a triplet does not depend on how many are asked for at a time.
@@ -78,9 +76,7 @@ def gumbel(
     start = int(torch.randint(2**63 - 1, (), generator=generator))
     stream = np.random.Generator(np.random.SFC64(start))
     kind = np.float32 if dtype == torch.float32 else np.float64
-    return lambda n: _gumbel_of(
-        torch.from_numpy(stream.random((n, 2, candidates), dtype=kind)).to(device)
-    )
+    return lambda n: _gumbel_of(torch.from_numpy(stream.random((n, 2, candidates), dtype=kind)).to(device))
 
 
 def _gumbel_of(uniform: Tensor) -> Tensor:

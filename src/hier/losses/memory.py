@@ -58,9 +58,7 @@ class CrossBatch(nn.Module):
             ValueError: the batch is larger than the memory.
         """
         if len(z) > self.memory.memory_size:
-            raise ValueError(
-                f"a batch of {len(z)} does not fit a memory of {self.memory.memory_size}"
-            )
+            raise ValueError(f"a batch of {len(z)} does not fit a memory of {self.memory.memory_size}")
         loss = self.memory if int(self.step) >= self.start else self.loss
         self.step += 1
         with torch.autocast(z.device.type, enabled=False):

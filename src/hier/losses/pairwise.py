@@ -31,9 +31,7 @@ class PairwiseCrossEntropy(nn.Module):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(
-        self, *, curvature: float, temperature: float = 0.2, reduction: Reduction = "hier"
-    ) -> None:
+    def __init__(self, *, curvature: float, temperature: float = 0.2, reduction: Reduction = "hier") -> None:
         super().__init__()
         if not curvature >= 0:
             raise ValueError(f"curvature must be ≥ 0, got {curvature}")

@@ -24,8 +24,7 @@ class Settings(Loss):
     def check(self, run: Run) -> None:
         if self.memory < run.sampler.batch_size:
             raise ValueError(
-                f"loss.memory {self.memory} must not be below "
-                f"sampler.batch_size {run.sampler.batch_size}"
+                f"loss.memory {self.memory} must not be below sampler.batch_size {run.sampler.batch_size}"
             )
 
 

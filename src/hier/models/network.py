@@ -48,9 +48,7 @@ class EmbeddingNetwork(nn.Module):
 
     weights_sha256: str | None = None
 
-    def __init__(
-        self, backbone: nn.Module, head: nn.Module | None, batch_norm: str = "train"
-    ) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module | None, batch_norm: str = "train") -> None:
         super().__init__()
         self.backbone, self.head = backbone, head if head is not None else nn.Identity()
         norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -136,8 +134,7 @@ def _timm_model(config: Backbone) -> nn.Module:
     except RuntimeError as error:
         near = ", ".join(timm.list_models(f"*{config.timm.split('_')[0]}*")[:5]) or "none alike"
         raise ConfigError(
-            f"backbone.timm: timm has no model '{config.timm}' (alike: {near}); "
-            "see timm.list_models()"
+            f"backbone.timm: timm has no model '{config.timm}' (alike: {near}); see timm.list_models()"
         ) from error
     if backbone.num_features != config.features:
         raise ConfigError(
@@ -153,8 +150,6 @@ def _timm_model(config: Backbone) -> nn.Module:
 def _freeze(backbone: nn.Module, prefix: str, config: Backbone) -> None:
     frozen = [p for n, p in backbone.named_parameters() if n.startswith(f"{prefix}.")]
     if not frozen:
-        raise ConfigError(
-            f"backbone.freeze: {config.timm} has no module '{prefix}' with parameters"
-        )
+        raise ConfigError(f"backbone.freeze: {config.timm} has no module '{prefix}' with parameters")
     for parameter in frozen:
         parameter.requires_grad_(False)

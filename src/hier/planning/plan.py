@@ -74,9 +74,7 @@ class Hours:
         measured: measure those now, in some seconds each, and keep them; else they are the kept ones.
     """
 
-    def __init__(
-        self, suite: Suite, images_per_second: float | None = None, measured: bool = False
-    ) -> None:
+    def __init__(self, suite: Suite, images_per_second: float | None = None, measured: bool = False) -> None:
         self.suite, self.given, self.measured = suite, images_per_second, measured
         self.rates: dict[str, Rate] = {}
         if images_per_second is None and measured:

@@ -234,9 +234,7 @@ def handles(start: Complex, end: Complex) -> tuple[Complex, Complex]:
     straight = np.abs(across) < NEARLY_STRAIGHT
     twice = 2.0 * np.where(straight, 1.0, across)
     one, other = np.abs(start) ** 2 + 1.0, np.abs(end) ** 2 + 1.0
-    centre = (
-        (end.imag * one - start.imag * other) + 1j * (start.real * other - end.real * one)
-    ) / twice
+    centre = ((end.imag * one - start.imag * other) + 1j * (start.real * other - end.real * one)) / twice
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.where(straight, 0.0, np.angle((end - centre) / (start - centre)))
     length = 4.0 / 3.0 * np.tan(angle / 4.0)

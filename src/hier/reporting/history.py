@@ -13,9 +13,7 @@ from hier.config.run import Run
 from hier.ledger.artifacts import reading
 
 # Text as text (searchable, small), in one font rather than a list at each word; ids that do not vary.
-mpl.rcParams.update(
-    {"svg.hashsalt": "hier", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
-)
+mpl.rcParams.update({"svg.hashsalt": "hier", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]})
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a dash of its own.
 STYLES = (

@@ -21,9 +21,7 @@ class Images:
     There are thumbnails of `rows` alone.
     """
 
-    def __init__(
-        self, dataset: str, index: pd.DataFrame, store: ImageStore, rows: Iterable[int]
-    ) -> None:
+    def __init__(self, dataset: str, index: pd.DataFrame, store: ImageStore, rows: Iterable[int]) -> None:
         self.dataset, self.store, self.rows = dataset, store, sorted(set(rows))
         columns = (index[name].tolist() for name in ("image", "class_name", "superclass"))
         self.known = [(image, names_of(*names)) for image, *names in zip(*columns, strict=True)]

@@ -192,9 +192,7 @@ def judged(measure: Measure, metrics: dict[str, Any], leaves_out: bool) -> dict[
     return {"queries": every - left_out, "unmatched": unmatched, "left_out": left_out}
 
 
-def unmatched_in_words(
-    measure: Measure, without: int, every: int, left_out: bool, runs: str = ""
-) -> str:
+def unmatched_in_words(measure: Measure, without: int, every: int, left_out: bool, runs: str = "") -> str:
     """How many queries can never be right in a measure, and what becomes of them in it (they are left out,
     or count as misses) and in those that ask for the same; `runs` names the runs, where not all."""
     out = [m.name("K") for m in graded() if m.leaves_out and m.shares == measure.shares]

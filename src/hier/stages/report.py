@@ -34,18 +34,14 @@ def gather(job: Job, suite: Suite) -> Content:
     images = {}
     for dataset in datasets:
         paths = [Path(path.format(dataset=dataset)) for path in (INDEX, STORE)]
-        rows = select_thumbnails(
-            [views[n] for n in had if had[n].dataset == dataset], len(datasets)
-        )
+        rows = select_thumbnails([views[n] for n in had if had[n].dataset == dataset], len(datasets))
         images[dataset] = Images(dataset, *read_images(*paths), rows)
     return Content(
         suite,
         cells=_cells(Path(TABLE_CSV.format(suite=suite.suite))),
         histories={name: read_history(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
-        tables={
-            path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])
-        },
+        tables={path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])},
         lineages=lineages(list(had), job.settings),
         views=views,
         images=images,

@@ -36,9 +36,7 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
         labels, classes = np.unique(index["label"].to_numpy()[rows], return_inverse=True)
         images = TrainingImages(store, rows, classes, run)
         recalls = None
-        if (
-            run.protocol.test_every
-        ):  # else the code that finds neighbours is no part of the model's key
+        if run.protocol.test_every:  # else the code that finds neighbours is no part of the model's key
             from hier.evaluation.retrieval.while_training import recalls_of
 
             recalls = recalls_of(run, index, store, held_out, suite.dataset(run.dataset).ks)

@@ -100,11 +100,7 @@ class Checkpoints:
         """Keep `newest` and the good ones just before it; what lies further on was not gone on from."""
         others = [path for path in self._paths() if path != newest]
         self._damaged.discard(newest)
-        good = [
-            path
-            for path in others
-            if position(path) < position(newest) and path not in self._damaged
-        ]
+        good = [path for path in others if position(path) < position(newest) and path not in self._damaged]
         for path in set(others) - set(good[1 - KEPT :]):
             path.unlink()
 

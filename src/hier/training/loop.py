@@ -90,10 +90,7 @@ def train(
                         interruption.leave(state.save(checkpoints))
                 means = state.meter.means()
                 state.end_epoch(
-                    {"epoch": epoch + 1}
-                    | means
-                    | {"rate": rate}
-                    | selector.evaluate(network, epoch)
+                    {"epoch": epoch + 1} | means | {"rate": rate} | selector.evaluate(network, epoch)
                 )
             except WorkerError:  # the steps before are whole, and nobody may need another batch
                 interruption.leave(state.save(checkpoints))
@@ -130,9 +127,7 @@ def describe(state: State) -> str:
     return f"epoch {state.epoch}"
 
 
-def diverged(
-    run: Run, state: State, terms: dict[str, Tensor], checkpoints: Checkpoints
-) -> DivergedError:
+def diverged(run: Run, state: State, terms: dict[str, Tensor], checkpoints: Checkpoints) -> DivergedError:
     """The error that names the run, the step, the term and the last good checkpoint."""
     values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
     return DivergedError(

@@ -10,9 +10,7 @@ from hier.models.network import EmbeddingNetwork
 from hier.training.objective import Objective
 
 
-def build_optimizer(
-    network: EmbeddingNetwork, objective: Objective, config: Optimizer
-) -> torch.optim.AdamW:
+def build_optimizer(network: EmbeddingNetwork, objective: Objective, config: Optimizer) -> torch.optim.AdamW:
     """AdamW over up to four groups: backbone, head, hierarchical proxies, metric-loss proxies.
 
     Weight decay applies to all of them, as in the official code.

@@ -14,10 +14,7 @@ BIRDS = index_of(["owl", "gull", "tern", "owl"], ["A/A2", "B/A2", "B/A2", "A/A2"
 
 def test_levels_are_the_class_its_super_class_and_the_parts_before_it():
     levels = levels_of(BIRDS, ["species", "genus", "family"], "birds")
-    named = [
-        [names[code] for code in codes]
-        for codes, names in zip(levels.codes, levels.names, strict=True)
-    ]
+    named = [[names[code] for code in codes] for codes, names in zip(levels.codes, levels.names, strict=True)]
     assert levels.titles == ["species", "genus", "family"]
     assert named == [
         ["owl", "gull", "tern", "owl"],

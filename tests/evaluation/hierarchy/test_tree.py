@@ -27,9 +27,7 @@ def test_depths_sizes_and_counts_are_those_of_a_walk(tree):
     for node in range(nodes + 1):
         members = below(tree, node)
         assert tree.sizes()[node] == len(members)
-        assert counts[node].tolist() == [
-            sum(codes[i] == kind for i in members) for kind in range(3)
-        ]
+        assert counts[node].tolist() == [sum(codes[i] == kind for i in members) for kind in range(3)]
 
 
 @given(trees())

@@ -16,9 +16,7 @@ from hier.geometry.poincare import exp0
 @pytest.fixture(scope="module")
 def official():
     """A run of a metric loss alone under the official protocol."""
-    (run,) = compose(
-        ["suite=smoke", "methods=[pa]", "protocol=official"], ROOT / "conf"
-    ).runs.values()
+    (run,) = compose(["suite=smoke", "methods=[pa]", "protocol=official"], ROOT / "conf").runs.values()
     assert (run.evaluate.metric, run.protocol.masks_gallery_of_query) == ("poincare", True)
     return run
 

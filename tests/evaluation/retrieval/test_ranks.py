@@ -132,9 +132,7 @@ def near_ties(gap, dim=128, n=200):
     side = torch.randn(n, dim, generator=g, dtype=torch.float64)
     side = normalize(side - (side * q).sum(1, keepdim=True) * q)
     sign = torch.where(torch.arange(n) % 2 == 0, 1.0, -1.0)[:, None].double()
-    own, other = (
-        cos * q + (1 - cos**2).sqrt() * side for cos in (0.9 + 0 * sign, 0.9 + gap * sign)
-    )
+    own, other = (cos * q + (1 - cos**2).sqrt() * side for cos in (0.9 + 0 * sign, 0.9 + gap * sign))
     y = torch.arange(n)
     return q, y, torch.cat([own, other]), torch.cat([y, y + n])
 
@@ -204,9 +202,7 @@ def test_bits_of_positive_numbers_are_in_their_order_and_above_those_of_negative
     bits = counting._bits(numbers)
     assert (bits.diff() > 0).all()
     assert (counting._bits(-numbers) < bits[0]).all()
-    at = counting.Thresholds(
-        *(torch.tensor([[-1.0, 0.0, 1.0, 1.003]]).double() * k for k in (1, 1, 0, 0))
-    )
+    at = counting.Thresholds(*(torch.tensor([[-1.0, 0.0, 1.0, 1.003]]).double() * k for k in (1, 1, 0, 0)))
     assert at.coarse(1.0).tolist() == [[-(2**15), -(2**15), 0x3F7E, 0x3F7F]]
 
 
@@ -216,9 +212,7 @@ def test_bfloat16_spares_most_products_in_float32(monkeypatch):
     query, gallery = products_form(x, "cosine", None)
     whole = []
     product = counting.Tiles._product
-    monkeypatch.setattr(
-        counting.Tiles, "_product", lambda self, *of: whole.append(of) or product(self, *of)
-    )
+    monkeypatch.setattr(counting.Tiles, "_product", lambda self, *of: whole.append(of) or product(self, *of))
     for coarse in (False, True):
         monkeypatch.setattr(counting, "_multiplies_coarse", lambda device, on=coarse: on)
         nearest_own_ranks(query, y, gallery, y, [1, 10], True)

@@ -56,9 +56,7 @@ def exact_ranks(case, metric, exclude_self):
     for i, (x, label) in enumerate(zip(query, query_labels, strict=True)):
         keys = [exact_key(x, y, metric) for y in gallery]
         own = sorted(
-            key
-            for g, key in enumerate(keys)
-            if gallery_labels[g] == label and not (exclude_self and g == i)
+            key for g, key in enumerate(keys) if gallery_labels[g] == label and not (exclude_self and g == i)
         )
         others = [key for g, key in enumerate(keys) if gallery_labels[g] != label]
         yield [m + sum(o <= key for o in others) for m, key in enumerate(own, 1)]

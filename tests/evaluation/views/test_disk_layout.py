@@ -96,6 +96,6 @@ def test_spreading_keeps_the_order_around():
 def test_three_images_are_drawn_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert disk(
-            euclidean(np.array([[0.0], [0.1], [5.0]])), np.ones(3)
-        ).trustworthiness == pytest.approx(1.0)
+        assert disk(euclidean(np.array([[0.0], [0.1], [5.0]])), np.ones(3)).trustworthiness == pytest.approx(
+            1.0
+        )

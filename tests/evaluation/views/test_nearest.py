@@ -24,9 +24,7 @@ def found(query, query_codes, items, item_codes, hidden=None):
 
 def plain(query, code, items, codes, hidden=-1):
     """Numbers of the first items: the largest exact product first, of equal ones other classes first."""
-    products = [
-        sum(Fraction(a) * Fraction(b) for a, b in zip(query, item, strict=True)) for item in items
-    ]
+    products = [sum(Fraction(a) * Fraction(b) for a, b in zip(query, item, strict=True)) for item in items]
     order = sorted(range(len(items)), key=lambda g: (-products[g], codes[g] == code, g))
     return [g for g in order if g != hidden][:MOST]
 

@@ -77,12 +77,8 @@ def test_a_node_is_drawn_at_its_radius_and_the_mean_angle_of_its_images():
     found = placed(of_proxies(tree), np.array([0.2, 0.5, 0.8]), np.arange(3), angle)
     mean = np.pi - 0.1
     assert found["radius"] == [0.2, 0.5, 0.8]
-    assert (found["x"][1], found["y"][1]) == pytest.approx(
-        (0.5 * np.cos(mean), 0.5 * np.sin(mean)), abs=1e-4
-    )
-    assert (found["x"][2], found["y"][2]) == pytest.approx(
-        (0.8 * np.cos(0.5), 0.8 * np.sin(0.5)), abs=1e-4
-    )
+    assert (found["x"][1], found["y"][1]) == pytest.approx((0.5 * np.cos(mean), 0.5 * np.sin(mean)), abs=1e-4)
+    assert (found["x"][2], found["y"][2]) == pytest.approx((0.8 * np.cos(0.5), 0.8 * np.sin(0.5)), abs=1e-4)
     nowhere = placed(of_proxies(tree), np.array([0.2, 0.5, 0.8]), np.arange(2), angle[:2])
     assert (nowhere["x"][2], nowhere["y"][2]) == (None, None)
     assert nowhere["radius"] == [0.2, 0.5, 0.8]

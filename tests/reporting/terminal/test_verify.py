@@ -44,9 +44,7 @@ def test_what_is_not_here_fails_and_is_counted_apart():
         "where DVC's cache has them, or dvc pull, from a remote); judge by the committed hashes with: "
         "hier verify --by-hash"
     )
-    with pytest.raises(
-        ReproductionError, match=r"^1 of 2 cells are not reproduced and 1 of 2 cells"
-    ):
+    with pytest.raises(ReproductionError, match=r"^1 of 2 cells are not reproduced and 1 of 2 cells"):
         printed.verdict(report_of(("not run", None), (AWAY, True)))
 
 
@@ -55,8 +53,7 @@ def test_by_hash_what_is_not_here_fails_where_its_hash_is_not_the_references():
     with pytest.raises(ReproductionError) as caught:
         printed.verdict(report_of((AWAY, True), (AWAY, False)), by_hash=True)
     said = (
-        "1 of 2 cells have another committed hash than the reference, or none to have; make them here "
-        "with: "
+        "1 of 2 cells have another committed hash than the reference, or none to have; make them here with: "
     )
     assert str(caught.value) == f"{said}snakemake --cores all"
     with pytest.raises(ReproductionError, match="not reproduced"):

@@ -96,9 +96,7 @@ def clip_share(z: np.ndarray | Tensor, c: float, clip_radius: float) -> float:
         ValueError: c or clip_radius is not > 0, or z is empty.
     """
     if not clip_radius > 0 or len(z) == 0:
-        raise ValueError(
-            f"needs clip_radius > 0 and at least one of z, not {clip_radius}, {len(z)}"
-        )
+        raise ValueError(f"needs clip_radius > 0 and at least one of z, not {clip_radius}, {len(z)}")
     largest = max_norm(c)
     clipped_norm = min(math.tanh(math.sqrt(c) * clip_radius) / math.sqrt(c), largest)
     norms = torch.linalg.vector_norm(to_tensor(z).double(), dim=1)

@@ -23,9 +23,7 @@ from hier.geometry.poincare import lorentz
 
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
-TwoSides = tuple[
-    Array, Array, Array, Array
-]  # embeddings and labels of the queries, then of the gallery
+TwoSides = tuple[Array, Array, Array, Array]  # embeddings and labels of the queries, then of the gallery
 
 CHUNK_ELEMENTS = 2**21  # pairs that MAP@R looks at in one go; memory is about 100 bytes for each
 

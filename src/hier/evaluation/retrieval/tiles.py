@@ -140,9 +140,7 @@ class Tiles:
         out = self.buffers[1, : len(found) * width].view(len(found), width)
         return row, torch.index_select(parts, 0, found, out=out)
 
-    def _looked_at(
-        self, query: Tensor, tile: slice, threshold: Tensor
-    ) -> tuple[Tensor, Tensor] | None:
+    def _looked_at(self, query: Tensor, tile: slice, threshold: Tensor) -> tuple[Tensor, Tensor] | None:
         """As `_reaching` gives them, the parts whose products in `COARSE` reach the row's threshold; None
         where that is most of them, or where the processor is slow at it."""
         if self.coarse is None:
