@@ -78,7 +78,9 @@ def smoke():
 
 
 def test_the_parts_are_the_files_that_define_one():
-    assert LOSSES.names() == ["hyp", "ms", "none", "nsoftmax", "pa", "pnca", "softtriple", "xbm"]
+    assert LOSSES.names() == [
+        "hyp", "ms", "none", "nsoftmax", "pa", "pnca", "pnca_hier", "softtriple", "xbm",
+    ]  # fmt: skip
     assert POOLINGS.names() == ["avg_max", "timm"]
     assert LAYOUTS.names() == ["cars", "cub", "grocery", "inshop", "omniglot", "sop"]
 

@@ -15,6 +15,7 @@ from torch import nn
 from hier.config.compose import compose
 from hier.config.run import Run
 from hier.losses import hier
+from hier.losses.triplets import reciprocal_neighbours
 from hier.models import torchvision_ops
 from hier.models.network import EmbeddingHead, EmbeddingNetwork
 from hier.training.objective import Objective
@@ -23,6 +24,7 @@ from hier.training.step import Step
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("HIER_GOLDEN_STEPS", ROOT / "tests/golden/steps"))
+CLIP = nn.utils.clip_grad_norm_  # before any replay notes what it gives
 TRAININGS = sorted(path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith(("eval_", "pnca")))
 
 
@@ -178,12 +180,11 @@ class Replay:
 
     def _give_draws(self, monkeypatch):
         """In place of what the regulariser draws, what the file has; what it computes is compared."""
-        own = hier.reciprocal_neighbours
         now = {}
 
         def related(similarity, k):
             now["related"], now["ijk"], now["noise"] = next(self._draws)
-            found = own(similarity, k)
+            found = reciprocal_neighbours(similarity, k)
             if not torch.equal(found, now["related"]):
                 self.others.append(len(self.losses) + 1)
             return found
@@ -200,10 +201,9 @@ class Replay:
         monkeypatch.setattr(hier, "reciprocal_neighbours", related)
         monkeypatch.setattr(hier, "sample_triplets", lambda *_: tuple(now["ijk"]))
         monkeypatch.setattr(hier, "gumbel", gumbel)
-        clip = nn.utils.clip_grad_norm_
 
         def clip_and_note(*given):
-            norm = clip(*given)
+            norm = CLIP(*given)
             self.norms.append(norm.item())
             return norm
 

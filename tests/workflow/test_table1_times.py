@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.engines
 
-RUNS, DATASETS = 124, 4
+RUNS, DATASETS = 138, 4
 STAGES = 2 * DATASETS + 4 * RUNS + 2
 
 
