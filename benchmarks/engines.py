@@ -1,4 +1,4 @@
-"""What the engines and the ledger cost on Table 1: 124 runs, 382 stages, none of them to be done.
+"""What the engines and the ledger cost on Table 1: 138 runs, none of them to be done.
 
     python benchmarks/engines.py            some 5 minutes on 2 cores
     python benchmarks/engines.py --quick    each command once, half as strict; some 50 seconds

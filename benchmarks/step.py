@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         rounds = options.rounds or (1 if options.quick else 3)
         rates[name] = compare(printed, name, with_batch(run, batch), device, rounds)
     if not options.quick:
-        printed.figure("Table 1", "hours of its 124 runs at these rates", hours(suite, rates))
+        printed.figure("Table 1", f"hours of its {len(suite.runs)} runs at these rates", hours(suite, rates))
     printed.end()
 
 
