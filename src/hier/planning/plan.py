@@ -54,7 +54,7 @@ def show(
 
 
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
-    """Images trained on over all epochs, and images embedded (at the end, and at every look)."""
+    """Images trained on over all epochs, and images embedded (at the end, for features once more, and at every look)."""
     counts = {str(split): images for split, images in dataset.counts.images.items()}
     classes = dataset.counts.train_classes
     if part := dataset.subset:
@@ -63,7 +63,7 @@ def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
     test = sum(images for split, images in counts.items() if split != "train")
     steps = steps_per_epoch(counts["train"], classes, run.sampler) * run.schedule.epochs
     looks = sum(is_looked_at(run, epoch) for epoch in range(run.schedule.epochs))
-    return steps * run.sampler.batch_size, test * (1 + looks)
+    return steps * run.sampler.batch_size, test * (1 + looks + run.embed.features)
 
 
 class Hours:
