@@ -54,7 +54,8 @@ def show(
 
 
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
-    """Images trained on over all epochs, and images embedded (at the end, for features once more, and at every look)."""
+    """Images trained on over all epochs, and images embedded: at the end, once more for features, and at
+    every look."""
     counts = {str(split): images for split, images in dataset.counts.images.items()}
     classes = dataset.counts.train_classes
     if part := dataset.subset:
