@@ -1,15 +1,16 @@
 """The one command, `hier`. What needs torch, pandas or Hydra is imported where it is used."""
 
+import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from hier import __version__
 from hier.commands import checking, composing, stages, telling
 from hier.errors import HierError, NoProjectError
-from hier.home import see_to_a_home
 from hier.pipeline import STAGES
 from hier.project import find_place, run_own_code
 from hier.terminal import CLOSED, fill_closed_streams, give_up, show_everything
@@ -68,7 +69,7 @@ def _run_command(debug: bool) -> int:
     stdout, stderr = sys.stdout, sys.stderr
     try:
         run_own_code()
-        see_to_a_home()
+        _see_to_a_home()
         return cli(standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -100,6 +101,21 @@ def _run_command(debug: bool) -> int:
             raise
         _complain(f"error: {error}{_seen_from()}")
         return error.exit_code
+
+
+def _see_to_a_home() -> None:
+    """Set HOME and USER, where neither they nor the system say, as in a container that runs under any number
+    of a user: Matplotlib, torch, Snakemake, DVC and `hier plan` keep things in a folder of the user's own."""
+    try:
+        Path.home()
+    except RuntimeError:
+        from tempfile import gettempdir, mkdtemp
+
+        home = Path(gettempdir(), f"hier-home-{os.geteuid()}")
+        home.mkdir(mode=0o700, exist_ok=True)
+        is_own = home.lstat().st_uid == os.geteuid()
+        os.environ["HOME"] = str(home) if is_own else mkdtemp(prefix="hier-home-")
+        os.environ.setdefault("USER", str(os.geteuid()))
 
 
 def _seen_from() -> str:
