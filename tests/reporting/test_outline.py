@@ -5,7 +5,7 @@ import pytest
 from fakes.content import content_of
 from fakes.reader import read
 from fakes.views import views_of, wide
-from hier.reporting.outline import DEEPEST, outline
+from hier.reporting.disk_scene import DEEPEST, outline
 from hier.reporting.site import write_report
 
 from .test_disk_scene import scene_of

@@ -5,7 +5,7 @@ from PIL import Image
 
 from fakes.content import images_of
 from fakes.views import views_of
-from hier.reporting.thumbs import MOST, SIDE, names_of, rows_of, select_thumbnails
+from hier.reporting.thumbs import MOST, SIDE, by_importance, names_of, select_thumbnails
 
 
 def test_a_thumbnail_is_its_image_made_small(tmp_path):
@@ -55,7 +55,7 @@ def test_names_go_from_the_class_up():
 
 def test_all_rows_are_shown_where_there_is_room_and_else_the_most_important():
     views = [views_of(seed, classes=100, each=10, nodes=64, most=100) for seed in range(3)]
-    every = set().union(*map(rows_of, views))
+    every = set(by_importance(views))
     assert set(select_thumbnails(views, 1)) == every
     of = views[0]
     queries = {q["row"] for each in views for kind in ("shared", "worst") for q in each["galleries"][kind]}

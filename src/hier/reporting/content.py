@@ -32,11 +32,9 @@ class Content:
 
 
 def lineages(runs: list[str], settings: Settings) -> dict[str, Input]:
-    """By run, the file of its figures with the step that made it, whose inputs are such files again.
-
-    A page shows what does not vary from one run of the same work to the next (`_trace.html.j2`): no
-    times and machines.
-    """
+    """By run, the file of its figures with the step that made it, whose inputs are such files again. A page
+    shows what does not vary from one run of the same work to the next (`_trace.html.j2`): no times and
+    machines."""
     audit, found = RecordAudit(settings), dict[str, Input]()
     for run in runs:
         way = trace(run, settings, audit)

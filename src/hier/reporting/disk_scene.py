@@ -1,4 +1,5 @@
-"""What the picture of a run's disk holds: images and nodes with their places, colours and edges."""
+"""What the picture of a run's disk holds: images and nodes with their places, colours and edges; and its
+tree of proxies or clusters as a list to open and close."""
 
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ Shown = dict[int, dict[str, Any]]  # see Images.shown
 UNIT = 1000  # units of the SVG in the disk's radius, of which whole numbers are precise enough
 COLOURED = 6  # names that have a colour and a shape of their own; the rarer ones are "others"
 NEARLY_STRAIGHT = 1e-6  # points so nearly in line with the centre are joined by a straight line
+DEEPEST = 24  # levels of the list that are nested; what is deeper stands below the last of them in a row
 ROOM = 0.92  # radius of a cluster of one image, were there one: inside the images' rim
 
 
@@ -51,8 +53,6 @@ class Scene:
         self.total = sum(count for count, parent in tops if parent is None)
         # The images that are drawn or stand for a node.
         self.pictured = sorted({*self.rows, *(row for some in self.nodes["rows"] for row in some)})
-
-    # --- names ---------------------------------------------------------------------------------
 
     @cached_property
     def names(self) -> dict[int, list[str]]:
@@ -93,8 +93,6 @@ class Scene:
 
     def node_codes(self, level: int) -> list[int]:
         return [self.codes[level][name] for name in self.nodes["label"][level]]
-
-    # --- places --------------------------------------------------------------------------------
 
     @cached_property
     def points(self) -> Complex:
@@ -156,8 +154,6 @@ class Scene:
         """Radius of each node's mark: its area grows with the share of images below."""
         return 0.012 + 0.024 * np.sqrt(np.array(self.nodes["count"]) / max(self.total, 1))
 
-    # --- for the page and the figure -----------------------------------------------------------
-
     def data(self) -> dict[str, Any]:
         """What scripts draw the disk and the subtrees from: names as positions in `levels`, places in
         thousandths with y downwards, None where a node is not drawn."""
@@ -183,8 +179,6 @@ class Scene:
                 "size": [round(size * UNIT) for size in self.size],
             },
         }
-
-    # --- in words ------------------------------------------------------------------------------
 
     def purity(self, node: int) -> str:
         """The most frequent names below a node with their shares, the coarsest level first."""
@@ -242,3 +236,40 @@ def handles(start: Complex, end: Complex) -> tuple[Complex, Complex]:
         np.where(straight, (2.0 * start + end) / 3.0, start + 1j * length * (start - centre)),
         np.where(straight, (start + 2.0 * end) / 3.0, end - 1j * length * (end - centre)),
     )
+
+
+class Entry(NamedTuple):
+    """A node in the outline. After it, `closes` lists end."""
+
+    node: int
+    depth: int
+    opens: bool  # whether a list of nodes below it begins
+    closes: int
+    colour: int
+    purity: float  # at the level that the disk is coloured by
+
+
+def outline(scene: Scene) -> list[Entry]:
+    """All nodes, each before those below it, the larger ones first."""
+    nodes, level = scene.nodes, scene.coloured_by
+    order = _in_order(nodes["parent"], nodes["count"])
+    nested = [min(depth, DEEPEST) for _, depth in order]
+    codes, purity = scene.node_codes(level), nodes["purity"][level]
+    found = []
+    for (node, depth), here, after in zip(order, nested, [*nested[1:], 1], strict=True):
+        colour, closes = scene.mark(level, codes[node]), max(0, here - after)
+        found.append(Entry(node, depth, after > here, closes, colour, purity[node]))
+    return found
+
+
+def _in_order(parents: list[int | None], counts: list[int]) -> list[tuple[int, int]]:
+    """The nodes with their depths (1 below the root), each before its children."""
+    below: dict[int | None, list[int]] = {}
+    for node in sorted(range(len(parents)), key=lambda n: (-counts[n], n)):
+        below.setdefault(parents[node], []).append(node)
+    found, left = [], [(node, 1) for node in reversed(below.get(None, []))]
+    while left:
+        node, depth = left.pop()
+        found.append((node, depth))
+        left += [(child, depth + 1) for child in reversed(below.get(node, []))]
+    return found

@@ -23,12 +23,8 @@ STYLES = (
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """A run's history.csv: a row per epoch, in which `epoch`, `loss` and `rate` are numbers and others
-    may be missing.
-
-    Raises:
-        DamagedInputError: it is not that.
-    """
+    """A run's history.csv: a row per epoch, in which `epoch`, `loss` and `rate` are numbers and others may
+    be missing; DamagedInputError where it is not that."""
     needed = ["epoch", "loss", "rate"]
     with reading(path):
         history = pd.read_csv(path)
@@ -48,10 +44,8 @@ def terms(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def learning_rates(history: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Learning rate of each parameter group per epoch, as training/optimisation.py sets them.
-
-    While warming up, the backbone takes no step: its rate is 0.
-    """
+    """Learning rate of each parameter group per epoch, as training/optimisation.py sets them. While warming
+    up, the backbone takes no step: its rate is 0."""
     of, factor = run.optimizer.multipliers, history["rate"]
     warm = history["epoch"] > run.schedule.warmup_epochs
     groups = {"backbone": of.backbone * factor.where(warm, 0.0)}

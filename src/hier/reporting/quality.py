@@ -48,16 +48,13 @@ def _digits(column: str) -> int:
 
 
 def _hierarchy(content: Content, run: str) -> dict[str, Any]:
-    found: dict[str, Any] = content.metrics.get(run, {}).get("hierarchy", {})
-    return found
+    return content.metrics.get(run, {}).get("hierarchy", {})
 
 
 def _rows(content: Content, run: Run) -> tuple[Row, Row, Row | None]:
-    """A HIER run's proxies, clustering of its embeddings, and of the embeddings of the run with the
-    same metric loss, backbone, dimension and seed without the regulariser (None: there is none).
-
-    Each has `key`, `tree` in words, `run` and `values`, the intervals of what was measured by column.
-    """
+    """A HIER run's proxies, clustering of its embeddings, and of the embeddings of the run with the same
+    metric loss, backbone, dimension and seed without the regulariser (None: there is none). Each has `key`,
+    `tree` in words, `run` and `values`, the intervals of what was measured by column."""
     proxies, own = (_row(content, run, kind) for kind in ("proxies", "clustering"))
     for other in content.suite.runs.values():
         is_rival = other.regularizer.name == "none" and _setting(other) == _setting(run)

@@ -10,13 +10,12 @@ import pandas as pd
 from hier import yaml12
 from hier.reporting.content import Content
 from hier.reporting.disk_figure import disk_svg
-from hier.reporting.disk_scene import Scene, Shown, Views
+from hier.reporting.disk_scene import Scene, Shown, Views, outline
 from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls, svg, training_curves
-from hier.reporting.outline import outline
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
-from hier.reporting.thumbs import rows_of
+from hier.reporting.thumbs import by_importance
 from hier.results.cells import rows_without_nan
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.means import best
@@ -26,6 +25,7 @@ from hier.results.table import describe, marked, unmatched, wide
 
 # Of a run's settings, what changes no value: two machines give the same page.
 CHANGE_NOTHING = {"runtime": {"workers"}}
+NUMBERS = ("paper", "ours", "sd", "difference")  # of a cell, rounded and without −0.00
 
 
 def write_report(folder: Path, content: Content) -> None:
@@ -37,8 +37,7 @@ def write_report(folder: Path, content: Content) -> None:
         put(folder / "tables" / name, table)
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
     grades = {grade.value: grade for grade in Grade}
-    shared = {"suite": content.suite.suite, "grades": grades, "show": show}
-    pages = Pages(with_galleries=with_galleries, **shared)
+    pages = Pages(suite=content.suite.suite, grades=grades, show=show, with_galleries=with_galleries)
     put(folder / "index.html", _index(pages, content))
     for run in content.metrics:
         _write_run(folder, pages, content, run)
@@ -118,19 +117,14 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
 
 def _galleries(pages: Pages, content: Content, dataset: str) -> str:
     runs = content.runs_of(dataset)
-    return pages.render(
-        "galleries.html.j2",
-        root="../",
-        here=dataset,
-        dataset=dataset,
-        compared=Comparison(runs, content.suite.runs),
-        images=_images(content, dataset, list(runs.values())),
-    )
+    compared, images = Comparison(runs, content.suite.runs), _images(content, dataset, [*runs.values()])
+    values = {"dataset": dataset, "compared": compared, "images": images}
+    return pages.render("galleries.html.j2", "../", dataset, **values)
 
 
 def _images(content: Content, dataset: str, views: list[Views]) -> Shown:
     """What the pages show of the images that some views speak of, from one folder down."""
-    spoken_of = {row for each in views for row in rows_of(each)}
+    spoken_of = set(by_importance(views))
     return content.images[dataset].shown(spoken_of, "../") if spoken_of else {}
 
 
@@ -152,20 +146,11 @@ def matrix(cells: pd.DataFrame, pages: set[str]) -> dict[str, Any]:
     for cell in table.to_dict("records"):
         keys = tuple(cell[key] for key in KEYS)
         row = found.setdefault(keys[:3], {"cells": [None] * len(columns)})
-        row |= {
-            "backbone": keys[0],
-            "dim": int(keys[1]),
-            "method": keys[2],
-            "name": name_of(keys[2]),
-        }
+        row |= {"backbone": keys[0], "dim": int(keys[1]), "method": keys[2], "name": name_of(keys[2])}
         row["cells"][columns.index(keys[3:])] = {
-            **{name: _number(cell[name]) for name in ("paper", "ours", "sd", "difference")},
+            **{name: None if pd.isna(cell[name]) else round(float(cell[name]), 2) + 0.0 for name in NUMBERS},
             "grade": cell["grade"],
             "best": bool(cell["best"]),
             "runs": behind[keys],
         }
     return {"columns": columns, "rows": list(found.values())}
-
-
-def _number(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), 2) + 0.0  # + 0.0: no -0.00

@@ -33,10 +33,7 @@ TIMED = ("train", "embed", "evaluate")
 
 def compare_reports(suite: Suite, other: Path, out: Path | None = None) -> tuple[Path, str]:
     """Write a page that holds a suite's table against another; its path, and the result in words.
-
-    Raises:
-        ConfigError: there is no other table.
-    """
+    ConfigError where there is no other table."""
     there = table_at(other, suite.suite)
     here = table_at(Path(TABLE_CSV.format(suite=suite.suite)), suite.suite)
     rows = compare(read_cells(here), read_cells(there))
@@ -65,9 +62,8 @@ def write_times(suite: Suite, out: Path | None = None) -> Path:
 
 
 def times(suite: Suite) -> list[dict[str, Any]]:
-    """A row per run that has data: `run`, `seconds` by stage, `rate` (images per second of the whole
-    training stage), `memory` (bytes), `started` and `machine` of its training; None where no record
-    says it."""
+    """A row per run that has data: `run`, `seconds` by stage, `rate` (images per second of the whole training
+    stage), `memory` (bytes), `started` and `machine` of its training; None where no record says it."""
     settings = Settings.of(suite)
     rows = []
     for run in [work.key for work in jobs(settings) if work.stage.name == "train"]:

@@ -16,10 +16,8 @@ QUALITY = 60
 
 
 class Images:
-    """A dataset's images as the pages show them: picture, path in the archive, names.
-
-    There are thumbnails of `rows` alone.
-    """
+    """A dataset's images as the pages show them: picture, path in the archive, names. There are thumbnails of
+    `rows` alone."""
 
     def __init__(self, dataset: str, index: pd.DataFrame, store: ImageStore, rows: Iterable[int]) -> None:
         self.dataset, self.store, self.rows = dataset, store, sorted(set(rows))
@@ -51,11 +49,6 @@ def names_of(class_name: str, superclass: str | None) -> list[str]:
     """What an image is at each level, finest first; a level above the class is a path (`A/A1`)."""
     path = superclass.split("/") if superclass else []
     return [class_name, *("/".join(path[:length]) for length in range(len(path), 0, -1))]
-
-
-def rows_of(views: dict[str, Any]) -> set[int]:
-    """Every row that the views of a run speak of."""
-    return set(by_importance([views]))
 
 
 def select_thumbnails(views: list[dict[str, Any]], datasets: int) -> list[int]:

@@ -26,10 +26,8 @@ FIRST = (
 
 
 def print_trace(found: Trace, full: bool = False) -> None:
-    """The way back: each file under the step that read it, each step under the file that it made.
-
-    Of a table of all runs, the way of each run where it is `full`, else a line.
-    """
+    """The way back: each file under the step that read it, each step under the file that it made. Of a table
+    of all runs, the way of each run where it is `full`, else a line."""
     top = Tree(f"[bold]{escape(found.asked)}[/bold]")
     away = found.worst(found.start).status == AWAY
     for figure in found.figures:
@@ -85,8 +83,7 @@ def dot(found: Trace, full: bool = False) -> str:
 def machine(environment: dict[str, Any]) -> str:
     """Processor, system, Python, and how torch was set, in words."""
     get = environment.get
-    words = [f"{get('processor')} ({get('cpus')} processors)", f"{get('system')}"]
-    words += [f"Python {get('python')}"]
+    words = [f"{get('processor')} ({get('cpus')} processors)", f"{get('system')}", f"Python {get('python')}"]
     if torch := environment.get("torch"):
         words += [f"torch {torch['build']}", f"{torch['threads']} thread(s)"]
         words += [torch["gpu"]] if torch["gpu"] else []

@@ -101,14 +101,8 @@ def as_data(suite: str, report: VerificationReport) -> dict[str, Any]:
 
 
 def verdict(found: list[VerificationReport], by_hash: bool = False) -> None:
-    """Nothing where all is well with every suite; `by_hash`, what is not here may be well, too.
-
-    Raises:
-        TamperedError: something is not what a record or dvc.lock says.
-        RerunError: a rerun gave other bytes than the present ones.
-        ReproductionError: a cell is not run, not here, stale or out of tolerance, or another job is
-            stale.
-    """
+    """Nothing where all is well with every suite; `by_hash`, what is not here may be well, too. Else the
+    error of the worst grade, see :class:`hier.results.grades.Grade`, or ReproductionError of a stale job."""
     report = _together(found)
     if report.tampered:
         wrong = [f for f in report.findings if f.status == "tampered"]
