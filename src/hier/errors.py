@@ -47,10 +47,8 @@ class ForeignCodeError(HierError):
 
 
 class UnknownNameError(ConfigError, ValueError):
-    """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed.
-
-    As a ValueError it is what a validator of pydantic says of a wrong value.
-    """
+    """A dataset, backbone, method, suite or run that does not exist; the valid ones are listed. As a
+    ValueError it is what a validator of pydantic says of a wrong value."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
         name = " ".join(name.split())[:100]
@@ -78,8 +76,7 @@ class DamagedInputError(HierError):
     """A file that an earlier stage wrote cannot be read."""
 
     def __init__(self, path: object, command: str, reason: Exception) -> None:
-        said = " ".join(str(reason).split())
-        super().__init__(f"{path} is damaged ({said}); make it anew with: {command}")
+        super().__init__(f"{path} is damaged ({' '.join(str(reason).split())}); make it anew with: {command}")
 
 
 class DownloadError(HierError):

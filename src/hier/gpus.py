@@ -26,10 +26,8 @@ PAUSE = 1.0  # seconds between two looks for a free card
 
 def number() -> int:
     """How many cards a job can be given here, found without torch; 0 without NVIDIA's driver.
-
-    CUDA_VISIBLE_DEVICES is read as the driver does: up to the first entry that is no card, and not
-    at all where one comes twice.
-    """
+    CUDA_VISIBLE_DEVICES is read as the driver does: up to the first entry that is no card, and not at all
+    where one comes twice."""
     present = len(list(DRIVER.glob("*")))
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not present or asked is None:
@@ -49,10 +47,7 @@ def acquire_gpu(runtime: Runtime, name: str) -> Iterator[None]:
 
     Waits, and says so once, while others hold all that this process sees; they are told `name`. Without
     a GPU, or where the runtime wants none, the block simply runs. Not to be nested: the inner one would
-    wait for the outer one's card.
-
-    Raises:
-        CardError: the folder of the locks cannot be used.
+    wait for the outer one's card. CardError where the folder of the locks cannot be used.
     """
     cards = _visible() if runtime.device != "cpu" else {}
     if not cards:

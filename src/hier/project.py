@@ -48,11 +48,8 @@ def _moved(path: Path, start: Path, to: Path) -> Path:
 
 
 def find_place() -> Place:
-    """Where the user is, and the nearest folder upwards that holds a project.
-
-    Raises:
-        NoProjectError: the current folder belongs to no project, or was removed.
-    """
+    """Where the user is, and the nearest folder upwards that holds a project; NoProjectError where none
+    does, or the current folder was removed."""
     try:
         here, named = Path.cwd(), Path(os.environ.get("PWD", ""))
         if named.is_absolute() and named.exists() and named.samefile(here):
@@ -67,13 +64,8 @@ def find_place() -> Place:
 
 @contextmanager
 def at_root() -> Iterator[Place]:
-    """Work in the root of the user's project while the block runs.
-
-    Raises:
-        NoProjectError: the current folder belongs to none.
-        ForeignCodeError: the code that runs is not the project's.
-        HierError: a folder of the project is a link that leads nowhere.
-    """
+    """Work in the root of the user's project while the block runs. NoProjectError where the current folder
+    belongs to none, else what the two `refuse_…` raise."""
     place = find_place()
     with chdir(place.root):
         refuse_foreign_code()

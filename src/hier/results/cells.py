@@ -21,8 +21,7 @@ from hier.results.paper import published
 COUNTS = ["queries", "unmatched", "left_out"]
 NUMBERS = ["value", "best_on_test", "expected", "tolerance"]
 COLUMNS = [
-    "run", "dataset", "method", "backbone", "dim", "seed", "measure", *NUMBERS, "paper", *COUNTS,
-    "grade",
+    "run", "dataset", "method", "backbone", "dim", "seed", "measure", *NUMBERS, "paper", *COUNTS, "grade",
 ]  # fmt: skip
 
 
@@ -42,10 +41,8 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         digest = hash_file(path).sha256 if found else None
         no_file = not path.exists() and no_data(run.dataset).exists()
         missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
-        keys = {
-            "run": run.name, "dataset": run.dataset, "method": run.method,
-            "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
-        }  # fmt: skip
+        keys = {key: getattr(run, key) for key in ("dataset", "method", "dim", "seed")}
+        keys |= {"run": run.name, "backbone": run.backbone.name}
         for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
             grade = _grade(cell["value"], digest, settings, reference) if cell else missing

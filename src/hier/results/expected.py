@@ -109,14 +109,9 @@ def expected_path(suite: str) -> Path:
 
 
 def references(suite: str) -> list[Reference]:
-    """The rows of expected/<suite>.csv; none where there is no such file.
-
-    `expected` and `tolerance` are numbers, the other columns text, or None where nothing is said.
-
-    Raises:
-        ConflictError: it has the marks of an unfinished merge.
-        DamagedInputError: it is no such table; says where.
-    """
+    """The rows of expected/<suite>.csv; none where there is no such file. ConflictError where it has the
+    marks of an unfinished merge, DamagedInputError, which says where, where it is no such table. `expected`
+    and `tolerance` are numbers, the other columns text, or None where nothing is said."""
     path, found = expected_path(suite), dict[tuple[str, str], Reference]()
     if not path.exists():
         return []

@@ -9,14 +9,7 @@ from hier.ledger.dvc_lock import AWAY
 
 
 class Grade(StrEnum):
-    """A cell's grade, from the best to the worst.
-
-    Attributes:
-        mark: stands before it, so that no reader depends on a colour.
-        kind: its colour on pages and the terminal.
-        error: what `hier verify` ends with, which has the exit code; None where the cell is no failure.
-        meaning: in words.
-    """
+    """A cell's grade, from the best to the worst."""
 
     # fmt: off
     IDENTICAL = "identical", "✓", "good", None, "the metrics file is the same bytes as the reference run's"
@@ -35,10 +28,10 @@ class Grade(StrEnum):
     TAMPERED = "tampered", "!", "bad", TamperedError, "bytes are not what a record or dvc.lock says"
     # fmt: on
 
-    mark: str
-    kind: Literal["good", "unknown", "bad"]
-    error: type[HierError] | None
-    meaning: str
+    mark: str  # stands before it, so that no reader depends on a colour
+    kind: Literal["good", "unknown", "bad"]  # its colour on pages and the terminal
+    error: type[HierError] | None  # what `hier verify` ends with, which has the exit code; None: no failure
+    meaning: str  # in words
 
     def __new__(cls, text: str, *rest: Any) -> "Grade":
         grade = str.__new__(cls, text)

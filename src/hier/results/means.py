@@ -120,8 +120,7 @@ def best(values: pd.Series, groups: Iterable[pd.Series], measure: str) -> pd.Ser
     shown = values.round(of.digits)
     by = shown.groupby(list(groups), sort=False)
     top = by.transform("max" if of.higher_is_better else "min")
-    marked: pd.Series = (shown == top) & (by.transform("count") > 1)
-    return marked
+    return (shown == top) & (by.transform("count") > 1)
 
 
 def best_in_words(cells: pd.DataFrame) -> list[str]:

@@ -31,9 +31,7 @@ DATASETS = ["cub", "cars", "sop", "inshop"]
 TABLE_1 = "table1"
 NOT_CONFIGURED = {
     "bn_inception": "neither timm nor torchvision has BN-Inception, whose weights are of Caffe",
-    "MIC": "its code is not part of this project",
-    "HTL": "its code is not part of this project",
-    "IRT_R": "its code is not part of this project",
+    **dict.fromkeys(("MIC", "HTL", "IRT_R"), "its code is not part of this project"),
 }
 """Why rows of a backbone or method of the paper cannot be run."""
 KEYS = ["backbone", "dim", "method", "dataset", "measure"]
@@ -84,11 +82,9 @@ def not_configured() -> pd.DataFrame:
 
 
 def rows(cells: pd.DataFrame, suite: str = "") -> pd.DataFrame:
-    """One row per backbone × dim × method × dataset × R@K, in the paper's order: these keys, paper,
-    ours, sd, seeds, difference, grade. Values are percentages; missing ones are NaN.
-
-    Of a dataset that the paper has values for, only its K are kept.
-    """
+    """One row per backbone × dim × method × dataset × R@K, in the paper's order: these keys, paper, ours, sd,
+    seeds, difference, grade. Values are percentages; missing ones are NaN. Of a dataset that the paper has
+    values for, only its K are kept."""
     columns = {column: rank for rank, column in enumerate(columns_of(cells))}
     table = means(cells).rename(columns={"mean": "ours"})
     if suite == TABLE_1:
@@ -107,8 +103,7 @@ def rows(cells: pd.DataFrame, suite: str = "") -> pd.DataFrame:
 
 def csv(cells: pd.DataFrame, suite: str = "") -> str:
     """results/SUITE/paper_layout.csv; missing values are empty."""
-    text: str = rows(cells, suite).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    return text
+    return rows(cells, suite).to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
 def markdown(cells: pd.DataFrame, suite: str = "") -> str:
@@ -139,7 +134,7 @@ def latex(cells: pd.DataFrame, suite: str = "") -> str:
             lines.append(r"\midrule")
         names = [*(["", ""] if group == before else group), method]
         shown = [_shortstack(cell) if cell else "--" for cell in found]
-        lines.append(" & ".join([*map(_escaped, names), *shown]) + r" \\")
+        lines.append(" & ".join([*(name.translate(ESCAPES) for name in names), *shown]) + r" \\")
         before = group
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -204,18 +199,14 @@ def _latex_header(columns: list[Column]) -> list[str]:
     heads, rules = ["", "", ""], []
     for dataset in dict.fromkeys(datasets):
         width, first = datasets.count(dataset), datasets.index(dataset) + 4
-        heads.append(rf"\multicolumn{{{width}}}{{c}}{{{_escaped(dataset)}}}")
+        heads.append(rf"\multicolumn{{{width}}}{{c}}{{{dataset.translate(ESCAPES)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
-    names = ["backbone", "$D$", "method", *(_escaped(measure) for _, measure in columns)]
+    names = ["backbone", "$D$", "method", *(measure.translate(ESCAPES) for _, measure in columns)]
     return [" & ".join(heads) + r" \\", " ".join(rules), " & ".join(names) + r" \\"]
 
 
 def _shortstack(lines: list[str]) -> str:
     *values, grade = lines
     shown = ["--" if value == "–" else f"${value}$".replace("±", r"\pm") for value in values]
-    stacked = r" \\ ".join([*shown, _escaped(grade)])
+    stacked = r" \\ ".join([*shown, grade.translate(ESCAPES)])
     return rf"\shortstack[r]{{{stacked}}}"
-
-
-def _escaped(text: str) -> str:
-    return text.translate(ESCAPES)
