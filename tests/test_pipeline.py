@@ -45,7 +45,6 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.pipeline",
     "hier.progress",
     "hier.config.base",
-    "hier.config.choices",
     "hier.config.dataset",
     "hier.config.keys",
     "hier.config.settings",

@@ -21,33 +21,27 @@ def _kept(path: str, in_git: bool = False) -> dict[str, Any]:
 
 
 def dvc_yaml(settings: Settings) -> str:
-    """dvc.yaml as text: a foreach over params.yaml's datasets and runs, and the stages of each suite.
-
-    DVC cannot take a list of dependencies from params.yaml, so the stages of a suite list them, each
-    under a name of its own. A stage's record is an output, so that `dvc pull` brings it along.
-    """
+    """dvc.yaml as text: a foreach over params.yaml's datasets and runs, and the stages of each suite. DVC
+    cannot take a list of dependencies from params.yaml, so the stages of a suite list them, each under a name
+    of its own. A stage's record is an output, so that `dvc pull` brings it along."""
     head = "# Written by `hier compose` from src/hier/pipeline.py and the runs in params.yaml; do not edit.\n"
     return head + yaml12.dump({"stages": _stages(settings), "plots": _plots(settings)})
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Why DVC can enter no result of a suite by the dvc.yaml that is here, with the line; else None.
-
-    Nothing is said of one that is missing, nor of stages and plots that a user has added.
-    """
+    """Why DVC can enter no result of a suite by the dvc.yaml that is here, with the line; else None. Nothing
+    is said of one that is missing, nor of stages and plots that a user has added."""
     if not DVC_YAML.exists():
         return None
     if not DVC_YAML.is_file():
         return f"{DVC_YAML} is no regular file"
+    text = DVC_YAML.read_text(encoding="utf-8", errors="replace")
+    if has_conflict(text):
+        return f"{DVC_YAML} has git's conflict markers"
     try:
-        text = DVC_YAML.read_text(encoding="utf-8")
-        if has_conflict(text):
-            return f"{DVC_YAML} has git's conflict markers"
-        found = yaml12.load(text)
-    except UnicodeDecodeError:
-        return f"{DVC_YAML} is not UTF-8 text"
+        found = yaml12.read(DVC_YAML)
     except yaml12.Error as error:
-        return f"{DVC_YAML} is not YAML ({' '.join(str(error).split())})"
+        return f"{DVC_YAML} {error}"
     there = found.get("stages") if isinstance(found, dict) else None
     if not isinstance(there, dict):
         return f"{DVC_YAML} has no stages"

@@ -31,11 +31,11 @@ def has_conflict(text: str) -> bool:
     return all(mark.search(text) for mark in _MARKS)
 
 
-def refuse_conflicts(paths: Iterable[str | Path]) -> None:
-    """Raise ConflictError where a text among some files has such marks."""
+def refuse_conflicts(paths: Iterable[str | Path], writes: str = "hier compose") -> None:
+    """Raise ConflictError where a text among some files, which `writes` may make, has such marks."""
     for path in (path for path in map(Path, paths) if path.suffix in _TEXTS and path.is_file()):
         if has_conflict(path.read_text(encoding="utf-8", errors="replace")):
-            raise conflict_in(path)
+            raise conflict_in(path, writes)
 
 
 def conflict_in(path: Path, writes: str = "hier compose") -> ConflictError:

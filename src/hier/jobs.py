@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hier.config.choices import choices_of_dataset, choices_of_run
-from hier.config.settings import Settings
+from hier.config.settings import Settings, choices_of_dataset, choices_of_run
 from hier.pipeline import STAGES, Scope, Stage
 
 

@@ -1,12 +1,13 @@
 """The pipeline as data: each stage's inputs, outputs, code and parameters, declared once.
 
 The commands, dvc.yaml (see dvc_view.py) and the Snakefile's rules follow `STAGES`. Paths may hold
-`{dataset}`, `{run}` and `{suite}`; those of code also what a run or dataset chooses (`{loss}`), see
-hier.config.choices. Parameters are dotted keys of the settings (see hier.config.settings).
+`{dataset}`, `{run}` and `{suite}`; those of code also what a run or dataset chooses (`{loss}`). Parameters
+are dotted keys of the settings (see hier.config.settings).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 ARCHIVE = "data/{dataset}/archive"
@@ -22,9 +23,7 @@ RESULTS = "results/{suite}"
 TABLE_CSV = f"{RESULTS}/table.csv"
 LAYOUT_CSV = f"{RESULTS}/paper_layout.csv"
 LAYOUT_TEX = f"{RESULTS}/paper_layout.tex"
-TABLES_MADE = (
-    TABLE_CSV, f"{RESULTS}/table.md", LAYOUT_CSV, f"{RESULTS}/paper_layout.md", LAYOUT_TEX,
-)  # fmt: skip
+TABLES_MADE = (TABLE_CSV, f"{RESULTS}/table.md", LAYOUT_CSV, f"{RESULTS}/paper_layout.md", LAYOUT_TEX)
 REPORT = f"{RESULTS}/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
@@ -35,11 +34,15 @@ SETTINGS = tuple(f"params/{kind}s/{{{kind}}}.yaml" for kind in ("suite", "datase
 SRC = "src/hier/"
 Scope = Literal["dataset", "run", "suite"]
 
+
+def _keys(kind: str, *groups: str) -> tuple[str, ...]:
+    return tuple(f"{kind}.{group}" for group in groups)
+
+
+_of_run, _of_dataset = partial(_keys, "runs.{run}"), partial(_keys, "datasets.{dataset}")
+
 # Of the runtime, what can change a number; how many workers load images cannot.
-NUMERICS = (
-    "runtime.device", "runtime.precision", "runtime.threads", "runtime.tf32",
-    "runtime.cudnn_benchmark",
-)  # fmt: skip
+NUMERICS = _keys("runtime", "device", "precision", "threads", "tf32", "cudnn_benchmark")
 
 TABLES = ("pandas", "pandera", "pyarrow")
 NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
@@ -85,14 +88,6 @@ class Stage:
         """What it reads that is under version control: its own module first, then what that uses."""
         code = (f"stages/{self.name}.py", *self.code)
         return [*(SRC + path for path in code), *self.tracked_files]
-
-
-def _of_run(*groups: str) -> tuple[str, ...]:
-    return tuple(f"runs.{{run}}.{group}" for group in groups)
-
-
-def _of_dataset(*groups: str) -> tuple[str, ...]:
-    return tuple(f"datasets.{{dataset}}.{group}" for group in groups)
 
 
 STEPS: dict[str, Stage] = {

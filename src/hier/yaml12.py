@@ -7,6 +7,7 @@ YAML 1.2 makes of them. What is read is plain data: mappings of text, lists, and
 import gc
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -58,12 +59,9 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
 
 
 def load(text: str) -> Any:
-    """What a YAML text holds. Python's search for reference cycles, half of the time, is off meanwhile.
-
-    Raises:
-        Error: it is no YAML, has a key twice or one that is no text, is nested more than `DEPTH` deep,
-            or has aliases that come to more than `VALUES` values.
-    """
+    """What a YAML text holds. Error where it is no YAML, has a key twice or one that is no text, is nested
+    more than `DEPTH` deep, or has aliases that come to more than `VALUES` values. Python's search for
+    reference cycles, half of the time, is off meanwhile."""
     searching = gc.isenabled()
     gc.disable()
     try:
@@ -79,6 +77,16 @@ def load(text: str) -> Any:
         if searching:
             gc.enable()
     return found
+
+
+def read(path: Path, load: Callable[[str], Any] = load) -> Any:
+    """What a file holds. The Error of one that is no text or no YAML is to follow the file's name."""
+    try:
+        return load(path.read_text(encoding="utf-8-sig"))  # some editors begin with a mark
+    except UnicodeDecodeError as error:
+        raise Error("is not UTF-8 text") from error
+    except Error as error:
+        raise Error(f"is not YAML ({' '.join(str(error).split())})") from error
 
 
 def dump(content: Any) -> str:

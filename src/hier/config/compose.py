@@ -31,15 +31,9 @@ def _to_stderr(text: str) -> None:
 def compose(
     overrides: Iterable[str] = (), conf: Path = CONF, say: Callable[[str], None] = _to_stderr
 ) -> Suite:
-    """Compose a suite and check it.
-
-    A run that an override does not fit (see `misfits`) stays as it is, and `say` is told so.
-
-    Raises:
-        UnknownNameError: a suite, dataset, backbone, recipe or method without a file in conf/.
-        ConfigError: a key that no run has, a wrong type, a value out of range, an override that
-            fits no run.
-    """
+    """Compose a suite and check it. UnknownNameError is of a suite, dataset, backbone, recipe or method
+    without a file in conf/, ConfigError of a key that no run has, a wrong value, an override that fits none.
+    A run that an override does not fit (see `misfits`) stays as it is, and `say` is told so."""
     axes, settings = split(overrides)
     with Groups(conf) as groups:
         matrix = _matrix(axes, groups)

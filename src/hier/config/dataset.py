@@ -54,10 +54,8 @@ class Limits(Strict):
 
 
 class Subset(Strict):
-    """A tiny part for trying things out: `classes` of each side, `images` of each class and split.
-
-    A class with fewer images gives all; a side with fewer classes is an error.
-    """
+    """A tiny part for trying things out: `classes` of each side, `images` of each class and split. A class
+    with fewer images gives all; a side with fewer classes is an error."""
 
     classes: Annotated[int, Field(ge=2)]
     images: Annotated[int, Field(ge=2)]

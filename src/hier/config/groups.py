@@ -27,11 +27,8 @@ BASE_LOSS = "pa"  # of the method that is named by its regulariser alone
 
 class Groups:
     """The files of a folder conf/, each composed once; a context, in which Hydra is at that folder.
-
-    Raises:
-        UnknownNameError: a group has no such file, or there is no such method.
-        ConfigError: a file is not what it should be.
-    """
+    UnknownNameError is of a group without such a file or a method that is none, ConfigError of a wrong
+    file."""
 
     def __init__(self, conf: Path) -> None:
         if not conf.is_dir():
@@ -54,10 +51,8 @@ class Groups:
         return sorted(path.stem for path in (self.conf / group).glob("*.yaml"))
 
     def of_method(self, method: str) -> dict[str, str]:
-        """The groups that a method chooses: a loss and a regulariser, or a file of conf/method/.
-
-        `ms` is the loss alone, `hier_ms` with the regulariser, `hier` that on `BASE_LOSS`.
-        """
+        """The groups that a method chooses: a loss and a regulariser, or a file of conf/method/. `ms` is the
+        loss alone, `hier_ms` with the regulariser, `hier` that on `BASE_LOSS`."""
         known = {name: {"method": name} for name in self.names("method")}
         for regularizer, loss in product(self.names("regularizer"), self.names("loss")):
             name = loss if regularizer == "none" else f"{regularizer}_{loss}"
@@ -145,14 +140,10 @@ def first_line(error: Exception) -> str:
 
 
 def _read(path: Path) -> Any:
+    if path.read_bytes().startswith(b"\xef\xbb\xbf# @"):  # Hydra does not see that line
+        raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.read_bytes().startswith(b"\xef\xbb\xbf# @"):  # Hydra does not see that line
-            raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
-        return yaml12.load(text)
-    except UnicodeDecodeError as error:
-        mend = f"correct it, or: git checkout {path}"
-        raise ConfigError(f"{path} is not UTF-8 text; {mend}") from error
+        return yaml12.read(path)
     except yaml12.Error as error:
         refuse_conflicts([path])
-        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
+        raise ConfigError(f"{path} {error}; correct it, or: git checkout {path}") from error

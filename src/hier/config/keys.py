@@ -14,16 +14,9 @@ from hier.registry import LOSSES
 Model = type[BaseModel]
 
 
-def knows(run: dict[str, Any], key: str) -> bool:
-    """Whether the schema has the dotted `key` for a composed run."""
-    return key in keys(run)
-
-
 def keys(run: dict[str, Any]) -> set[str]:
-    """Every dotted key that the schema has for a composed run (with its dataset's settings).
-
-    Of a group that is null, such as the head of a pretrained network, it has none.
-    """
+    """Every dotted key that the schema has for a composed run (with its dataset's settings). Of a group that
+    is null, such as the head of a pretrained network, it has none."""
     own = {key for key in _keys(Run, run) if key.split(".")[0] not in ("dataset", "method")}
     return own | {f"dataset.{key}" for key in _keys(Dataset, run.get("dataset"))}
 

@@ -73,11 +73,8 @@ class Matrix(Strict):
         return Matrix.model_validate({"suite": self.suite, "matrix": blocks})
 
     def cells(self, axes: dict[str, Any]) -> list[Cell]:
-        """Every run; `methods` of the axes filters them, `seeds` replaces theirs.
-
-        Raises:
-            ConfigError: no block has such a method, or no run is left.
-        """
+        """Every run; `methods` of the axes filters them, `seeds` replaces theirs. ConfigError where no block
+        has such a method, or no run is left."""
         for key in ("methods", "seeds"):
             if axes.get(key) == []:
                 raise ConfigError(f"override '{key}=[]' leaves no runs")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from hier.config.groups import first_line
-from hier.config.keys import knows
+from hier.config.keys import keys
 from hier.config.matrix import AXES
 from hier.config.run import Run
 from hier.config.suite import one_line
@@ -52,15 +52,12 @@ def has(config: DictConfig, setting: str) -> bool:
     node = OmegaConf.select(config, ".".join(parents)) if parents else config
     if isinstance(node, DictConfig) and last in node:
         return True
-    return knows(OmegaConf.to_container(config), key)  # type: ignore[arg-type]
+    return key in keys(OmegaConf.to_container(config))  # type: ignore[arg-type]
 
 
 def apply(config: DictConfig, text: str) -> None:
-    """Set what an override sets in the runs that it is for.
-
-    Raises:
-        ConfigError: not in Hydra's grammar, or a value for a group of settings.
-    """
+    """Set what an override sets in the runs that it is for; ConfigError where it is not in Hydra's grammar,
+    or gives a value for a group of settings."""
     setting = scope_of(text)[1]
     key, value = setting.split("=", 1)[0], _value(setting)
     if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict | None):

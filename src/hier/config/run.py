@@ -20,11 +20,8 @@ ShortName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class Weights(Strict):
-    """Pretrained weights: one file (.safetensors, .pth or the augreg .npz), proved by its hash.
-
-    It lies inside an installed Python `package`, or is looked for by its name in the folders of
-    HIER_MIRROR and `weights/`, and at last at `url` and `alternates`.
-    """
+    """Pretrained weights: one file (.safetensors, .pth or the augreg .npz), proved by its hash. It lies in an
+    installed Python `package`, or is looked for in HIER_MIRROR, `weights/`, and at `url` and `alternates`."""
 
     file: str
     package: str | None = None
@@ -235,11 +232,8 @@ class Embed(Strict):
 
 
 class Evaluate(Strict):
-    """How embeddings are compared. Recall's K are the dataset's.
-
-    `unmatched` queries have no other image of their class to find: they count as misses in Recall@K, or
-    are left out of it. MAP@R, which is not defined for them, leaves them out in either case.
-    """
+    """How embeddings are compared. `unmatched` queries have no other image of their class to find: they count
+    as misses in Recall@K, or are left out. MAP@R, not defined for them, leaves them out in either case."""
 
     metric: Literal["poincare", "cosine"]
     unmatched: Literal["count_as_misses", "leave_out"] = "count_as_misses"

@@ -1,7 +1,7 @@
 """The settings of this workspace: the composed suites with their datasets and runs.
 
     params.yaml                   the names of the suites, datasets and runs, and of each what its code
-                                  follows from (the loss of a run, say), as DVC reads them
+                                  follows from (the loss of a run, say), as DVC fills it into paths
     params/suites/SUITE.yaml      the runs of a suite
     params/datasets/DATASET.yaml  what a dataset is set to
     params/runs/RUN.yaml          what a run is set to
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hier import yaml12
-from hier.config.choices import choices_of_dataset, choices_of_run
 from hier.errors import ConfigError, MissingInputError, UnknownNameError
-from hier.git import conflict_in, has_conflict
+from hier.git import refuse_conflicts
+from hier.registry import stem
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
@@ -35,33 +35,24 @@ COMPOSE = "hier compose"
 AGAIN = f"write it anew with: {COMPOSE}"
 
 Plain = dict[str, Any]
+_load = lru_cache(maxsize=1024)(yaml12.load)  # a process that runs many jobs reads the same texts each time
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Plain data of suites, datasets and runs, by their names.
+    """Plain data of suites, datasets and runs, by their names."""
 
-    Attributes:
-        suites: of each, the names of its runs.
-        datasets, runs: of each, its settings.
-    """
-
-    suites: Mapping[str, list[str]]
-    datasets: Mapping[str, Plain]
+    suites: Mapping[str, list[str]]  # of each, the names of its runs
+    datasets: Mapping[str, Plain]  # of each, its settings
     runs: Mapping[str, Plain]
 
     @classmethod
     def read(cls, path: Path = PARAMS, only: str | None = None) -> Self:
-        """Read params.yaml and what it names.
+        """Read params.yaml and what it names; of a suite, dataset or run `only` what goes with it, but all
+        where there is none of that name.
 
-        Args:
-            only: a suite, dataset or run: what does not go with it is left out. All is read where there
-                is none of that name.
-
-        Raises:
-            MissingInputError: no such file.
-            ConfigError: one is no YAML mapping in UTF-8, or params.yaml does not name what it should.
-            ConflictError: one has the marks of an unfinished merge.
+        MissingInputError is of a missing file, ConflictError of one with the marks of an unfinished merge,
+        ConfigError of what is no YAML mapping in UTF-8 or does not name what it should.
         """
         content = _mapping(path)
         names = {kind: _names(kind, content, path) for kind in KINDS}
@@ -92,11 +83,7 @@ class Settings:
 
     @classmethod
     def of(cls, *suites: "Suite") -> Self:
-        """The settings of suites that were composed.
-
-        Raises:
-            ConfigError: two of them set a dataset or run of one name differently.
-        """
+        """The settings of suites that were composed; ConfigError where two set one name differently."""
         plain = [suite.model_dump() for suite in suites]
         kinds: dict[str, Plain] = {"datasets": {}, "runs": {}}
         for kind, known in kinds.items():
@@ -110,12 +97,8 @@ class Settings:
         return cls({suite["suite"]: [*suite["runs"]] for suite in plain}, **kinds)
 
     def suite(self, name: str | None = None) -> "Suite":
-        """A suite (all that was read, without a name), checked against the schema.
-
-        Raises:
-            ConfigError: an unknown key, a wrong type or a value out of range.
-            UnknownNameError: no such suite is composed.
-        """
+        """A suite (all that was read, without a name), held against the schema, which may raise ConfigError;
+        UnknownNameError where it is not composed."""
         from hier.config.suite import parse
 
         if name is not None and name not in self.suites:
@@ -146,11 +129,7 @@ class Settings:
         return next(name for name, runs in self.suites.items() if run in runs)
 
     def select(self, key: str) -> Any:
-        """The value at a dotted key, such as `runs.demo-pa-test_resnet-64-s0.seed`.
-
-        Raises:
-            ConfigError: there is no such key.
-        """
+        """The value at a dotted key, such as `runs.demo-pa-test_resnet-64-s0.seed`; ConfigError of none."""
         node: Any = {"suites": self.suites, "datasets": self.datasets, "runs": self.runs}
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
@@ -175,9 +154,26 @@ class Settings:
 
     def left_over(self) -> list[Path]:
         """Files that were composed for other suites, datasets and runs."""
-        mine = self.files()
+        mine, head = self.files(), HEAD.encode()
         found = (path for kind in KINDS for path in (FOLDER / kind).glob("*.yaml"))
-        return sorted(p for p in found if p not in mine and p.is_file() and _begins(p, HEAD))
+        return sorted(p for p in found if p not in mine and p.is_file() and p.read_bytes().startswith(head))
+
+
+def choices_of_dataset(settings: Plain) -> dict[str, str]:
+    """What the code of a dataset's stages follows from, by the name that paths of code have for it."""
+    return {"layout": settings.get("layout", "")}
+
+
+def choices_of_run(settings: Plain) -> dict[str, str]:
+    """What the files of a run's stages follow from: its dataset, and its parts of the code. `search` is the
+    code that finds neighbours, where training looks at recall, else an empty module."""
+    looks = settings.get("protocol", {}).get("test_every", 0)
+    return {
+        "dataset": settings["dataset"],
+        "loss": settings.get("loss", {}).get("name", "none"),
+        "pooling": stem(settings.get("backbone", {}).get("pooling", "timm")),
+        "search": "evaluation/retrieval" if looks else "evaluation/__init__.py",
+    }
 
 
 def compose_again(suites: Iterable[str]) -> str:
@@ -245,38 +241,18 @@ def _names(kind: str, index: Plain, path: Path) -> dict[str, Plain]:
     return found
 
 
-def _begins(path: Path, text: str) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(text.encode())) == text.encode()
-
-
 def _mapping(path: Path, again: str = COMPOSE) -> Plain:
-    """A file as a mapping; not to be changed, since it is kept.
-
-    Args:
-        again: the command that writes it.
-    """
+    """A file, which the command `again` writes, as a mapping; not to be changed, since it is kept."""
     if not path.exists():
         raise MissingInputError(path, again)
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "no regular file"
         raise ConfigError(f"{path} is {kind}; remove it, then: {again}")
+    refuse_conflicts([path], again)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
-        if has_conflict(text):
-            raise conflict_in(path, again)
-        data = _yaml(text)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text; write it anew with: {again}") from error
+        data = yaml12.read(path, _load)
     except yaml12.Error as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML ({reason}); write it anew with: {again}") from error
+        raise ConfigError(f"{path} {error}; write it anew with: {again}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} is not a mapping; write it anew with: {again}")
     return data
-
-
-@lru_cache(maxsize=1024)
-def _yaml(text: str) -> Any:
-    """Kept, since a process that runs many jobs reads the same texts each time."""
-    return yaml12.load(text)
