@@ -22,15 +22,7 @@ from hier.files.hashing import Hasher
 from hier.git import git, refuse_conflicts
 from hier.jobs import Job, jobs
 from hier.ledger.arrival import TAKE_OVER, changed_source, is_its_source
-from hier.ledger.dvc_lock import (
-    AWAY,
-    COMMITTED,
-    LOCK,
-    Entry,
-    cached,
-    other_setting,
-    readable_ledger,
-)
+from hier.ledger.dvc_lock import AWAY, COMMITTED, LOCK, Entry, cached, other_setting, readable_ledger
 from hier.ledger.environment import versions
 from hier.ledger.output_cache import FOLDER, kept_files, kept_record
 from hier.ledger.record import (

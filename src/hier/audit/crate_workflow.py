@@ -31,11 +31,7 @@ class Workflow:
     `settings` the files that go into the whole."""
 
     def __init__(
-        self,
-        to: Entities,
-        records: dict[Stage, list[Record]],
-        settings: list[Path],
-        code: list[str],
+        self, to: Entities, records: dict[Stage, list[Record]], settings: list[Path], code: list[str]
     ) -> None:
         self.to, self.records, stages = to, records, list(records)
         source = Path("Snakefile")

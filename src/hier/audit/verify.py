@@ -19,13 +19,7 @@ from hier.ledger.dvc_lock import AWAY
 from hier.ledger.record import believed
 from hier.pipeline import METRICS
 from hier.results.cells import graded_cells
-from hier.results.expected import (
-    Reference,
-    environment_of,
-    record_expected,
-    references,
-    settings_hash,
-)
+from hier.results.expected import Reference, environment_of, record_expected, references, settings_hash
 from hier.results.grades import Grade
 
 

@@ -14,14 +14,7 @@ from hier.jobs import Job, job, jobs, maker
 from hier.ledger.loaded_code import note_loaded
 from hier.ledger.locks import forced_by_dvc, locked_job
 from hier.ledger.output_cache import cache_outputs, restore_outputs
-from hier.ledger.record import (
-    believed,
-    changed_output,
-    content_key,
-    fingerprint,
-    recorded,
-    stale_reason,
-)
+from hier.ledger.record import believed, changed_output, content_key, fingerprint, recorded, stale_reason
 from hier.pipeline import STAGES
 from hier.project import refuse_foreign_code
 

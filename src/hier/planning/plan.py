@@ -18,10 +18,7 @@ EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is 
 
 
 def show(
-    suite: Suite,
-    images_per_second: float | None = None,
-    measured: bool = False,
-    compose: str = "",
+    suite: Suite, images_per_second: float | None = None, measured: bool = False, compose: str = ""
 ) -> None:
     """Print one line per run (what it is, what it costs, how far it has come), then totals.
 
