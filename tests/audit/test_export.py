@@ -13,8 +13,7 @@ from rocrate.rocrate import ROCrate
 
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
 from fakes.validator import Validator, find_validator
-from hier.audit.export import METADATA, export
-from hier.audit.ro_crate import PROFILES
+from hier.audit.export import METADATA, PROFILES, export
 from hier.config.settings import Settings
 from hier.errors import StaleError
 from hier.jobs import jobs
