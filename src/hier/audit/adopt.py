@@ -47,8 +47,7 @@ def adopt(say: Callable[[str], None] = print) -> str:
             again = f"git checkout {DVC_YAML} (or {settings.compose_again})"
             raise ConfigError(f"{reason}; nothing was adopted. Bring it back with: {again}")
         say("entering what is new into dvc.lock and DVC's cache")
-        _commit([job.dvc_name for job in new] if away else [])
-        _see_that_all_are_entered(new)
+        _commit(new, by_name=bool(away))
     here = len(findings) - away
     done = f"nothing to adopt: {LOCK} has all {here} stages"
     if new:
@@ -57,9 +56,10 @@ def adopt(say: Callable[[str], None] = print) -> str:
     return f"{done}{had}; {f'{away} more are {AWAY}' if away else '`dvc status` agrees'}"
 
 
-def _commit(names: list[str]) -> None:
-    """Let DVC commit some jobs, or all where none is named; of what it cannot take, say what to do."""
+def _commit(new: list[Job], by_name: bool) -> None:
+    """Let DVC commit some jobs, `by_name` them alone; of what it cannot take, say what to do."""
     links = [name for name in LINKABLE if Path(name).is_symlink()]
+    names = [job.dvc_name for job in new] if by_name else []
     try:
         # All at once: DVC takes as long for one stage of a large dvc.yaml as for all. It refuses all
         # where one is not here.
@@ -71,14 +71,10 @@ def _commit(names: list[str]) -> None:
             said = f"DVC takes nothing from behind a link ({', '.join(links)}), so it wants folders there"
             raise HierError(f"{error}; {said}. Snakemake and hier verify need no ledger") from error
         raise
-
-
-def _see_that_all_are_entered(jobs: list[Job]) -> None:
-    """DVC enters the stages of dvc.yaml, and of others says nothing."""
     ledger = Ledger()
     with hashing() as hasher:
-        for job in jobs:
-            if not ledger.names(job, hasher):
+        for job in new:
+            if not ledger.names(job, hasher):  # DVC says nothing of what is not in dvc.yaml
                 raise HierError(
                     f"DVC did not enter {job.name} into {LOCK}; is it in {DVC_YAML}? "
                     f"Bring that back with: git checkout {DVC_YAML} (or hier compose)"

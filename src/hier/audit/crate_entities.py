@@ -20,10 +20,9 @@ from hier.files.hashing import Hasher, files_in
 from hier.ledger.record import Record
 from hier.pipeline import METRICS, STAGES, Stage
 
-WFRUN = "https://w3id.org/ro/terms/workflow-run#"
 TERMS = dict.fromkeys(
     ("ParameterConnection", "connection", "environment", "resourceUsage", "sourceParameter",
-     "targetParameter"), WFRUN
+     "targetParameter"), "https://w3id.org/ro/terms/workflow-run#",
 ) | {"sha256": "http://schema.org/"}  # fmt: skip
 """What the context of RO-Crate 1.1 lacks, spelled out so that no second context is fetched."""
 KINDS = {
@@ -171,9 +170,6 @@ class Workflow:
             "output": [self.parameter(stage.name, "output", t) for t in stage.outputs],
         }
         return self.to.file(module, **properties)
-
-    def step(self, stage: Stage) -> Entity:
-        return self.to.known[f"Snakefile#{stage.name}"]
 
     def parameter(self, owner: str, side: str, template: str) -> Entity:
         """The formal parameter for the files of one path in hier.pipeline: an `input` or `output` of

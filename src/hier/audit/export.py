@@ -49,17 +49,15 @@ def export(
 ) -> tuple[Path, int]:
     """Write a crate of some runs (none named: of all, and the tables); the path, and how many jobs.
 
-    Raises:
-        UnknownNameError: no such run.
-        StaleError: a job is not current; names what is to be mended.
-        ConfigError: `out` is something else than an earlier crate.
+    UnknownNameError where there is no such run, StaleError where a job is not current, and ConfigError where
+    `out` is something else than an earlier crate.
     """
     audit = LedgerAudit(settings)
     work = _jobs(list(runs), audit)
     _refuse_to_replace(out)
     away = NEVER if with_models else NEVER | MODELS
     records = _records(work, audit, away)
-    writer = Crate(settings, audit, work, records, away)
+    writer = Crate(audit, work, records, away)
     audit.hasher.save()
     if _is_zip(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,8 +92,7 @@ def _records(work: list[Job], audit: LedgerAudit, away: set[str]) -> dict[str, R
     wrong += [f for f in gone if not _enough(f.job, away)]
     runs = (job.key for job in work if job.stage.name == "evaluate")
     if refuted := ", ".join(filter(refuted_by_rerun, runs)):
-        said = f"a rerun gave other bytes for {refuted} (hier verify)"
-        raise StaleError(f"nothing was exported: {said}")
+        raise StaleError(f"nothing was exported: a rerun gave other bytes for {refuted} (hier verify)")
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise StaleError(
@@ -144,16 +141,15 @@ class Crate:
     is copied."""
 
     def __init__(
-        self, settings: Settings, audit: LedgerAudit, work: list[Job], records: dict[str, Record],
-        away: set[str],
-    ) -> None:  # fmt: skip
+        self, audit: LedgerAudit, work: list[Job], records: dict[str, Record], away: set[str]
+    ) -> None:
         self.work, self.records, self.away = work, records, away
         self.templates = {p: t for job in audit.jobs for p, t in outputs_of(job)}
         self.origins = {job.name: origins_of(job, records[job.name], audit.hasher) for job in work}
         own = {job.key for job in work}  # of the runs that are not exported, nothing is told
-        self.settings = [path for path in settings.files() if path == PARAMS or path.stem in own]
+        self.settings = [path for path in audit.settings.files() if path == PARAMS or path.stem in own]
         runs = sum(job.stage.name == "evaluate" for job in work)
-        self.suite = " and ".join(settings.suites)
+        self.suite = " and ".join(audit.settings.suites)
         self.name = f"HIER: suite {self.suite}, {runs} runs"
         self.to = Entities(audit.hasher)
 
@@ -208,7 +204,7 @@ class Crate:
         )  # fmt: skip
         control = add(
             f"#control/{job.name}", "ControlAction", name=f"orchestrate {job.name}",
-            instrument=self.workflow.step(stage), object=action,
+            instrument=self.to.known[f"Snakefile#{stage.name}"], object=action,
         )  # fmt: skip
         return action, control
 

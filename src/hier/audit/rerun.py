@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -70,10 +70,7 @@ def _note_that_holds(run: str) -> Record | None:
 
 def rerun_runs(suite: Suite, number: int, seed: int, say: Say | None = None) -> list[str]:
     """Rebuild up to `number` current runs of the suite, picked at random from `seed`, and note which
-    come out as the same bytes; their names, if all do.
-
-    Args:
-        say: takes a line of progress; to standard error if not given.
+    come out as the same bytes; their names, if all do. `say` takes a line of progress (standard error).
 
     Raises:
         ReproductionError: no run is current.
@@ -114,31 +111,30 @@ class Elsewhere:
     def prove(self, run: str) -> None:
         """Rebuild a run, and note that it is proved or refuted; RerunError where an artifact is not the
         same bytes, HierError where a stage failed."""
-        chain = jobs_of(run, self.settings)[1:]
-        records = {str(work.record): _recorded(work) for work in chain}
-        for work in chain:
-            record = records[str(work.record)]
-            if not (self.folder / work.record).exists():
-                self.say(f"rebuilding {run}: {work.stage.name} …")
-                self._make(work)
-            for path in work.outputs:
-                made = self.folder / path
-                if hash_file(made).sha256 != record["outputs"][path]["sha256"]:
-                    gone = "it is no longer here"
-                    how = difference(Path(path), made) if Path(path).exists() else gone
-                    self._note(run, records, differs := f"{path} differs: {how}")
-                    raise RerunError(differs)
-        self._note(run, records, None)
-        self.say(f"{run}: every artifact came out as the same bytes")
-
-    def _note(self, run: str, records: dict[str, Record], differs: str | None) -> None:
+        records = {work: _recorded(work) for work in jobs_of(run, self.settings)[1:]}
+        differs = next(self._differences(run, records), None)
         made_on = read_sealed(self.folder / STAGES["train"].record.format(run=run)) or {}
         content = {
             "format": FORMAT, "run": run, "date": datetime.now(UTC).date().isoformat(),
             "differs": differs, "machine": made_on.get("environment"),
-            "records": {path: _vouched(record) for path, record in records.items()},
+            "records": {str(work.record): _vouched(record) for work, record in records.items()},
         }  # fmt: skip
         write_text(Path(PROOF.format(run=run)), sealed(content))
+        if differs:
+            raise RerunError(differs)
+        self.say(f"{run}: every artifact came out as the same bytes")
+
+    def _differences(self, run: str, records: dict[Job, Record]) -> Iterator[str]:
+        """Make a run stage by stage; each artifact that is not the same bytes, and how it differs."""
+        for work, record in records.items():
+            if not (self.folder / work.record).exists():
+                self.say(f"rebuilding {run}: {work.stage.name} …")
+                self._make(work)
+            for path, made in ((path, self.folder / path) for path in work.outputs):
+                if hash_file(made).sha256 != record["outputs"][path]["sha256"]:
+                    here = Path(path).exists()
+                    how = difference(Path(path), made) if here else "it is no longer here"
+                    yield f"{path} differs: {how}"
 
     def _take_archive(self, work: Job) -> None:
         """Link or copy a dataset's archive, and hold what is here now against the record."""
@@ -188,8 +184,7 @@ def _pick(suite: Suite, number: int, seed: int, say: Say) -> list[str]:
     if not current:
         raise ReproductionError("no run is current, so none can be proved by a rerun")
     picked = Random(seed).sample(current, min(number, len(current)))
-    of = f"({len(picked)} of {len(current)} current runs)"
-    say(f"rerun with seed {seed}: {', '.join(picked)} {of}")
+    say(f"rerun with seed {seed}: {', '.join(picked)} ({len(picked)} of {len(current)} current runs)")
     return picked
 
 

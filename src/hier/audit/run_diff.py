@@ -19,8 +19,6 @@ from hier.results.expected import read_values
 
 STEPS = tuple(name for name, stage in STAGES.items() if stage.scope != "suite")
 MADE_BY = {path: name for name in STEPS for path in STAGES[name].outputs}
-
-
 KINDS = ("inputs", "parameters", "code", "packages", "environment", "outputs")
 """What is held against each other, in the order in which a difference is told."""
 Side = dict[str, dict[str, dict[str, Any]]]
@@ -29,18 +27,13 @@ Side = dict[str, dict[str, dict[str, Any]]]
 
 @dataclass
 class Difference:
-    """One thing that is not the same. `one` and `other` are None where it is lacking.
-
-    Attributes:
-        stages: which stages read or used it (of an output: which one made it).
-        through: of an input, the stage that made it.
-    """
+    """One thing that is not the same. `one` and `other` are None where it is lacking."""
 
     name: str
     one: Any
     other: Any
-    stages: list[str] = field(default_factory=list)
-    through: str | None = None
+    stages: list[str] = field(default_factory=list)  # which read or used it (of an output: which made it)
+    through: str | None = None  # of an input, the stage that made it
 
 
 @dataclass
@@ -103,13 +96,8 @@ def _side(run: str, audit: LedgerAudit, notes: list[str]) -> Side:
 
 def _anonymous(files: dict[str, Any], run: str, dataset: str) -> dict[str, Any]:
     """Files by the paths of hier.pipeline, such as `runs/{run}/metrics.json`."""
-    names = {f"runs/{run}/": "runs/{run}/", f"data/{dataset}/": "data/{dataset}/"}
-    found = {}
-    for path, digest in files.items():
-        for own, name in names.items():
-            path = path.replace(own, name, 1)
-        found[path] = digest
-    return found
+    runs, data = (f"runs/{run}/", "runs/{run}/", 1), (f"data/{dataset}/", "data/{dataset}/", 1)
+    return {path.replace(*runs).replace(*data): digest for path, digest in files.items()}
 
 
 def _differences(kind: str, one: Side, other: Side) -> list[Difference]:
