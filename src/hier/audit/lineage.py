@@ -61,24 +61,15 @@ class Input:
 
 @dataclass
 class Trace:
-    """What `asked` follows from.
-
-    Attributes:
-        start: the job that made what was asked for.
-        wanted: which of its outputs; all of them where its record was asked for.
-        figures: the numbers that were asked for.
-        steps: by the names of their jobs, from the result to the archive.
-        makers: by the path of a file, the name of the job that makes it.
-        runs: of a table of all runs, each run's figures.
-    """
+    """What `asked` follows from."""
 
     asked: str
-    start: str
-    wanted: tuple[str, ...]
-    figures: list[Value] = field(default_factory=list)
-    steps: dict[str, Step] = field(default_factory=dict)
-    makers: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, list[Value]] = field(default_factory=dict)
+    start: str  # the job that made what was asked for
+    wanted: tuple[str, ...]  # which of its outputs; all of them where its record was asked for
+    figures: list[Value] = field(default_factory=list)  # the numbers that were asked for
+    steps: dict[str, Step] = field(default_factory=dict)  # by their jobs, from the result to the archive
+    makers: dict[str, str] = field(default_factory=dict)  # by the path of a file, the job that makes it
+    runs: dict[str, list[Value]] = field(default_factory=dict)  # of a table of all runs, each run's figures
 
     def worst(self, name: str) -> Step:
         """The worst status on the way to a job's result; of equals the earliest, the cause."""

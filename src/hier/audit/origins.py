@@ -13,26 +13,17 @@ from hier.pipeline import ARCHIVE, MODEL
 
 @dataclass(frozen=True)
 class Origin:
-    """A file of an archive or of pretrained weights, and where it comes from.
-
-    Attributes:
-        seed: from which it was drawn.
-        addresses: where it can be had, the canonical one first.
-        package: the installed package that it lies in.
-        promised: the proof of its content that the configuration gives, by its kind.
-        kept: whether the bytes are what was promised; None where that cannot be seen here.
-        since: the day on which they were taken, as the record says.
-    """
+    """A file of an archive or of pretrained weights, and where it comes from."""
 
     name: str
     sha256: str | None
     size: int | None = None
-    seed: int | None = None
-    addresses: list[str] = field(default_factory=list)
-    package: str | None = None
-    promised: dict[str, str] = field(default_factory=dict)
-    kept: bool | None = None
-    since: str | None = None
+    seed: int | None = None  # from which it was drawn
+    addresses: list[str] = field(default_factory=list)  # where it can be had, the canonical one first
+    package: str | None = None  # the installed package that it lies in
+    promised: dict[str, str] = field(default_factory=dict)  # what the configuration promises of it, by kind
+    kept: bool | None = None  # whether the bytes are what was promised; None where that cannot be seen here
+    since: str | None = None  # the day on which they were taken, as the record says
 
 
 def origins_of(job: Job, record: Record | None, hasher: Hasher) -> list[Origin]:

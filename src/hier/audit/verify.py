@@ -25,42 +25,29 @@ from hier.results.grades import Grade
 
 @dataclass(frozen=True)
 class LedgerState:
-    """How far dvc.lock has the results of a suite.
-
-    Attributes:
-        entered: how many of the stages dvc.lock has as they should be.
-        waiting: the names of those that are current, and that `hier adopt` would enter.
-        uncommitted: of dvc.lock and the outputs that git keeps, what is not committed.
-        unusable: why dvc.yaml, as it is here, lets none of `waiting` be entered; else empty.
-    """
+    """How far dvc.lock has the results of a suite."""
 
     stages: int = 0
-    entered: int = 0
-    waiting: tuple[str, ...] = ()
-    uncommitted: tuple[str, ...] = ()
-    unusable: str = ""
+    entered: int = 0  # how many of the stages dvc.lock has as they should be
+    waiting: tuple[str, ...] = ()  # the names of those that are current, and that `hier adopt` would enter
+    uncommitted: tuple[str, ...] = ()  # of dvc.lock and the outputs that git keeps, what is not committed
+    unusable: str = ""  # why dvc.yaml, as it is here, lets none of `waiting` be entered
 
 
 @dataclass
 class VerificationReport:
     """What `hier verify` found.
 
-    Attributes:
-        cells: one row per cell, see `graded_cells`, and `reason` (why it is not in order), `by_hash`
-            (of what is not here, whether dvc.lock has the bytes of the reference run's metrics file;
-            else None), `proved` (the date on which a rerun gave the same bytes) and `promise`.
-        findings: one per job that is not as it should be.
-        damaged: checkpoints that are not what their names say.
-        notices: by job, what one should know of results that are in order.
-        refuted: by run, which bytes a rerun gave otherwise, and when.
-        ledger: how far dvc.lock has the results.
+    Of each cell it has the row of `graded_cells` and `reason` (why it is not in order), `by_hash` (of what is
+    not here, whether dvc.lock has the bytes of the reference run's metrics file; else None), `proved` (the
+    date on which a rerun gave the same bytes) and `promise`.
     """
 
     cells: pd.DataFrame
-    findings: list[Finding] = field(default_factory=list)
-    damaged: list[Path] = field(default_factory=list)
-    notices: dict[str, str] = field(default_factory=dict)
-    refuted: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)  # one per job that is not as it should be
+    damaged: list[Path] = field(default_factory=list)  # checkpoints that are not what their names say
+    notices: dict[str, str] = field(default_factory=dict)  # by job, what to know of results in order
+    refuted: dict[str, str] = field(default_factory=dict)  # by run, which bytes a rerun gave otherwise
     ledger: LedgerState = field(default_factory=LedgerState)
 
     @property
@@ -69,8 +56,7 @@ class VerificationReport:
 
 
 def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
-    """Audit every job, grade every cell; `deep` reads every byte instead of trusting sizes, times and
-    inodes."""
+    """Audit every job, grade every cell; `deep` reads every byte, trusting no size, time or inode."""
     audit = LedgerAudit(Settings.of(suite), deep)
     found = {finding.job.name: finding for finding in audit.findings()}
     cells = graded_cells(suite, damaged_too=True)  # the audit names it
@@ -101,8 +87,7 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
 
 
 def update_expected(suite: Suite) -> Path:
-    """Write the present results as the reference, see `record_expected`; StaleError where a result is known
-    by its hash alone, so that its machine is not known."""
+    """Write the present results as the reference; StaleError where one is known by its hash alone."""
     for finding in LedgerAudit(Settings.of(suite)).findings():
         if finding.status == AWAY:
             raise StaleError(

@@ -62,7 +62,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with full_disk_is_clear(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # some libraries write for the owner alone
+            os.umask(mask := os.umask(0))
+            temporary.chmod(0o666 & ~mask)  # some libraries write for the owner alone
             _fsync(temporary)
             temporary.replace(path)
     finally:
@@ -70,10 +71,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all.
-
-    A byte of a file's name that is no UTF-8 stands there as \\udcff.
-    """
+    """Write `text` (UTF-8, newlines as given) to `path`, whole or not at all; a byte of a file's name that is
+    no UTF-8 stands there as \\udcff."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(text.encode(errors="backslashreplace"))
 
@@ -93,10 +92,8 @@ def put_link(path: Path, target: Path) -> None:
 
 
 def own_copy(path: Path, of: Path | None = None) -> None:
-    """Put a new file or folder with the bytes of `of` (by default its own) at `path`.
-
-    It shares no inode: to write to it, or to set its times, changes nothing elsewhere.
-    """
+    """Put a new file or folder with the bytes of `of` (by default its own) at `path`. It shares no inode: to
+    write to it, or to set its times, changes nothing elsewhere."""
     source = of or path
     if source.is_dir():
         with atomic_folder(path) as temporary:
@@ -108,12 +105,6 @@ def own_copy(path: Path, of: Path | None = None) -> None:
 
 def _neighbour(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _fsync(path: Path) -> None:

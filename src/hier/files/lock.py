@@ -35,15 +35,8 @@ WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 def locked(place: Path, wait: bool = False, **about: Any) -> Iterator[None]:
     """Hold the lock at `place` (its files are `place`.lock and `place`.json) while the block runs.
 
-    A holder that finds its lock in other hands stops, as on SIGTERM.
-
-    Args:
-        wait: until it is free.
-        about: more that the note says of the holder.
-
-    Raises:
-        BusyError: another process holds it.
-        OSError: the disk refuses; with the path.
+    `about` is more that the note says of the holder. One that finds its lock in other hands stops, as on
+    SIGTERM. BusyError where another process holds it, unless told to `wait`; OSError where the disk refuses.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -64,11 +57,8 @@ def locked(place: Path, wait: bool = False, **about: Any) -> Iterator[None]:
 
 
 def free(place: Path, by_force: bool = False) -> bool:
-    """Remove the note of a holder that is gone; whether there is none left.
-
-    Args:
-        by_force: of one on another machine, too, whose renewals alone could say so.
-    """
+    """Remove the note of a holder that is gone (`by_force` of any on another machine, whose renewals alone
+    could say so); whether there is none left."""
     seen = look(place)
     try:
         with _flock(place) as flocked:
@@ -148,11 +138,8 @@ class _Claim(Thread):
 
 
 def _is_gone(place: Path, seen: Note, flocked: bool) -> bool:
-    """Whether a note's holder is gone; looks for a while where that must be seen.
-
-    Args:
-        flocked: whether this process holds the disk's own lock meanwhile.
-    """
+    """Whether a note's holder is gone; looks for a while where that must be seen. `flocked` says whether
+    this process holds the disk's own lock meanwhile."""
     holder = seen.holder
     if holder and is_here(holder):
         return not works(holder)

@@ -52,14 +52,13 @@ def publish(place: Path, about: dict[str, Any]) -> bytes | None:
             text = _write(stream, about)
         try:
             os.link(temporary, note)
-        except FileExistsError:
-            # NFS may have done so, and lost its answer.
+            return text
+        except FileExistsError:  # NFS may have done so, and lost its answer
             return text if temporary.stat().st_nlink == 2 else None
         except OSError:  # a disk without links
             with suppress(FileExistsError), note.open("xb") as stream:
                 return _write(stream, about)
             return None
-        return text
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -72,10 +71,8 @@ def _write(stream: BinaryIO, about: dict[str, Any]) -> bytes:
 
 
 def remove(place: Path, seen: Note) -> bool:
-    """Remove a note if it still is what was seen; of several processes that try, one does.
-
-    Only who creates a file named after the note may remove it, so that nobody removes a next one.
-    """
+    """Remove a note if it still is what was seen; of several processes that try, one does. Only who creates a
+    file named after the note may remove it, so that nobody removes a next one."""
     name = hashlib.sha256(seen.text).hexdigest()[:16]
     right = place.with_name(f".{place.name}.{name}.part")
     with suppress(FileNotFoundError):

@@ -59,10 +59,8 @@ def works(holder: Holder) -> bool:
 
 
 def identify(pid: int) -> dict[str, Any]:
-    """What tells a process from others that have its number at another time.
-
-    Raises psutil.NoSuchProcess where there is none.
-    """
+    """What tells a process from others that have its number at another time; psutil.NoSuchProcess where
+    there is none."""
     try:  # ticks since the machine started: a clock that is set right does not change them
         started = float(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
     except (OSError, IndexError):

@@ -35,10 +35,8 @@ def environment() -> dict[str, Any]:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
-    """The installed versions of packages; None for one that is not installed.
-
-    What a build is for (`+cpu`, `+cu126`) belongs to the machine, not to the version.
-    """
+    """The installed versions of packages, None for one that is not installed; what a build is for (`+cpu`,
+    `+cu126`) belongs to the machine."""
     return {name: _version(name) for name in packages}
 
 

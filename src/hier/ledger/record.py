@@ -79,12 +79,9 @@ def recorded(job: Job) -> Iterator[str]:
     """Run a stage's work: check its inputs, give its key, and record what came out.
 
     The record is removed first and written last, so that an interrupted stage has none. Where the
-    work fails before it has touched an output, the record of what is there comes back.
-
-    Raises:
-        MissingInputError: an input is not there.
-        TamperedError: a folder stands where a file belongs.
-        StaleError: an input changed while the stage ran, or source before it was loaded or read.
+    work fails before it has touched an output, the record of what is there comes back. MissingInputError
+    where an input is not there, TamperedError where a folder stands where a file belongs, StaleError where an
+    input changed while the stage ran, or source before it was loaded or read.
     """
     with hashing() as hasher:
         going_in = fingerprint(job, hasher)

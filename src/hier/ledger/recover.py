@@ -15,14 +15,11 @@ TEMPORARY = (".*.part", f".{'[0-9A-Za-z_-]' * 22}.tmp")
 
 
 def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> None:
-    """Bring the project to a state from which either engine goes on.
+    """Bring the project to a state from which either engine goes on; `break_locks` takes the user's word that
+    no other machine works here, whatever locks say.
 
-    Args:
-        break_locks: take the user's word that no other machine works here, whatever locks say.
-
-    Raises:
-        BusyError: an engine, or a stage that somebody called by hand, is still at work here.
-        HierError: Snakemake's lock could not be removed.
+    BusyError where an engine, or a stage that somebody called by hand, is still at work here; HierError where
+    Snakemake's lock could not be removed.
     """
     at_work = holders()
     for name, holder in at_work.items():

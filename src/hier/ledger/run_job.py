@@ -26,16 +26,9 @@ SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
 def run_stage(name: str, key: str = "", force: bool = False) -> None:
-    """Run stage `name` for the dataset, run or suite `key`, unless it is current, which is seen without
-    loading torch.
-
-    Args:
-        key: the only one there is, if not given.
-        force: work anew even so, as where DVC was told to.
-
-    Raises:
-        HierError: whatever the user can mend; see hier.errors.
-    """
+    """Run stage `name` for the dataset, run or suite `key` (if not given, the only one), unless it is
+    current, which is seen without loading torch; by `force` even so, as where DVC was told to. HierError is
+    whatever the user can mend."""
     refuse_foreign_code()
     settings = Settings.read(only=key or None)
     scope = STAGES[name].scope

@@ -20,12 +20,8 @@ EMBEDS_FASTER = 3.0  # a forward pass alone, where only the rate of training is 
 def show(
     suite: Suite, images_per_second: float | None = None, measured: bool = False, compose: str = ""
 ) -> None:
-    """Print one line per run (what it is, what it costs, how far it has come), then totals.
-
-    Args:
-        images_per_second, measured: see `Hours`.
-        compose: the command that writes this suite to params.yaml, where that holds another.
-    """
+    """Print one line per run (what it is, what it costs by `Hours`, how far it has come), then totals;
+    `compose` is the command that writes this suite to params.yaml, where that holds another."""
     hours = Hours(suite, images_per_second, measured)
     table = Table(title=f"suite {suite.suite}: {len(suite.runs)} runs")
     for column in ("run", "dataset", "method", "backbone"):
@@ -65,12 +61,8 @@ def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
 
 
 class Hours:
-    """Hours of a suite's runs.
-
-    Args:
-        images_per_second: of training, for every run alike; None takes rates of this machine.
-        measured: measure those now, in some seconds each, and keep them; else they are the kept ones.
-    """
+    """Hours of a suite's runs, all trained at `images_per_second` or else at the rates of this machine:
+    `measured` now, in some seconds each, and kept, or kept before."""
 
     def __init__(self, suite: Suite, images_per_second: float | None = None, measured: bool = False) -> None:
         self.suite, self.given, self.measured = suite, images_per_second, measured

@@ -22,10 +22,7 @@ CPU, GPU = (1, 2), (3, 5)  # steps that are run first, and steps that are timed
 
 
 def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
-    """Measure each rate that the runs need, on this machine and now, and keep it; errors as of `measure`.
-
-    Returns the rate of each run by its name.
-    """
+    """The rate of each run by its name, measured here and now, and kept; errors as of `measure`."""
     here, present = machine(), torch.cuda.is_available()
     gpu = {run.name: present and run.runtime.device != "cpu" for run in runs}
     keys = {run.name: key_of(run, gpu[run.name], here) for run in runs}
@@ -41,16 +38,10 @@ def measured_rates(runs: Collection[Run]) -> dict[str, Rate]:
 def measure(run: Run, batch: int, whole: bool) -> Rate:
     """Time a few steps of the run's network, with random weights, on `batch` random images.
 
-    Precision, image size and threads are the run's; training is timed only where it trains. The
-    reading of images is not in it. On a GPU, a card that no other job works on is waited for.
-
-    Args:
-        whole: the objective, with its regulariser, is in the training step; `batch` must then be
-            the run's own.
-
-    Raises:
-        ConfigError: the run asks for a GPU and there is none, or the batch does not fit on it.
-        CardError: see `acquire_gpu`.
+    Precision, image size and threads are the run's; training is timed only where it trains. The reading of
+    images is not in it; the objective, with its regulariser, is where the step is `whole`, and then `batch`
+    must be the run's own. On a GPU, a card that no other job works on is waited for (see `acquire_gpu`).
+    ConfigError where the run asks for a GPU and there is none, or the batch does not fit on it.
     """
     with acquire_gpu(run.runtime, f"hier plan --measure, {run.name}"):
         device = make_deterministic(run.runtime)
