@@ -19,8 +19,7 @@ from hier.files import lock
 from hier.files.lock import locked
 from hier.files.lock_note import look, remove
 from hier.files.lock_owner import here, myself
-from hier.ledger.locks import FOLDER, holders, locked_job, orphaned, stop
-from hier.ledger.recover import recover
+from hier.ledger.locks import FOLDER, holders, locked_job, orphaned, recover, stop
 
 PLACE = FOLDER / "cook@soup"
 NOTE, LOCK = FOLDER / "cook@soup.json", FOLDER / "cook@soup.lock"

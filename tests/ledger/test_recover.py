@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from hier.errors import BusyError, HierError
-from hier.ledger import recover as module
-from hier.ledger.locks import holders, locked_job
-from hier.ledger.recover import half_written, recover
+from hier.ledger import locks as module
+from hier.ledger.locks import half_written, holders, locked_job, recover
 
 LEFT = [
     "data/veg/.larder.x1.part/sub/a", "data/veg/.larder.x1.part/.b.77.part",

@@ -103,17 +103,16 @@ def status() -> None:
 
 @command()
 @click.option(
-    "--break-locks",
-    is_flag=True,
+    "--break-locks", is_flag=True,
     help="Free what another machine holds, too: you know that nothing works here there.",
-)
+)  # fmt: skip
 def recover(break_locks: bool) -> None:
     """After a kill or a power cut: end orphaned stages, free stale locks, clear half-written files.
 
     `make reproduce` begins with this. Trainings go on from their last checkpoint. A lock of another
     machine is stale once it has not been renewed for ten minutes.
     """
-    from hier.ledger.recover import recover as recover_all
+    from hier.ledger.locks import recover as recover_all
 
     composed()
     recover_all(click.echo, break_locks)

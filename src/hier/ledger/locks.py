@@ -1,10 +1,12 @@
-"""One process at a time works on a job; a second one is told which, and which engine called it."""
+"""One process at a time works on a job; a second one is told which, and which engine called it. After a
+kill, orphans are ended, stale locks freed, and what was half written is removed."""
 
 import atexit
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import dropwhile
 from pathlib import Path
@@ -13,13 +15,17 @@ import psutil
 
 from hier.errors import BusyError, HierError
 from hier.files.lock import free, living, locked
-from hier.files.lock_owner import Holder, identify, is_here, is_identity, lives
+from hier.files.lock_owner import Holder, describe, identify, is_here, is_identity, lives
 from hier.jobs import Job
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
 # `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
 DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
+SNAKEMAKE_LOCKS = Path(".snakemake/locks")
+MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")
+TEMPORARY = (".*.part", f".{'[0-9A-Za-z_-]' * 22}.tmp")
+"""Names of half-written files: the project's own, and DVC's, as when it tries which links a disk has."""
 
 
 @contextmanager
@@ -49,11 +55,6 @@ def holders() -> dict[str, Holder]:
     """By job, the processes that hold one now, as far as one glance tells."""
     found = {name: living(FOLDER / name) for name in _noted()}
     return {name: holder for name, holder in found.items() if holder}
-
-
-def free_all(by_force: bool) -> list[str]:
-    """Free the jobs whose holders are gone; gives those that are still held. See `lock.free`."""
-    return [name for name in _noted() if not free(FOLDER / name, by_force)]
 
 
 def orphaned(holder: Holder) -> bool:
@@ -106,6 +107,43 @@ def call(*command: str) -> None:
         invalid = [line for line in lines if "is invalid" in line or "validation failed" in line]
         why = [*errors, *invalid, *reversed(lines), "it says nothing"][0]
         raise HierError(f"{' '.join(command)} failed: {why}")
+
+
+def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> None:
+    """Bring the project to a state from which either engine goes on; `break_locks` takes the user's word that
+    no other machine works here, whatever locks say.
+
+    BusyError where an engine, or a stage that somebody called by hand, is still at work here; HierError where
+    Snakemake's lock could not be removed.
+    """
+    at_work = holders()
+    for name, holder in at_work.items():
+        if orphaned(holder):
+            say(f"ending process {holder['process']['pid']} ({name}), whose engine is gone")
+            stop(holder)
+        elif break_locks and not is_here(holder):
+            say(f"taking {name} from {describe(holder)}")
+    left = []
+    for name in (name for name in _noted() if not free(FOLDER / name, break_locks)):
+        elsewhere = name in at_work and not is_here(at_work[name])
+        left.append(f"{name} ({describe(at_work[name])})" if elsewhere else name)
+    if still := [*left, *engines_at_work(Path())]:
+        mend = "wait for it or end it"
+        if any(not is_here(holder) for holder in holders().values()):
+            mend += "; if its machine is gone for good: hier recover --break-locks"
+        raise BusyError(f"still at work here: {', '.join(still)}; {mend}")
+    if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
+        say("removing the lock that a killed Snakemake left behind")
+        call("snakemake", "--unlock")
+    for leftover in half_written():
+        say(f"removing {leftover}, half written")
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def half_written() -> list[Path]:
+    """Temporary neighbours of outputs that a killed process left behind."""
+    found = {p for folder in MADE for name in TEMPORARY for p in Path(folder).glob(f"**/{name}")}
+    return sorted(path for path in found if found.isdisjoint(path.parents))
 
 
 def _caller() -> psutil.Process | None:
