@@ -169,11 +169,9 @@ class LedgerAudit(RecordAudit):
             yield "stale", f"{changed} is {LOCK}'s, but {job.record} {OTHER_RESULT}"
         if moved := first_change(record, self._fingerprint(job)):
             yield "stale", moved
-        for path in job.outputs:
-            if path not in there and adopted:
-                yield AWAY, f"{path} is not here"
-            elif path not in there:
-                yield "not run", f"{path} is neither here nor in {LOCK}"
+        for path in (path for path in job.outputs if path not in there):
+            gone = "not run", f"{path} is neither here nor in {LOCK}"
+            yield (AWAY, f"{path} is not here") if adopted else gone
         if changed := changed_source(job, self.hasher):
             yield "stale", changed
 

@@ -73,8 +73,7 @@ def free(place: Path, by_force: bool = False) -> bool:
 def living(place: Path) -> Holder | None:
     """Who holds the lock at `place`, as far as one glance tells."""
     seen = look(place)
-    holder = seen.holder if seen else None
-    if not seen or not holder:
+    if not seen or not (holder := seen.holder):
         return None
     alive = works(holder) if is_here(holder) else not _seems_gone(place, seen)
     return holder if alive else None
@@ -84,9 +83,8 @@ def living(place: Path) -> Holder | None:
 def _flock(place: Path) -> Iterator[bool]:
     """Hold the disk's own lock, or raise BusyError; whether there is such a thing."""
     path = beside(place, ".lock")
-    lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
-        lock.acquire()
+        held = FileLock(path, timeout=0, fallback_to_soft=False).acquire()
     except Timeout:
         raise _busy(place) from None
     except OSError as error:
@@ -94,10 +92,8 @@ def _flock(place: Path) -> Iterator[bool]:
             raise OSError(error.errno, error.strerror, str(path)) from error
         yield False
         return
-    try:
+    with held:
         yield True
-    finally:
-        lock.release()
 
 
 class _Claim(Thread):

@@ -43,7 +43,11 @@ class Ledger:
         """Read it; ConflictError where it has the marks of an unfinished merge, TamperedError where it
         cannot be read."""
         self.lock = lock
-        self.text = _text(lock)
+        try:
+            self.text = lock.read_text(encoding="utf-8") if lock.exists() else None
+        except (UnicodeDecodeError, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"it is no text ({error.reason})"
+            raise TamperedError(f"{lock} cannot be read: {why}") from error
         if has_conflict(self.text or ""):
             raise conflict_in(lock)
         self.entries = {} if self.text is None else _entries(self.text, str(lock))
@@ -189,14 +193,6 @@ def cache_folder() -> Path:
         if given := config.get("cache", "dir", fallback=None):
             folder = file.parent / Path(given.strip("\"'")).expanduser()
     return folder
-
-
-def _text(lock: Path) -> str | None:
-    try:
-        return lock.read_text(encoding="utf-8") if lock.exists() else None
-    except (UnicodeDecodeError, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else f"it is no text ({error.reason})"
-        raise TamperedError(f"{lock} cannot be read: {why}") from error
 
 
 def _entries(text: str, where: str) -> dict[str, Entry]:

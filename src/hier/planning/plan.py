@@ -123,8 +123,7 @@ def sizes(dataset: Dataset) -> str:
         return f"{images:,} images, of which a subset is taken"
     known = [[file.bytes or 0 for file in source.files] for source in dataset.sources]
     whole = next((f"{sum(each) / 1e9:.2f} GB to download" for each in known if all(each)), None)
-    unknown = "download of unknown size" if dataset.sources else "drawn on the spot"
-    fetched = whole or unknown
+    fetched = whole or ("download of unknown size" if dataset.sources else "drawn on the spot")
     if dataset.store_size == "exact":
         return f"{images:,} images, {fetched}, three bytes a pixel prepared"
     store = images * dataset.store_size**2 * 4 / 3 * 3  # most photos are 4:3 or squarer
@@ -133,13 +132,9 @@ def sizes(dataset: Dataset) -> str:
 
 def state(run: str) -> str:
     """How far a run has come, by the files it has; git brings the metrics without their record."""
-    evaluated = STAGES["evaluate"].record
-    for path, word in (
-        (evaluated, "evaluated"), (EMBEDDINGS, "embedded"), (MODEL, "trained"), (METRICS, AWAY),
-    ):  # fmt: skip
-        if Path(path.format(run=run)).exists():
-            return word
-    return "not run"
+    words = {STAGES["evaluate"].record: "evaluated", EMBEDDINGS: "embedded", MODEL: "trained", METRICS: AWAY}
+    there = (word for path, word in words.items() if Path(path.format(run=run)).exists())
+    return next(there, "not run")
 
 
 def _hours(hours: float | None) -> str:
