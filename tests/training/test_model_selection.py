@@ -254,13 +254,15 @@ def test_looking_changes_nothing_but_the_history(plain, data, unwatched, tmp_pat
 
 
 def test_the_best_epoch_on_the_test_classes_is_the_one_of_the_history(plain, data, tmp_path):
-    """Its weights are those of a run that ends there, since nothing depends on later epochs."""
+    """Its weights and proxies are those of a run that ends there, since nothing depends on later epochs."""
     run = watching(plain, 1, "best_on_test")
-    network, _, history = trained(run, data, tmp_path / "whole")
+    network, proxies, history = trained(run, data, tmp_path / "whole")
     best = int(np.argmax([row["test R@1"] for row in history])) + 1
     schedule = plain.schedule.model_copy(update={"epochs": best})
     short = plain.model_copy(update={"schedule": schedule})
-    assert equal(network, trained(short, data, tmp_path / "short")[0])
+    there = trained(short, data, tmp_path / "short")
+    assert equal(network, there[0])
+    assert equal(proxies, there[1])
 
 
 @pytest.mark.parametrize("when", [(3, 0), (3, 2)], ids=["between epochs", "within one"])

@@ -42,7 +42,7 @@ def train(
         recalls: measures recall for the protocol, see `ModelSelector`.
 
     Returns:
-        the network of the epoch that the protocol chooses, the objective with its proxies, and per
+        the network of the epoch that the protocol chooses, the objective with its proxies then, and per
         epoch: each term's mean, the loss's mean, the factor on the learning rates, and recalls.
 
     Raises:
@@ -54,7 +54,7 @@ def train(
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
     step = Step(run, network, objective, device)
-    selector = ModelSelector(run, recalls)
+    selector = ModelSelector(run, recalls, objective)
     generators = Generators(run.seed, device)
     state = State(
         network=network,
