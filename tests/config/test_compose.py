@@ -553,6 +553,39 @@ def test_a_wrong_file_of_each_group_is_one_line(conf, file, old, new, message):
     assert message in one_line(caught)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["protocol.name=official"], "a name alone changes nothing; give protocol=official"),
+        (["protocol=official", "protocol.test_from=9"], "best_on_test has no epoch to choose"),
+    ],
+)
+def test_a_protocol_that_is_not_what_it_says_is_refused(words, message):
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=smoke", "methods=[pa]", *words], CONF)
+    assert message in one_line(caught)
+
+
+def test_what_stands_below_a_protocols_name_must_be_settings(conf):
+    conf("recipe/smoke.yaml", "augmentation:", "official: 3\naugmentation:")
+    with pytest.raises(ConfigError) as caught:
+        compose(["suite=smoke"])
+    assert "conf/recipe/smoke.yaml: official: must be a mapping of settings" in one_line(caught)
+
+
+def test_hyps_sphere_is_compared_by_cosine_under_every_protocol(conf):
+    conf("suite/smoke.yaml", "methods: [untrained, pa, ms, hyp, hier]", "methods: [hyp_sphere, pa, hier]")
+    for words in ([], ["protocol=official"]):
+        sphere, pa, _ = compose(["suite=smoke", *words]).runs.values()
+        assert (sphere.evaluate.metric, sphere.head.curvature) == ("cosine", 0)
+        assert pa.evaluate.metric == ("poincare" if words else "cosine")
+
+
+def test_the_small_table_1_can_be_made_by_the_official_protocol():
+    for run in compose(["suite=smoke-table1", "protocol=official"], CONF).runs.values():
+        assert run.protocol.choose == "best_on_test"
+
+
 def test_below_a_protocols_name_stands_what_holds_for_its_runs_alone(conf):
     conf("recipe/smoke.yaml", "augmentation:", "official: {optimizer: {lr: 0.25}}\naugmentation:")
     rates = {

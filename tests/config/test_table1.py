@@ -230,6 +230,8 @@ def test_by_default_it_departs_from_the_released_code_in_these_settings_alone(ta
     for name, run in table1.runs.items():
         without_effect = {"protocol.name", "protocol.k_may_equal_i", "protocol.test_last"}
         expected = without_effect if name in own else common
+        if run.method == "pretrained":
+            expected = expected - {"protocol.masks_gallery_of_query"}
         if run.evaluate.metric == "cosine" and run.head:
             expected = expected | {"evaluate.metric"}
         if run.backbone.name == "resnet50" and run.dataset in ("sop", "inshop"):

@@ -25,7 +25,7 @@ from hier.results.measures import values
 ROOT = Path(__file__).parents[2]
 UNTRAINED, PA, HIER = (f"smoke-{m}-test_resnet-16-s0" for m in ("untrained", "pa", "hier"))
 COLUMNS = [
-    "run", "dataset", "method", "backbone", "dim", "seed", "measure", "value", "best_on_test",
+    "run", "dataset", "method", "backbone", "dim", "seed", "choice", "measure", "value", "best_on_test",
     "expected", "tolerance", "paper", "queries", "unmatched", "left_out", "grade",
 ]  # fmt: skip
 

@@ -246,3 +246,13 @@ def test_where_each_query_can_be_right_or_the_table_is_older_nothing_is_said():
     all_matched = THREE.assign(queries=768, unmatched=0, left_out=0)
     assert unmatched(all_matched) == []
     assert "never" not in markdown(all_matched, "x")
+
+
+def test_an_epoch_that_was_chosen_on_the_test_classes_is_told():
+    chosen = THREE.assign(choice=["best_on_test"] * 2 + ["last"] * 4)
+    for text in (" ".join(describe(chosen)), markdown(chosen, "x"), layout.markdown(chosen)):
+        assert (
+            "The reported epoch was chosen by recall on the test classes, which flatters, in "
+            "demo-pa-net-64-s0 (protocol.choose best_on_test)."
+        ) in text
+    assert "flatters" not in markdown(THREE.assign(choice="last"), "x") + markdown(THREE, "x")

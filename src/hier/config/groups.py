@@ -15,7 +15,7 @@ from hier import yaml12
 from hier.errors import ConfigError, UnknownNameError
 from hier.git import refuse_conflicts
 
-ORDER = ("dataset", "backbone", "loss", "regularizer", "protocol", "recipe", "method")
+ORDER = ("dataset", "backbone", "protocol", "loss", "regularizer", "recipe", "method")
 """In which a run's groups are laid over conf/run.yaml."""
 
 # Hydra's settings of its own launching, logging and help, which no run has: a third of the time.
@@ -97,7 +97,13 @@ class Groups:
     def _layer(self, group: str, name: str, protocol: str) -> DictConfig:
         """What a file gives: below the name of a protocol, for runs of that protocol alone."""
         layer = self.file(group, name).copy()
-        own = {name: layer.pop(name, {}) for name in self.names("protocol")}
+        own = {name: layer.pop(name) for name in self.names("protocol") if name in layer}
+        for below, settings in own.items():
+            if not isinstance(settings, DictConfig):
+                path = f"{self.conf}/{group}/{name}.yaml"
+                raise ConfigError(
+                    f"{path}: {below}: must be a mapping of settings, such as {{head: {{dim: 8}}}}"
+                )
         return self._merged(layer, own.get(protocol, {}))
 
     def _merged(self, *files: DictConfig) -> DictConfig:

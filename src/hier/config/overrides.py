@@ -60,6 +60,8 @@ def apply(config: DictConfig, text: str) -> None:
     or gives a value for a group of settings."""
     setting = scope_of(text)[1]
     key, value = setting.split("=", 1)[0], _value(setting)
+    if key == "protocol.name":
+        raise ConfigError(f"override '{setting}': a name alone changes nothing; give protocol={value}")
     if isinstance(OmegaConf.select(config, key), DictConfig) and not isinstance(value, dict | None):
         mend = "datasets, backbones, recipes and methods: see hier compose --help"
         what = f"{key} is a group of settings, give one of them as {key}.<setting>=value ({mend})"

@@ -288,6 +288,15 @@ class Run(Strict):
     @model_validator(mode="after")
     def coherent(self) -> Self:
         self.loss.check(self)
+        protocol, epochs = self.protocol, self.schedule.epochs
+        if epochs and protocol.choose != "last" and not protocol.test_last:
+            every = protocol.test_every
+            first = -(-protocol.test_from // every) * every
+            if first >= epochs:
+                raise ValueError(
+                    f"protocol.choose {protocol.choose} has no epoch to choose: the first look is after "
+                    f"epoch {first} from 0, of schedule.epochs {epochs}; lower protocol.test_from"
+                )
         head, hier = self.head, self.regularizer
         if isinstance(hier, Hier):
             batch = self.sampler.batch_size

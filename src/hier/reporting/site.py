@@ -21,7 +21,7 @@ from hier.results.grades import OF_LEDGER, Grade
 from hier.results.means import best
 from hier.results.measures import HEADLINE, show
 from hier.results.paper import KEYS, columns_of, name_of, rows
-from hier.results.table import describe, marked, unmatched, wide
+from hier.results.table import caveats, describe, marked, wide
 
 # Of a run's settings, what changes no value: two machines give the same page.
 CHANGE_NOTHING = {"runtime": {"workers"}}
@@ -97,7 +97,7 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         here=run,
         run=run,
         facts=facts | {"name": name_of(facts["method"])},
-        notes=unmatched(cells),
+        notes=caveats(cells),
         cells=rows_without_nan(cells),
         best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
         metrics=content.metrics[run],

@@ -21,16 +21,18 @@ from hier.results.paper import published
 COUNTS = ["queries", "unmatched", "left_out"]
 NUMBERS = ["value", "best_on_test", "expected", "tolerance"]
 COLUMNS = [
-    "run", "dataset", "method", "backbone", "dim", "seed", "measure", *NUMBERS, "paper", *COUNTS, "grade",
+    "run", "dataset", "method", "backbone", "dim", "seed", "choice", "measure", *NUMBERS, "paper", *COUNTS,
+    "grade",
 ]  # fmt: skip
 
 
 def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
 
-    `best_on_test` is the R@K of the epoch chosen on the test classes, for comparison only. COUNTS are
-    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics. A metrics file
-    that cannot be read is a DamagedInputError, or with `damaged_too` passes as not run.
+    `choice` is how the reported epoch was chosen (`protocol.choose`), `best_on_test` the R@K of the best
+    epoch on the test classes, for comparison only. COUNTS are
+    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics. A metrics file that cannot
+    be read is a DamagedInputError, or with `damaged_too` passes as not run.
     """
     known = {(row["run"], row["measure"]): row for row in references(suite.suite)}
     done = runs_done(Settings.of(suite))
@@ -42,7 +44,7 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         no_file = not path.exists() and no_data(run.dataset).exists()
         missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
         keys = {key: getattr(run, key) for key in ("dataset", "method", "dim", "seed")}
-        keys |= {"run": run.name, "backbone": run.backbone.name}
+        keys |= {"run": run.name, "backbone": run.backbone.name, "choice": run.protocol.choose}
         for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
             grade = _grade(cell["value"], digest, settings, reference) if cell else missing

@@ -18,7 +18,7 @@ from hier.pipeline import EXPECTED
 from hier.registry import LOSSES
 from hier.results.means import means
 from hier.results.measures import RECALL
-from hier.results.table import row_of, unmatched
+from hier.results.table import caveats, row_of
 
 PAPER = Path(EXPECTED) / "paper.csv"
 GROUPS = [
@@ -146,7 +146,7 @@ def _sentences(cells: pd.DataFrame, suite: str) -> list[str]:
         f"Not configured are {', '.join(dict.fromkeys(group['method']))} "
         f"({', '.join(dict.fromkeys(group['backbone']))}): {reason}."
         for reason, group in found.groupby("reason", sort=False)
-    ] + unmatched(cells)
+    ] + caveats(cells)
 
 
 def columns_of(cells: pd.DataFrame) -> list[Column]:

@@ -39,10 +39,23 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
 
 
 def describe(cells: pd.DataFrame) -> list[str]:
-    """What the table says: the best methods, how many cells have which grade, what cannot be right."""
+    """What the table says: the best methods, how many cells have which grade, what flatters, what cannot be
+    right."""
     counts = cells["grade"].value_counts()
     grades = ", ".join(f"{counts[grade]} {grade}" for grade in Grade if grade in counts)
-    return [*best_in_words(cells), f"{len(cells)} cells: {grades}", *unmatched(cells)]
+    return [*best_in_words(cells), f"{len(cells)} cells: {grades}", *caveats(cells)]
+
+
+def caveats(cells: pd.DataFrame) -> list[str]:
+    """Of which runs the reported epoch was chosen on the test classes, and what :func:`unmatched` says."""
+    chosen = cells[cells["choice"] == "best_on_test"] if "choice" in cells else cells[:0]
+    runs = chosen.loc[chosen["value"].notna(), "run"].unique()
+    named = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+    flatters = (
+        f"The reported epoch was chosen by recall on the test classes, which flatters, in {named} "
+        "(protocol.choose best_on_test)."
+    )
+    return [flatters] * bool(len(runs)) + unmatched(cells)
 
 
 def marked(table: pd.DataFrame, measures: Sequence[str]) -> list[set[str]]:
