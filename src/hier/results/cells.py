@@ -30,9 +30,9 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
 
     `choice` is how the reported epoch was chosen (`protocol.choose`), `best_on_test` the R@K of the best
-    epoch on the test classes, for comparison only. COUNTS are
-    integers, see :func:`hier.results.measures.judged`; NA where there are no metrics. A metrics file that cannot
-    be read is a DamagedInputError, or with `damaged_too` passes as not run.
+    epoch on the test classes, for comparison only. COUNTS are integers (see `judged` of
+    hier.results.measures), NA where there are no metrics. A metrics file that cannot be read is a
+    DamagedInputError, or with `damaged_too` passes as not run.
     """
     known = {(row["run"], row["measure"]): row for row in references(suite.suite)}
     done = runs_done(Settings.of(suite))
