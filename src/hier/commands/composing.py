@@ -41,6 +41,7 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     hier compose suite=[demo,omniglot]                two of them, side by side
     hier compose suite=demo methods=[pa,hier] seeds=[0,1,2]
     hier compose suite=table1 --dataset cub --backbone vit_small
+    hier compose suite=table1 protocol=official       as the released code trains and measures
     hier compose suite=demo regularizer.weight=1.0    every run that has this setting and that it fits
     hier compose suite=demo 'runs.demo-hier-*.schedule.epochs=5'
     """
