@@ -62,12 +62,8 @@ def write_index(index: pd.DataFrame, path: Path) -> None:
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """Read an index: `label`, `offset` int64; `height`, `width` int32; else str (or None).
-
-    Raises:
-        MissingInputError: no such file.
-        ValueError: it lacks a column, or a value that each image must have.
-    """
+    """Read an index: `label`, `offset` int64; `height`, `width` int32; else str (or None). Raises
+    MissingInputError: no such file; ValueError: it lacks a column, or a value that each image must have."""
     if not path.exists():
         raise MissingInputError(path, f"hier prepare {path.parent.name}")
     there, read = pq.read_schema(path).names, pq.read_table(path, schema=COLUMNS)

@@ -84,10 +84,8 @@ def batches(
         stop: whether to give up where the next batch is not there at once.
         generator: draws the workers' seeds; torch's own where it is None.
 
-    Raises:
-        HierError: a worker raised it.
-        WorkerError: a worker died, failed otherwise or did not answer, or `stop` said so.
-    """
+    Raises HierError: a worker raised it; WorkerError: a worker died, failed otherwise or did not answer, or
+    `stop` said so."""
     loader = DataLoader(
         _Guarded(images),
         batch_size=batch_size,

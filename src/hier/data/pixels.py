@@ -67,9 +67,7 @@ def read(path: Path, exif: Exif = "as_stored") -> tuple[Image.Image, list[str]]:
     Args:
         exif: whether pixels come as they lie in the file, or upright as a viewer shows them.
 
-    Raises:
-        OSError, ValueError: it is missing, damaged, or has pixels that cannot be mapped faithfully.
-    """
+    Raises OSError, ValueError: it is missing, damaged, or has pixels that cannot be mapped faithfully."""
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.filterwarnings("ignore", EXIF_WARNINGS)  # they name no file

@@ -32,15 +32,9 @@ class _BrokenOffError(Exception):
 def transfer(url: str, part: Path, provable: bool) -> None:
     """Make `part` whole, in as many tries as bring it on.
 
-    Args:
-        part: where what arrives is written; what an earlier transfer left there is gone on with.
-        provable: whether a hash proves the file. Without one, a part that an interruption left goes.
-
-    Raises:
-        NotThereError: the address has no such file, or does not bring it on.
-        DiskFullError: no space left.
-        KeyboardInterrupt: says which part is kept.
-    """
+    What an earlier transfer left in it is gone on with. Only where a hash proves the file (`provable`) does a
+    part that an interruption left stay. Raises NotThereError: the address has no such file, or does not bring
+    it on; DiskFullError; KeyboardInterrupt: says which part is kept."""
     print(f"downloading {url}", file=sys.stderr, flush=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:

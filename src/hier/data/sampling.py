@@ -15,18 +15,12 @@ def epoch_batches(labels: NDArray[np.int64], sampler: Sampler, seed: int, epoch:
 
     A batch takes its classes without replacement, each class being as likely; where an epoch is one of
     classes, no class comes twice in it (``UniqueClassSempler`` of the Hyp code). The images of a class are
-    drawn with replacement (``UniqueClassSampler``, HIER code), or come in shuffled rounds: none is seen
-    twice before all are seen once.
+    drawn with replacement (``UniqueClassSampler``, HIER code), or come in shuffled rounds: none is seen twice
+    before all are seen once.
 
-    Args:
-        labels: the class of each training image, int64 (N).
-
-    Returns:
-        positions in `labels`, int64 (steps × B); the images of a class stand side by side.
-
-    Raises:
-        ConfigError: fewer images than one batch, or fewer classes than a batch needs.
-    """
+    Of `labels`, the class of each training image (int64, N), it gives positions, int64 (steps × B); the
+    images of a class stand side by side. Raises ConfigError: fewer images than one batch, or fewer classes
+    than it needs."""
     n, size = sampler.images_per_class, sampler.batch_size
     classes, class_of = np.unique(labels, return_inverse=True)
     if len(labels) < size or len(classes) < size // n:

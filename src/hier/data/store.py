@@ -24,20 +24,13 @@ Pixels = NDArray[np.uint8]
 
 
 def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
-    """Decode the images of `index` (paths below `root`) into the store at `path`.
+    """Decode the images of `index` (paths below `root`) into the store at `path`; return `index` with the
+    columns height, width (int32, pixels) and offset (int64, bytes from the start of the array).
 
-    One image at a time is in memory. The file appears whole or not at all. Remarks on images
-    (see hier.data.pixels) are printed once each, on standard error.
-
-    Returns:
-        `index` with the columns height, width (int32, pixels) and offset (int64, bytes from the
-        start of the array).
-
-    Raises:
-        ImageError: an image is missing or damaged, or its pixels cannot be mapped to RGB.
-        LayoutError: its path leads out of `root`, or it has more pixels than the dataset promises.
-        DiskFullError: no space left.
-    """
+    One image at a time is in memory. The file appears whole or not at all. Remarks on images (see
+    hier.data.pixels) are printed once each, on standard error. Raises ImageError: an image is missing or
+    damaged, or its pixels cannot be mapped to RGB; LayoutError: its path leads out of `root`, or it has more
+    pixels than the dataset promises; DiskFullError."""
     shapes, offsets, end = [], [], 0
     remarks: dict[str, list[str]] = {}
     with (

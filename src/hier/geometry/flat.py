@@ -10,11 +10,8 @@ from torch.nn.functional import normalize
 
 
 def clip_norm(u: Tensor, radius: float) -> Tensor:
-    """Shorten the vectors u (N×D) that are longer than `radius`, keeping their direction.
-
-    Raises:
-        ValueError: radius is not > 0.
-    """
+    """Shorten the vectors u (N×D) that are longer than `radius`, keeping their direction. Raises ValueError:
+    radius is not > 0."""
     if not radius > 0:
         raise ValueError(f"radius must be > 0, got {radius}")
     u = u.to(torch.promote_types(u.dtype, torch.float32))

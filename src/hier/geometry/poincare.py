@@ -21,25 +21,14 @@ def max_norm(c: float) -> float:
 
 
 def exp0(u: Tensor, c: float, clip_radius: float | None, riemannian: bool = True) -> Tensor:
-    """Map tangent vectors at the origin into the ball (``ToPoincare`` of the HIER and Hyp code).
+    """Map tangent vectors u (N×D) at the origin into the ball (``ToPoincare`` of the HIER and Hyp code); the
+    points are N×D, at least float32.
 
-    The norm of u is clipped to the clip radius, then x = tanh(√c‖u‖) u / (√c‖u‖), then the norm of
-    x is limited to ``max_norm(c)``. All three keep the direction; short of that last limit,
-    d(0, x) = 2 min(‖u‖, clip radius). Where `riemannian`, the gradient that arrives at x is multiplied
-    by (1 − c‖x‖²)²/4, the inverse of the metric, which makes it the Riemannian gradient.
-
-    Args:
-        u: N×D tangent vectors, floating point.
-        c: curvature, > 0.
-        clip_radius: largest Euclidean norm of u, > 0; None for no clipping.
-        riemannian: as the HIER code does; the Hyp code leaves the gradient as it is.
-
-    Returns:
-        N×D points on the ball, at least float32.
-
-    Raises:
-        ValueError: c or clip_radius is not > 0.
-    """
+    The norm of u is clipped to the clip radius (None: not at all), then x = tanh(√c‖u‖) u / (√c‖u‖), then the
+    norm of x is limited to ``max_norm(c)``. All three keep the direction; short of that last limit,
+    d(0, x) = 2 min(‖u‖, clip radius). Where `riemannian`, the gradient that arrives at x is multiplied by
+    (1 − c‖x‖²)²/4, the inverse of the metric, which makes it the Riemannian gradient, as the HIER code does;
+    the Hyp code leaves it as it is. Raises ValueError: c or clip_radius is not > 0."""
     sqrt_c = math.sqrt(_positive(c))
     u = u.to(_at_least_float32(u))
     norm = torch.linalg.vector_norm(u, dim=-1, keepdim=True).clamp_min(1e-15)
@@ -53,26 +42,15 @@ def exp0(u: Tensor, c: float, clip_radius: float | None, riemannian: bool = True
 
 
 def distance_matrix(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of every x to every y, from one matrix product and O(NP) memory.
+    """Geodesic distance of every x (N×D) to every y (P×D) on the ball, at least float32 (N×P), from one
+    matrix product and O(NP) memory.
 
     d(x, y) = (2/√c) arsinh √( c‖x − y‖² / ((1 − c‖x‖²)(1 − c‖y‖²)) ), which equals the
     (2/√c) artanh(√c‖(−x) ⊕ y‖) of the HIER code (``dist_matrix``) without its N×P×D tensor.
 
-    ‖x − y‖² = ‖x‖² + ‖y‖² − 2⟨x, y⟩ cancels for near points, so it is computed in float64 whatever
-    the inputs; autocast leaves float64 alone. What is below the rounding error of that sum counts
-    as the same point: distance 0 and gradient 0, where the distance has no derivative.
-
-    Args:
-        x: N×D points on the ball.
-        y: P×D points on the ball, on the same device.
-        c: curvature, > 0.
-
-    Returns:
-        N×P distances, at least float32.
-
-    Raises:
-        ValueError: c is not > 0.
-    """
+    ‖x − y‖² = ‖x‖² + ‖y‖² − 2⟨x, y⟩ cancels for near points, so it is computed in float64 whatever the
+    inputs; autocast leaves float64 alone. What is below the rounding error of that sum counts as the same
+    point: distance 0 and gradient 0, where the distance has no derivative. ValueError where c is not > 0."""
     sqrt_c = math.sqrt(_positive(c))
     dtype = torch.promote_types(_at_least_float32(x), y.dtype)
     x, y = x.double(), y.double()
@@ -88,21 +66,11 @@ def distance_matrix(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 
 def lorentz(x: Tensor, c: float) -> Tensor:
-    """Points of the ball on the hyperboloid: L(x) = [1 + c‖x‖², 2√c x] / (1 − c‖x‖²).
+    """Points x (N×D) of the ball on the hyperboloid, at least float32 (N×(D+1)): L(x) = [1 + c‖x‖², 2√c x] /
+    (1 − c‖x‖²).
 
-    Then cosh(√c d(x, y)) = L₀(x)L₀(y) − ⟨L₁(x), L₁(y)⟩, with L₀ the first and L₁ the other
-    coordinates: the nearest point has the largest Lorentz inner product.
-
-    Args:
-        x: N×D points on the ball.
-        c: curvature, > 0.
-
-    Returns:
-        N×(D+1) points, at least float32.
-
-    Raises:
-        ValueError: c is not > 0.
-    """
+    Then cosh(√c d(x, y)) = L₀(x)L₀(y) − ⟨L₁(x), L₁(y)⟩, with L₀ the first and L₁ the other coordinates: the
+    nearest point has the largest Lorentz inner product. Raises ValueError: c is not > 0."""
     sqrt_c = math.sqrt(_positive(c))
     dtype = _at_least_float32(x)
     x = x.double()

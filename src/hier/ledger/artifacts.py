@@ -24,12 +24,8 @@ HIERARCHICAL_PROXIES = "regularizer.proxies"
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into one line.
-
-    Raises:
-        ConflictError: it is a text with the marks of an unfinished merge.
-        DamagedInputError: `path` cannot be read.
-    """
+    """Turn whatever a library raises on a damaged file into one line. Raises ConflictError: it is a text with
+    the marks of an unfinished merge; DamagedInputError: `path` cannot be read."""
     refuse_conflicts([path])
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for for ever
@@ -85,11 +81,8 @@ def read_embeddings(
 
 
 def read_features(path: Path, run: "Run", images: int) -> "Tensor | None":
-    """What the backbone makes of so many test images, float32 (N×F), or None where it is not kept.
-
-    Raises:
-        DamagedInputError: the file does not hold that.
-    """
+    """What the backbone makes of so many test images, float32 (N×F), or None where it is not kept. Raises
+    DamagedInputError: the file does not hold that."""
     features = read_tensors(path).get("features") if run.embed.features else None
     if run.embed.features:
         with reading(path):

@@ -48,9 +48,7 @@ def lca_triplet_loss(
         temperature: τ > 0 of the choice.
         margin: δ, in units of distance.
 
-    Returns:
-        Scalar.
-    """
+    Returns scalar."""
     if len(triplets[0]) == 0:
         return distances.sum() * 0.0
     loss: Tensor = _LcaTripletLoss.apply(distances, triplets, noise, temperature, margin)
@@ -58,17 +56,12 @@ def lca_triplet_loss(
 
 
 def gumbel(candidates: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Noise:
-    """Standard Gumbel noise −log(−log U) from a generator; −∞, never chosen, where U is 0.
+    """Standard Gumbel noise −log(−log U), for P `candidates`, float32 or float64; −∞, never chosen, where U
+    is 0.
 
-    What is drawn for a triplet does not depend on how many are asked for at a time.
-
-    Args:
-        candidates: P.
-        generator: of a CPU: one draw of it starts a stream of NumPy, which is faster, and the noise
-            is moved to `device`. Of a GPU: source of all draws.
-        dtype: float32 or float64.
-        device: of the noise.
-    """
+    What is drawn for a triplet does not depend on how many are asked for at a time. Of a generator of a CPU
+    one draw starts a stream of NumPy, which is faster, and the noise is moved to `device`; one of a GPU is
+    the source of all draws."""
     if generator.device.type != "cpu":
         return lambda n: _gumbel_of(
             torch.rand(n, 2, candidates, generator=generator, dtype=dtype, device=device)
@@ -120,11 +113,7 @@ class _Choice(NamedTuple):
 
 
 class _Block:
-    """Some triplets, n of them, and their loss.
-
-    Attributes:
-        terms: n×3, the three terms of each triplet's loss.
-    """
+    """Some triplets, n of them, and their loss: `terms` (n×3) are the three terms of each."""
 
     def __init__(
         self,

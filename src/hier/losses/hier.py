@@ -41,9 +41,7 @@ class HierRegularizer(nn.Module):
         generator: of the CPU, for the initial proxies.
         k_may_equal_i: see `sample_triplets`.
 
-    Raises:
-        ValueError: curvature or clip_radius is out of its range, or geometry is unknown.
-    """
+    Raises ValueError: curvature or clip_radius is out of its range, or geometry is unknown."""
 
     def __init__(
         self,
@@ -76,16 +74,9 @@ class HierRegularizer(nn.Module):
         self.k_may_equal_i = k_may_equal_i
 
     def forward(self, z: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """HIER loss of a batch.
-
-        Args:
-            z: B×D embeddings, on the ball where that is the geometry.
-            labels: B class labels, integer, on the device of z.
-            generator: source of triplets and Gumbel noise.
-
-        Returns:
-            Scalar: data term + proxy term, if any, not weighted.
-        """
+        """HIER loss of a batch: data term + proxy term, if any, not weighted. z are B×D embeddings, on the
+        ball where that is the geometry, labels B integers on its device; `generator` is the source of
+        triplets and noise."""
         proxies = self._points()
         between_data = self._distances(z.detach(), z.detach())
         same_class = labels[:, None] == labels[None, :]

@@ -6,11 +6,8 @@ from torch.nn.functional import logsigmoid, normalize
 
 
 class ImagesToProxies(nn.Module):
-    """Each image against the proxies of all classes.
-
-    Attributes:
-        proxies: C×D parameter, float32; only their directions matter.
-    """
+    """Each image against the proxies of all classes, `proxies` (C×D, float32), of which directions alone
+    matter."""
 
     def __init__(
         self, num_classes: int, dim: int, margin: float, alpha: float, generator: torch.Generator

@@ -52,11 +52,8 @@ class CrossBatch(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Loss of B×D embeddings z with B integer labels: a scalar. Counts a step.
-
-        Raises:
-            ValueError: the batch is larger than the memory.
-        """
+        """Loss of B×D embeddings z with B integer labels: a scalar. Counts a step. Raises ValueError: the
+        batch is larger than the memory."""
         if len(z) > self.memory.memory_size:
             raise ValueError(f"a batch of {len(z)} does not fit a memory of {self.memory.memory_size}")
         loss = self.memory if int(self.step) >= self.start else self.loss

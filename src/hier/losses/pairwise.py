@@ -27,9 +27,7 @@ class PairwiseCrossEntropy(nn.Module):
         reduction: "hyp" sums the n(n − 1) terms as the Hyp code does, "hier" divides that sum by n²
             as the HIER code does.
 
-    Raises:
-        ValueError: an argument is out of its range.
-    """
+    Raises ValueError: an argument is out of its range."""
 
     def __init__(self, *, curvature: float, temperature: float = 0.2, reduction: Reduction = "hier") -> None:
         super().__init__()
@@ -44,18 +42,8 @@ class PairwiseCrossEntropy(nn.Module):
         self.reduction = reduction
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Loss of a batch.
-
-        Args:
-            z: B×D embeddings: points on the ball for curvature > 0, any vectors for 0.
-            labels: B class labels, integer, in any order; n ≥ 2 images for each class.
-
-        Returns:
-            Scalar, at least float32.
-
-        Raises:
-            ValueError: the classes do not all have the same number n ≥ 2 of images.
-        """
+        """Loss of a batch, at least float32, of B×D embeddings z: points on the ball for curvature > 0, any
+        vectors for 0. Raises ValueError: the classes do not all have the same number n ≥ 2 of images."""
         n = _images_per_class(labels)
         classes = len(labels) // n
         logits = self._similarity(z[labels.argsort(stable=True)]) / self.temperature

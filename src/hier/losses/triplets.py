@@ -7,20 +7,11 @@ from hier.losses.ancestors import Triplets
 
 
 def reciprocal_neighbours(similarity: Tensor, k: int) -> Tensor:
-    """Pairs of points that are each among the other's k most similar.
+    """Pairs of points that are each among the other's k most similar (N×N boolean, symmetric, False on the
+    diagonal), the point itself counted among them; more than N means N.
 
-    Source: ``get_reciprocal_triplets`` of the HIER code.
-
-    Args:
-        similarity: N×N, larger is nearer; a point is most similar to itself.
-        k: neighbours looked at, the point itself among them; more than N means N.
-
-    Returns:
-        N×N boolean, symmetric, False on the diagonal.
-
-    Raises:
-        ValueError: k is not ≥ 1.
-    """
+    Of `similarity` (N×N) larger is nearer; a point is most similar to itself. Source:
+    ``get_reciprocal_triplets`` of the HIER code. Raises ValueError: k is not ≥ 1."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     nearest = similarity.topk(min(k, len(similarity)), dim=1).indices
@@ -47,9 +38,7 @@ def sample_triplets(
         k_may_equal_i: draw k from all that is not related, i included, as the HIER code
             (``get_reciprocal_triplets``) does.
 
-    Returns:
-        Three int64 vectors of length (anchors kept)·per_anchor on the device of ``related``.
-    """
+    Returns three int64 vectors of length (anchors kept)·per_anchor on the device of ``related``."""
     unrelated = (~related).fill_diagonal_(k_may_equal_i)
     anchors = torch.nonzero((related.sum(1) >= 2) & unrelated.any(1)).squeeze(1)
     j = _draw_columns(related[anchors], per_anchor, generator)

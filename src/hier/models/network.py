@@ -102,11 +102,8 @@ def build_network(
         drawn: whether to draw the backbone's random weights; false (they hold anything then) for a
             network that gets a whole trained state at once.
 
-    Raises:
-        ConfigError: timm has no such model, its features have another length, or `freeze` names
-            something that it does not have.
-        WeightsError: see `load_weights`.
-    """
+    Raises ConfigError: timm has no such model, its features have another length, or `freeze` names something
+    that it does not have; WeightsError: see `load_weights`."""
     weights = config.weights if pretrained else None
     with nullcontext() if drawn and not weights else _Undrawn():
         backbone = _timm_model(config)

@@ -27,13 +27,9 @@ DOUBT = "is backbone.timm the network of these weights?"
 def load_weights(network: nn.Module, weights: Weights) -> str:
     """Copy `weights` into `network`, a timm model without classifier; return the file's SHA-256.
 
-    By name as timm reads that file, or by order: then names may differ, but number, order and
-    shapes may not. A classifier in the file is left out.
-
-    Raises:
-        WeightsError: the file is missing, its hash differs, it holds something else than a state
-            dict, or its tensors do not fit.
-    """
+    By name as timm reads that file, or by order: then names may differ, but number, order and shapes may not.
+    A classifier in the file is left out. Raises WeightsError: the file is missing, its hash differs, it holds
+    something else than a state dict, or its tensors do not fit."""
     path = find_weights(weights)
     found = _prove(path, weights)
     if path.suffix == ".npz":
@@ -71,11 +67,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def find_weights(weights: Weights) -> Path:
-    """The file itself: in its package, in a mirror's folder or `weights/`, or fetched into that.
-
-    Raises:
-        WeightsError: it is nowhere; names the file, its address and where to put it.
-    """
+    """The file itself: in its package, in a mirror's folder or `weights/`, or fetched into that. Raises
+    WeightsError: it is nowhere; names the file, its address and where to put it."""
     if weights.package:
         return _in_package(weights.package, weights.file)
     path = FOLDER / weights.file

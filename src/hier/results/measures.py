@@ -16,40 +16,26 @@ from hier.results.tolerance import TRAINED, UNTRAINED
 
 @dataclass(frozen=True)
 class Measure:
-    """A number, or a family of numbers such as Recall@K for each K of the dataset.
+    """A number, or a family of numbers such as Recall@K for each K of the dataset."""
 
-    Attributes:
-        key: its name in metrics.json.
-        title: its name in tables and pages; of a family with `{}` in place of K or of the level.
-        compute: gives its value as JSON, of a family a mapping by what stands for `{}`; None where it is
-            not defined. The argument is an Evaluation, or for TREES an Agreement.
-        percent: whether it is a share, shown times 100.
-        higher_is_better: its direction.
-        digits: how many are shown after the point.
-        tolerance: by how much the same code may differ on another kind of machine, as shown.
-        tolerance_untrained: the same without training, which amplifies what rounding differs in.
-        graded: whether it is a column of the table, which is held against expected values.
-        everywhere: whether it is defined for every run.
-        shares: what a query and a right neighbour have in common.
-        without_match: key of the number of queries that no neighbour can be right for.
-        leaves_out: whether it leaves those out whatever `evaluate.unmatched` says.
-        meaning: in words.
-    """
-
-    key: str
-    title: str
+    key: str  # its name in metrics.json
+    title: str  # its name in tables and pages; of a family with `{}` in place of K or of the level
+    # gives its value as JSON, of a family a mapping by what stands for `{}`; None where it is not defined.
+    # The argument is an Evaluation, or for TREES an Agreement.
     compute: Callable[[Any], Any]
-    percent: bool = True
-    higher_is_better: bool = True
-    digits: int = 2
-    tolerance: float = TRAINED
+    percent: bool = True  # whether it is a share, shown times 100
+    higher_is_better: bool = True  # its direction
+    digits: int = 2  # how many are shown after the point
+    tolerance: float = TRAINED  # by how much the same code may differ on another kind of machine, as shown
+    # the same without training, which amplifies what rounding differs in.
     tolerance_untrained: float = UNTRAINED
-    graded: bool = True
-    everywhere: bool = True
-    shares: str = "class"
+    graded: bool = True  # whether it is a column of the table, which is held against expected values
+    everywhere: bool = True  # whether it is defined for every run
+    shares: str = "class"  # what a query and a right neighbour have in common
+    # key of the number of queries that no neighbour can be right for.
     without_match: str = "queries_without_match"
-    leaves_out: bool = False
-    meaning: str = ""
+    leaves_out: bool = False  # whether it leaves those out whatever `evaluate.unmatched` says
+    meaning: str = ""  # in words
 
     @property
     def family(self) -> bool:

@@ -23,21 +23,14 @@ from hier.results.measures import HEADLINE, MEASURES, RECALL, computed, unmatche
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the measures of hier.results.measures are computed of.
-
-    Attributes:
-        ks: the K of Recall@K.
-        features: the same among the backbone's features, if they were kept.
-        trees: over some of the embeddings; None measures retrieval alone.
-        best_on_test: the best epoch on the test classes, if training looked at them.
-    """
+    """What the measures of hier.results.measures are computed of."""
 
     run: Run
-    ks: list[int]
+    ks: list[int]  # the K of Recall@K
     retrieval: Retrieval
-    features: Retrieval | None = None
-    trees: Trees | None = None
-    best_on_test: dict[str, Any] | None = None
+    features: Retrieval | None = None  # the same among what the backbone gives, if that was kept
+    trees: Trees | None = None  # over some of the embeddings; None measures retrieval alone
+    best_on_test: dict[str, Any] | None = None  # the best epoch there, if training looked at them
 
     def clip_share(self) -> float | None:
         """The share of embeddings on the clip radius; None outside the ball."""
@@ -48,12 +41,8 @@ class Evaluation:
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
-    """Write runs/<run>/metrics.json.
-
-    Raises:
-        ConfigError: no query can be right.
-        DamagedInputError: an input is not what an earlier stage writes.
-    """
+    """Write runs/<run>/metrics.json. Raises ConfigError: no query can be right; DamagedInputError: an input
+    is not what an earlier stage writes."""
     run, dataset = suite.run(job.key), suite.dataset(suite.run(job.key).dataset)
     index_path, embeddings_path, history_path, proxies_path = map(Path, job.inputs)
     torch.set_num_threads(run.runtime.threads)

@@ -36,13 +36,8 @@ class AugmentedImages(Dataset[Tensor]):
 
 
 class TrainingImages:
-    """Batches of normalised images and their classes, epoch by epoch.
-
-    Args:
-        store: the image store.
-        rows: rows of the store that are training images, int64 (N).
-        classes: their classes as 0 … C−1, int64 (N).
-    """
+    """Batches of normalised images and their classes, epoch by epoch: of the rows of the store that are
+    training images (int64, N), whose classes are 0 … C−1 (int64, N)."""
 
     def __init__(
         self, store: ImageStore, rows: NDArray[np.int64], classes: NDArray[np.int64], run: Run
@@ -59,11 +54,8 @@ class TrainingImages:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images B×3×S×S float32, classes B int64) on `device`, from step `start` on.
 
-        torch's own generator is not drawn from: the workers' seeds come from one with a name.
-
-        Raises:
-            HierError: a loader worker failed, or `stop` says so while it is waited for; see `batches`.
-        """
+        torch's own generator is not drawn from: the workers' seeds come from one with a name. Raises
+        HierError: a loader worker failed, or `stop` says so while it is waited for; see `batches`."""
         chosen = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
         images = AugmentedImages(self.store, self.rows[chosen.ravel()], self.run, epoch)
         size = self.run.sampler.batch_size

@@ -21,11 +21,8 @@ MINUTES = "HIER_CHECKPOINT_MINUTES"
 def seconds_between() -> float:
     """Seconds from one checkpoint to the next, from HIER_CHECKPOINT_MINUTES (10; 0: each step).
 
-    It cannot change a result, so it is no setting of a run.
-
-    Raises:
-        ConfigError: it is not a number of 0 or more.
-    """
+    It cannot change a result, so it is no setting of a run. Raises ConfigError: it is not a number of 0 or
+    more."""
     given = os.environ.get(MINUTES, "10")
     try:
         minutes = float(given)
@@ -54,15 +51,10 @@ class Checkpoints:
         return monotonic() - self._since >= self.seconds
 
     def save(self, epoch: int, step: int, state: dict[str, Any], fsync: bool = True) -> Path:
-        """Write the state after `epoch` whole epochs and `step` steps of the next; keep the last two.
-
-        Args:
-            fsync: wait until the disk has it, so that it outlives a power failure; without, what a
-                power failure tears is found by its hash and passed over.
-
-        Raises:
-            DiskFullError: no space is left; the older ones are intact.
-        """
+        """Write the state after `epoch` whole epochs and `step` steps of the next; keep the last two. With
+        `fsync` it waits until the disk has it, so that it outlives a power failure; without, what a power
+        failure tears is found by its hash and passed over. Raises DiskFullError: no space is left; the older
+        ones are intact."""
         self._remove_leftovers()
         name, home = stem(epoch, step), self._home()
         home.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,8 @@ from hier.errors import ConfigError
 
 
 def make_deterministic(runtime: Runtime) -> torch.device:
-    """Deterministic algorithms and a fixed number of threads; return the device to work on.
-
-    Raises:
-        ConfigError: a GPU is asked for and there is none.
-    """
+    """Deterministic algorithms and a fixed number of threads; return the device to work on. Raises
+    ConfigError: a GPU is asked for and there is none."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # As use_deterministic_algorithms(True), which first loads torch's compiler for 1.6 s.
     torch.set_deterministic_debug_mode("error")

@@ -36,20 +36,12 @@ def train(
 ) -> tuple[EmbeddingNetwork, Objective, History]:
     """Train a run to its last epoch; goes on from its newest good checkpoint where there is one.
 
-    The result is the same however often it was stopped on the way, down to the last bit.
+    The result is the same however often it was stopped on the way, down to the last bit: the network of the
+    epoch that the protocol chooses, the objective with its proxies then, and per epoch each term's mean, the
+    loss's mean, the factor on the learning rates, and what `recalls` measures (see `ModelSelector`).
 
-    Args:
-        recalls: measures recall for the protocol, see `ModelSelector`.
-
-    Returns:
-        the network of the epoch that the protocol chooses, the objective with its proxies then, and per
-        epoch: each term's mean, the loss's mean, the factor on the learning rates, and recalls.
-
-    Raises:
-        DivergedError: the loss became NaN or infinite.
-        WorkerError: the images cannot be loaded; a checkpoint of the last whole step is written.
-        SystemExit: SIGTERM or Ctrl-C came; a checkpoint of the last whole step is written.
-    """
+    Raises DivergedError: the loss became NaN or infinite; WorkerError: the images cannot be loaded;
+    SystemExit: SIGTERM or Ctrl-C came. A checkpoint of the last whole step is written for the last two."""
     device = make_deterministic(run.runtime)
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)

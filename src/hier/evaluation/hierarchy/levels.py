@@ -35,11 +35,8 @@ class Levels(NamedTuple):
 def levels_of(index: pd.DataFrame, titles: list[str], dataset: str) -> Levels:
     """The levels of the images in `index` (N rows), which the dataset calls `titles`.
 
-    Where some class has no super-class, only classes are looked at.
-
-    Raises:
-        ConfigError: there are more or fewer levels than titles.
-    """
+    Where some class has no super-class, only classes are looked at. Raises ConfigError: there are more or
+    fewer levels than titles."""
     _, first, code = np.unique(index["label"].to_numpy(), return_index=True, return_inverse=True)
     codes, names = [code], [index["class_name"].iloc[first].map(str).tolist()]
     for paths in _superclasses(index):

@@ -89,12 +89,9 @@ def clip_share(z: np.ndarray | Tensor, c: float, clip_radius: float) -> float:
     """Share (0…1) of embeddings (N×D, N ≥ 1, on the ball) that were clipped on the way into the ball.
 
     They have the largest norm that :func:`hier.geometry.poincare.exp0` gives for the clip radius,
-    min(tanh(√c·clip_radius), 1 − 1e-3)/√c; norms from 1e-4 (relative) below it count. Where all are
-    clipped, hyperbolic and cosine distance rank alike.
-
-    Raises:
-        ValueError: c or clip_radius is not > 0, or z is empty.
-    """
+    min(tanh(√c·clip_radius), 1 − 1e-3)/√c; norms from 1e-4 (relative) below it count. Where all are clipped,
+    hyperbolic and cosine distance rank alike. Raises ValueError: c or clip_radius is not > 0, or z is
+    empty."""
     if not clip_radius > 0 or len(z) == 0:
         raise ValueError(f"needs clip_radius > 0 and at least one of z, not {clip_radius}, {len(z)}")
     largest = max_norm(c)

@@ -35,16 +35,11 @@ def nearest_own_ranks(
     ks: Sequence[int],
     hides_own_number: bool = False,
 ) -> Tensor:
-    """For each query a number ≥ 1 that compares with every K as the rank of its nearest own item does.
+    """For each query a number ≥ 1 that compares with every K of `ks` (≥ 1) as the rank of its nearest own
+    item does.
 
-    Args:
-        query: Q×D, float64; a larger inner product with an item means that the item is nearer.
-        query_labels: Q integers.
-        gallery: G×D, float64.
-        gallery_labels: G integers.
-        ks: values of K, ≥ 1.
-        hides_own_number: query i does not see item i.
-    """
+    Query (Q×D) and gallery (G×D) are float64; a larger inner product means that an item is nearer. Their
+    labels are Q and G integers. With `hides_own_number` query i does not see item i."""
     search = Search(query, query_labels, gallery, gallery_labels, hides_own_number)
     own = search.nearest_own()
     lowest, highest = Tiles(search.query, search.gallery).bounds(own, max(ks, default=0))

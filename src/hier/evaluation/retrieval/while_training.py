@@ -18,11 +18,8 @@ Recalls = Callable[[EmbeddingNetwork], dict[str, float]]
 def recalls_of(
     run: Run, index: pd.DataFrame, store: ImageStore, held_out: NDArray[np.int64], ks: list[int]
 ) -> Recalls:
-    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1).
-
-    Raises:
-        ConfigError: on a side that training looks at, no query can be right.
-    """
+    """Recall of a network on the test classes (1 and every K) and on the held-out ones (R@1). Raises
+    ConfigError: on a side that training looks at, no query can be right."""
     ks = sorted({1, *ks})  # the epoch is chosen by R@1
     test = np.flatnonzero(index["split"] != "train")
     sides = {"test": (test, ks)} | ({"held-out": (held_out, [1])} if len(held_out) else {})

@@ -14,11 +14,7 @@ class AveragePlusMaximum(nn.Module):
 
 
 def pool(backbone: nn.Module, name: str) -> None:
-    """Pool by it.
-
-    Raises:
-        ConfigError: the network has no maps.
-    """
+    """Pool by it. Raises ConfigError: the network has no maps."""
     if not hasattr(backbone, "global_pool"):
         raise ConfigError(f"backbone.pooling: {name} has no maps to pool; use timm")
     backbone.global_pool = AveragePlusMaximum()
