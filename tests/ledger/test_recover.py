@@ -128,3 +128,36 @@ def test_a_lock_that_cannot_be_removed_is_one_line(done, monkeypatch):
         recover()  # there is no Snakefile here
     assert str(caught.value).startswith("snakemake --unlock failed: Error: No Snakefile")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("torn", ["", "schema: '2.0'\nstages:\n  download@demo:\n    cmd: [", "schema:"])
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_ledger_that_dvc_was_killed_in_is_put_aside(tmp_path, monkeypatch, torn, committed):
+    """DVC opens dvc.lock and then writes it."""
+    monkeypatch.chdir(tmp_path)
+    whole = "schema: '2.0'\nstages: {}\n"
+    subprocess.run(["git", "init", "-q"], check=True)
+    if committed:
+        Path("dvc.lock").write_text(whole)
+        given = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "add", "dvc.lock"], check=True)
+        subprocess.run(["git", *given, "commit", "-qm", "x"], check=True)
+    Path("dvc.lock").write_text(torn)
+    said = []
+    recover(said.append)
+    assert Path(".hier/dvc.lock.torn").read_text() == torn
+    assert Path("dvc.lock").exists() == committed
+    assert not committed or Path("dvc.lock").read_text() == whole
+    (line,) = said
+    assert line.startswith("dvc.lock cannot be read: ")
+    assert "put aside as .hier/dvc.lock.torn" in line
+    recover(said.append)
+    assert len(said) == 1
+
+
+def test_an_unfinished_merge_of_the_ledger_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.1'\n>>>>>>> other\n"
+    Path("dvc.lock").write_text(text)
+    recover(lambda _: None)
+    assert Path("dvc.lock").read_text() == text
