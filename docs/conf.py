@@ -26,7 +26,8 @@ autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 default_role = "code"
 # What this project defines must be found, but for type variables and private names.
-nitpick_ignore_regex = [(r"py:.*", r"(?!hier\.).*|hier\.[\w.]*\.(_\w+|[A-Z]|Annotated)")]
+# Registry.check stands in types whose values it validates.
+nitpick_ignore_regex = [(r"py:.*", r"(?!hier\.).*|hier\.[\w.]*\.(_\w+|[A-Z]|Annotated|Registry\.check)")]
 suppress_warnings = ["ref.python"]  # `bytes` is also the name of a field
 
 
