@@ -46,18 +46,29 @@ def test_in_shop_hides_gallery_image_i_from_query_i(official):
     assert Retrieval(z, rows, unmasked).class_recall(ks) == shares(arrays["recall_unmasked"], ks)
 
 
-@pytest.mark.parametrize("number", range(40))
-def test_each_in_shop_query_hits_as_it_does_there(number):
-    """One query at a time, with the gallery image of its number left out by hand."""
+def hits_of(z, labels, gallery, gallery_labels, settings, metric="poincare"):
+    """Whether each query hits at each K, one query at a time, the gallery image of its number left out."""
+    c, found = settings["curvature"] if metric == "poincare" else None, []
+    for number in range(len(z)):
+        one, kept = slice(number, number + 1), np.arange(len(gallery)) != number
+        sides = z[one], labels[one], gallery[kept], gallery_labels[kept]
+        found.append([*recall_at_k(*sides, settings["ks"], metric, c).values()])
+    return np.array(found).astype(bool)
+
+
+def test_each_in_shop_query_hits_as_it_does_there():
     arrays, settings = golden("eval_inshop")
-    query, gallery = (points(arrays[f"{side}/u"], settings) for side in ("query", "gallery"))
-    labels = [arrays[f"{side}/labels"].numpy() for side in ("query", "gallery")]
-    kept = np.arange(len(gallery)) != number
-    found = recall_at_k(
-        query[number : number + 1], labels[0][number : number + 1], gallery[kept], labels[1][kept],
-        settings["ks"], "poincare", settings["curvature"],
-    )  # fmt: skip
-    assert [*found.values()] == arrays["hits"][number].double().tolist()
+    sides = [
+        (points(arrays[f"{s}/u"], settings), arrays[f"{s}/labels"].numpy()) for s in ("query", "gallery")
+    ]
+    assert np.array_equal(hits_of(*sides[0], *sides[1], settings), arrays["hits"].numpy())
+
+
+def test_each_query_after_a_metric_loss_hits_as_it_does_there():
+    arrays, settings = golden("eval_pa_poincare")
+    z, labels = points(arrays["u"], settings), arrays["labels"].numpy()
+    for metric, key in (("poincare", "hits"), ("cosine", "hits_cosine")):
+        assert np.array_equal(hits_of(z, labels, z, labels, settings, metric), arrays[key].numpy()), key
 
 
 def test_a_metric_loss_is_evaluated_by_poincare_distance(official):
