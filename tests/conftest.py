@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ def pytest_configure() -> None:
     every process that a test starts would inherit that. One thread each: two workers with two threads
     spend most of their time waiting for each other, and no figure that a test looks at depends on it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.path.insert(0, str(SOURCE))
+    from hier.kernels import choose_kernels
+
+    choose_kernels("portable")  # as the stages do, which tests call after torch was loaded
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

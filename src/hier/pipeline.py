@@ -42,7 +42,8 @@ def _keys(kind: str, *groups: str) -> tuple[str, ...]:
 _of_run, _of_dataset = partial(_keys, "runs.{run}"), partial(_keys, "datasets.{dataset}")
 
 # Of the runtime, what can change a number; how many workers load images cannot.
-NUMERICS = _keys("runtime", "device", "precision", "threads", "tf32", "cudnn_benchmark")
+ON_CPU = _keys("runtime", "kernels", "threads")
+NUMERICS = (*ON_CPU, *_keys("runtime", "device", "precision", "tf32", "cudnn_benchmark"))
 
 TABLES = ("pandas", "pandera", "pyarrow")
 NETWORKS = ("numpy", "pillow", "safetensors", "timm", "torch", "torchvision")
@@ -53,8 +54,8 @@ LOSSES = (
     "losses/memory.py", "losses/pairwise.py", "losses/triplets.py", "losses/{loss}.py",
 )  # fmt: skip
 MODELS = (
-    "models/network.py", "models/normalise.py", "models/pooling/{pooling}.py", "models/torchvision_ops.py",
-    "models/weights.py", "registry.py",
+    "models/network.py", "models/normalise.py", "models/pooling/{pooling}.py", "models/token_linear.py",
+    "models/torchvision_ops.py", "models/weights.py", "registry.py",
 )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ class Stage:
 
     def read_from_git(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
-        code = (f"stages/{self.name}.py", *self.code)
+        code = (f"stages/{self.name}.py", "kernels.py", *self.code)
         return [*(SRC + path for path in code), *self.tracked_files]
 
 
@@ -158,11 +159,11 @@ STEPS: dict[str, Stage] = {
             inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
             outputs=(METRICS,),
             in_git=(METRICS,),
-            params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
+            params=_of_run("head", "regularizer", "evaluate", "protocol", *ON_CPU)
             + _of_dataset("ks", "levels"),
             code=(
                 "data/index.py", "evaluation/hierarchy", "evaluation/retrieval", "seeding.py", "geometry",
-                "ledger/artifacts.py", "results/measures.py", "results/tolerance.py",
+                "ledger/artifacts.py", "results/measures.py",
             ),
             packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
         ),
@@ -171,8 +172,7 @@ STEPS: dict[str, Stage] = {
             help="Lay out what pages draw of RUN: disk, tree, neighbours → runs/RUN/views.json",
             inputs=(INDEX, EMBEDDINGS, PROXIES),
             outputs=(VIEWS,),
-            params=_of_run("head", "regularizer", "evaluate", "protocol", "runtime.threads")
-            + _of_dataset("levels"),
+            params=_of_run("head", "regularizer", "evaluate", "protocol", *ON_CPU) + _of_dataset("levels"),
             code=("data/index.py", "evaluation", "seeding.py", "geometry", "ledger/artifacts.py"),
             packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
@@ -187,8 +187,7 @@ STEPS: dict[str, Stage] = {
             code=(
                 "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
                 "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
-                "results/measures.py", "results/paper.py", "results/table.py",
-                "results/tolerance.py",
+                "results/measures.py", "results/paper.py", "results/spread.py", "results/table.py",
             ),
             packages=("pandas", "scipy"),
         ),

@@ -1,5 +1,6 @@
 """`hier verify`: each cell's grade against the reference, and whether the ledger vouches for it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,17 @@ from hier.ledger.dvc_lock import AWAY
 from hier.ledger.record import believed
 from hier.pipeline import METRICS
 from hier.results.cells import graded_cells
-from hier.results.expected import Reference, environment_of, record_expected, references, settings_hash
+from hier.results.expected import (
+    DIGITS,
+    PORTABLE,
+    Reference,
+    artifacts,
+    environment_of,
+    promise,
+    record_expected,
+    references,
+    settings_hash,
+)
 from hier.results.grades import Grade
 
 
@@ -73,9 +84,11 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         by_hash = _is_the_references(run, suite, audit, reference) if away else None
         proved = None if _is_wrong(worst) else proved_by_rerun(run.name)
         common = {"proved": proved, "promise": _promise(run, audit.settings, reference)}
+        parted = _parted(run, audit.settings, reference)
         for cell in group.to_dict("records"):
             grade, reason = _overlaid(cell["grade"], worst, refuted.get(run.name), by_hash)
             known = by_hash if grade == Grade.NOT_HERE else None
+            reason = reason or (parted if grade in (Grade.DIFFERS, Grade.WITHIN, Grade.OUT) else "")
             rows.append(cell | {"grade": grade.value, "reason": reason, "by_hash": known} | common)
     wrong = [f for f in found.values() if _is_wrong(f)]
     for name in suite.runs:  # of which the note of a rerun may be forged, and the rest in order
@@ -86,15 +99,16 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
     return VerificationReport(pd.DataFrame(rows), wrong, damaged, notices, refuted, ledger)
 
 
-def update_expected(suite: Suite) -> Path:
-    """Write the present results as the reference; StaleError where one is known by its hash alone."""
+def update_expected(suite: Suite, beside: Iterable[Suite] = ()) -> Path:
+    """Write the present results as the reference, with the spread over the seeds of the suite and of those
+    `beside` it; StaleError where one is known by its hash alone."""
     for finding in LedgerAudit(Settings.of(suite)).findings():
         if finding.status == AWAY:
             raise StaleError(
                 f"{finding.describe()}; a reference is what this machine has made, so nothing was "
                 "written. Make it with: snakemake --cores all"
             )
-    return record_expected(suite)
+    return record_expected(suite, beside)
 
 
 def _state(findings: list[Finding], audit: LedgerAudit) -> LedgerState:
@@ -139,9 +153,22 @@ def _promise(run: Run, settings: Settings, reference: list[Reference]) -> str:
     record = believed(job("train", run.name, settings))
     if record is None or not reference:
         return ""
-    words = environment_of(record, run), reference[0]["environment"] or ""
-    # Python changes no bit of a result.
-    parts = [[p for p in said.split("; ") if not p.startswith("Python ")] for said in words]
-    if others := [f"{a} here, {b} there" for a, b in zip(*parts, strict=False) if a != b]:
-        return f"{Grade.WITHIN} ({'; '.join(others)})"
-    return "the same bytes (same processor, packages and threads)"
+    here = environment_of(record, run)
+    same_bytes, others = promise(here, reference[0]["environment"] or "")
+    if not same_bytes:
+        return f"within the spread of seeds ({'; '.join(others) or 'the reference says no environment'})"
+    why = PORTABLE if PORTABLE in here else "same processor and kernels"
+    return f"the same bytes ({why}, same packages and threads)"
+
+
+def _parted(run: Run, settings: Settings, reference: list[Reference]) -> str:
+    """The first artifact that is not the reference run's, and what differs in the records; "" of none."""
+    record = believed(job("train", run.name, settings))
+    if record is None or not reference:
+        return ""
+    there = dict(each.split(":") for each in (reference[0]["artifacts"] or "").split())
+    here = artifacts(run.name, settings)
+    first = next((n for n in here if here[n][:DIGITS] != there.get(n)), "") if there else ""
+    others = promise(environment_of(record, run), reference[0]["environment"] or "")[1]
+    said = [f"the first artifact that differs is {first}"] if first else []
+    return "; ".join([*said, *(others or ["the records name the same environment"])])

@@ -53,7 +53,7 @@ def verify(
     suites = composed_suites()
     if update_expected:
         for suite in suites:
-            click.echo(f"wrote {audit.update_expected(suite)}")
+            click.echo(f"wrote {audit.update_expected(suite, suites)}")
         click.echo("the tables are made anew by: snakemake --cores all")
         return
     if rerun:

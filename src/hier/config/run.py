@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from hier.config.base import Strict
+from hier.kernels import Kernels
 from hier.registry import LOSSES, POOLINGS
 
 LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
@@ -240,7 +241,9 @@ class Evaluate(Strict):
 
 
 class Runtime(Strict):
-    """`threads` fixes the order of sums on a CPU, so it is part of the result's identity.
+    """`kernels` and `threads` fix the order of sums on a CPU, so they are part of the result's identity.
+
+    `portable` kernels round alike on every x86-64 processor with AVX2, `native` ones are the processor's own.
 
     On a GPU `tf32` lets float32 products keep 10 bits of their mantissa, and `cudnn_benchmark` lets
     cuDNN choose among its deterministic algorithms by their time. `compile` has PyTorch's compiler fuse
@@ -250,6 +253,7 @@ class Runtime(Strict):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "float16", "bfloat16"]
     threads: Count
+    kernels: Kernels = "portable"
     workers: CountFromZero
     tf32: bool = False
     cudnn_benchmark: bool = False

@@ -15,18 +15,21 @@ from typing import Any
 
 from hier.files.hashing import hash_file
 from hier.git import git
+from hier.kernels import kernels_in_use
 
 LOCK = Path("requirements.lock")
 KIND = ("cpu family", "model")  # of /proc/cpuinfo, beside the name
 
 
 def environment() -> dict[str, Any]:
-    """Python, processor, GPU, driver, threads, switches of torch, lock file and git commit."""
+    """Python, processor, kernels, GPU, driver, threads, switches of torch, lock file and git commit."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cpus": cpus(),
+        "kernels": kernels_in_use(),
+        "libc": " ".join(platform.libc_ver()),
         "driver": next(iter(_lines("/proc/driver/nvidia/version")), None),
         "torch": _torch(),
         "lock_sha256": hash_file(LOCK).sha256 if LOCK.exists() else None,

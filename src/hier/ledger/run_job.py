@@ -11,6 +11,7 @@ from hier.files.checkpoint_names import clear_checkpoints
 from hier.files.hashing import Hasher, hashing
 from hier.git import refuse_conflicts
 from hier.jobs import Job, job, jobs, maker
+from hier.kernels import choose_kernels
 from hier.ledger.loaded_code import note_loaded
 from hier.ledger.locks import forced_by_dvc, locked_job
 from hier.ledger.output_cache import cache_outputs, restore_outputs
@@ -62,6 +63,8 @@ def current(work: Job) -> bool:
 def _work(work: Job) -> None:
     from importlib import import_module
 
+    runtime = work.settings.runs[work.key]["runtime"] if work.stage.scope == "run" else {}
+    choose_kernels(runtime.get("kernels", "portable"), runtime.get("threads", 1))
     with hashing() as hasher:  # before the wait for a card, in which the source may change
         note_loaded(hasher)
     suite = work.settings.suite(work.key if work.stage.scope == "suite" else None)

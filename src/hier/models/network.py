@@ -13,6 +13,7 @@ from hier.config.run import Backbone, Head
 from hier.errors import ConfigError
 from hier.geometry.poincare import exp0
 from hier.models import torchvision_ops
+from hier.models.token_linear import speed_up_tokens
 from hier.models.weights import load_weights
 from hier.registry import POOLINGS
 
@@ -113,6 +114,7 @@ def build_network(
     top = EmbeddingHead(config.features, head) if head else None
     network = EmbeddingNetwork(backbone, top, config.batch_norm)
     network.weights_sha256 = found
+    speed_up_tokens(network)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -10,16 +10,25 @@ from hier.config.settings import Settings
 from hier.config.suite import Suite
 from hier.errors import DamagedInputError
 from hier.files.hashing import hash_file
-from hier.jobs import no_data
+from hier.jobs import job, no_data
 from hier.ledger.artifacts import reading
+from hier.ledger.record import believed
 from hier.pipeline import METRICS
-from hier.results.expected import Reference, read_metrics, references, runs_done, settings_hash
+from hier.results.expected import (
+    Reference,
+    environment_of,
+    promise,
+    read_metrics,
+    references,
+    runs_done,
+    settings_hash,
+)
 from hier.results.grades import Grade
 from hier.results.measures import RECALL, judged, measure_of, names_of_every_run, values
 from hier.results.paper import published
 
 COUNTS = ["queries", "unmatched", "left_out"]
-NUMBERS = ["value", "best_on_test", "expected", "tolerance"]
+NUMBERS = ["value", "best_on_test", "expected", "mean", "tolerance"]
 COLUMNS = [
     "run", "dataset", "method", "backbone", "dim", "seed", "choice", "measure", *NUMBERS, "paper", *COUNTS,
     "grade",
@@ -29,13 +38,15 @@ COLUMNS = [
 def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
     """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
 
+    `expected` is what the reference run gave; `mean` and `tolerance` are of its seeds (hier.results.spread).
     `choice` is how the reported epoch was chosen (`protocol.choose`), `best_on_test` the R@K of the best
     epoch on the test classes, for comparison only. COUNTS are integers (see `judged` of
     hier.results.measures), NA where there are no metrics. A metrics file that cannot be read is a
     DamagedInputError, or with `damaged_too` passes as not run.
     """
     known = {(row["run"], row["measure"]): row for row in references(suite.suite)}
-    done = runs_done(Settings.of(suite))
+    of_suite = Settings.of(suite)
+    done = runs_done(of_suite)
     rows = []
     for run in suite.runs.values():
         found = _measured(run, damaged_too) if run.name in done else {}
@@ -47,7 +58,10 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         keys |= {"run": run.name, "backbone": run.backbone.name, "choice": run.protocol.choose}
         for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
-            grade = _grade(cell["value"], digest, settings, reference) if cell else missing
+            grade = missing
+            if cell:
+                same_bytes = reference and same_bytes_promised(run, of_suite, reference)
+                grade = _grade(cell["value"], digest, settings, reference, bool(same_bytes))
             own = {"measure": name, **cell, "grade": grade.value}
             rows.append(keys | {of: reference.get(of) for of in NUMBERS[2:]} | own)
     cells = pd.DataFrame(rows, columns=COLUMNS)
@@ -75,13 +89,24 @@ def _measured(run: Run, damaged_too: bool) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _grade(value: float, digest: str | None, settings: str, reference: Reference) -> Grade:
+def same_bytes_promised(run: Run, settings: Settings, reference: Reference) -> bool:
+    """Whether a run must be the same bytes as the reference run; so also where no record says how it was
+    made."""
+    record = believed(job("train", run.name, settings))
+    return record is None or promise(environment_of(record, run), reference["environment"] or "")[0]
+
+
+def _grade(value: float, digest: str | None, settings: str, reference: Reference, same_bytes: bool) -> Grade:
     """The grade of a value in metrics of a digest (SHA-256) under some settings (their hash)."""
     if reference.get("settings_sha256") != settings:
         return Grade.NO_REFERENCE
     if reference["metrics_sha256"] == digest:
         return Grade.IDENTICAL
-    near = abs(value - reference["expected"]) <= reference["tolerance"]
+    if same_bytes:
+        return Grade.DIFFERS
+    if reference["tolerance"] is None:
+        return Grade.NO_REFERENCE
+    near = abs(value - reference["mean"]) <= reference["tolerance"]
     return Grade.WITHIN if near else Grade.OUT
 
 

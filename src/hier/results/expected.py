@@ -3,12 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from hier.config.settings import Settings
@@ -18,32 +20,37 @@ from hier.files.hashing import hash_file
 from hier.jobs import Job, job, jobs_of
 from hier.ledger.artifacts import reading
 from hier.ledger.dvc_lock import other_setting, readable_ledger
-from hier.ledger.record import Record, of_other_settings, read_record
+from hier.ledger.record import Record, believed, of_other_settings, read_record
 from hier.pipeline import EXPECTED, METRICS
-from hier.results.measures import measure_of, names_of_every_run, values
+from hier.results.measures import names_of_every_run, values
+from hier.results.spread import half_width
 
 if TYPE_CHECKING:
     from hier.config.run import Run
     from hier.config.suite import Suite
 
 COLUMNS = (
-    "run", "measure", "expected", "tolerance", "metrics_sha256", "metrics_md5", "settings_sha256",
-    "environment",
+    "run", "measure", "expected", "n", "mean", "sd", "metrics_sha256", "metrics_md5", "settings_sha256",
+    "artifacts", "environment",
 )  # fmt: skip
-LATER = ("metrics_md5", "environment")  # which older references lack
+MAY_BE_EMPTY = ("sd", "metrics_md5", "artifacts", "environment")
+DIGITS = 12  # of a hash, that the list of artifacts has
+PORTABLE = "portable kernels"
 Reference = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of the table, as it is shown; None where it was not made. `expected`, `tolerance` and
-    `same_bytes` (as the reference run's metrics) are None where there is no reference, `same_bytes`
-    also where no hash is known."""
+    """One value of the table, as it is shown; None where it was not made. `expected` (what the reference
+    run gave), `mean` (over its seeds), `tolerance` (around that) and `same_bytes` (as the reference run's
+    metrics) are None where there is no reference, `tolerance` also of one seed, `same_bytes` also where no
+    hash is known."""
 
     run: str
     measure: str
     value: float | None
     expected: float | None = None
+    mean: float | None = None
     tolerance: float | None = None
     same_bytes: bool | None = None
 
@@ -98,8 +105,8 @@ def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Valu
     for name in found or names_of_every_run(ks):
         row = known.get(name, {})
         same = any(row.get(f"metrics_{kind}") == digest[kind] for kind in kinds)
-        said = row.get("expected"), row.get("tolerance"), same if row and kinds else None
-        rows.append(Value(run, name, found.get(name), *said))
+        said = row.get("expected"), row.get("mean"), row.get("tolerance")
+        rows.append(Value(run, name, found.get(name), *said, same if row and kinds else None))
     return rows
 
 
@@ -110,15 +117,18 @@ def expected_path(suite: str) -> Path:
 
 def references(suite: str) -> list[Reference]:
     """The rows of expected/<suite>.csv; none where there is no such file. ConflictError where it has the
-    marks of an unfinished merge, DamagedInputError, which says where, where it is no such table. `expected`
-    and `tolerance` are numbers, the other columns text, or None where nothing is said."""
+    marks of an unfinished merge, DamagedInputError, which says where, where it is no such table.
+
+    `expected` is the value of the reference run; `n` (an integer), `mean` and `sd` are of its setting over
+    the seeds, and `tolerance`, which the file does not have, is half of their prediction interval. `sd` and
+    `tolerance` are None of one seed. The other columns are text, or None where nothing is said."""
     path, found = expected_path(suite), dict[tuple[str, str], Reference]()
     if not path.exists():
         return []
     with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
         table = csv.DictReader(stream, strict=True)
         names = table.fieldnames or ()
-        if lacking := [name for name in COLUMNS if name not in {*names, *LATER}]:
+        if lacking := [name for name in COLUMNS if name not in names]:
             raise ValueError(f"it has no column {lacking[0]}")
         for row in table:
             cell = _reference(row, f"line {table.line_num}")
@@ -131,40 +141,65 @@ def references(suite: str) -> list[Reference]:
 def _reference(row: dict[str, Any], where: str) -> Reference:
     if None in row or None in row.values():
         raise ValueError(f"{where} has not as many fields as the first line")
-    found: Reference = {name: row.get(name) or None for name in COLUMNS}
-    for name in ("expected", "tolerance"):
+    found: Reference = {name: row[name] or None for name in COLUMNS}
+    for name in ("expected", "n", "mean", "sd"):
+        if found[name] is None and name in MAY_BE_EMPTY:
+            continue
         with suppress(ValueError):
-            found[name] = float(row[name])
-        if not isinstance(found[name], float) or not 0 <= found[name] < math.inf:
-            raise ValueError(f"{where}: {name} is {row[name][:40]!r}, which is no number from 0 on")
-    return found
+            found[name] = (int if name == "n" else float)(row[name])
+        if isinstance(found[name], str | None) or not (name == "n") <= found[name] < math.inf:
+            kind = "number of seeds" if name == "n" else "number from 0 on"
+            raise ValueError(f"{where}: {name} is {row[name][:40]!r}, which is no {kind}")
+    return found | {"tolerance": half_width(found["n"], found["sd"])}
 
 
-def record_expected(suite: "Suite") -> Path:
-    """Write the present results as expected/<suite>.csv; runs without metrics are left out. Where no run
-    has any, what was recorded before stays, and that is a MissingInputError."""
-    settings = Settings.of(suite)
-    done = runs_done(settings)
+def record_expected(suite: "Suite", beside: Iterable["Suite"] = ()) -> Path:
+    """Write the present results as expected/<suite>.csv; runs without metrics are left out. Seeds are those
+    of the suite and of the suites `beside` it. Where no run of it has metrics, what was recorded before
+    stays, and that is a MissingInputError."""
+    settings, seeds = Settings.of(suite), defaultdict[str, dict[str, dict[str, float]]](dict)
+    for each in (suite, *beside):
+        for run in map(each.run, runs_done(Settings.of(each))):
+            found = values(read_metrics(Path(METRICS.format(run=run.name))))
+            seeds[_setting(each, run)][run.name] = found
+    done = [run for run in suite.runs.values() if run.name in seeds[_setting(suite, run)]]
     if not done:
         raise MissingInputError(METRICS.format(run="*"), "snakemake --cores all")
-    path, rows = expected_path(suite.suite), [COLUMNS]
-    for run in suite.runs.values():
-        if run.name in done:
-            rows += _rows(run, settings_hash(suite, run), settings)
+    path, rows = expected_path(suite.suite), list[tuple[Any, ...]]([COLUMNS])
+    for run in done:
+        others = seeds[_setting(suite, run)]
+        facts = _facts(run, settings_hash(suite, run), settings)
+        for name, value in others[run.name].items():
+            every = [of_seed[name] for of_seed in others.values()]
+            sd = stdev(every) if len(every) > 1 else math.nan
+            spread = len(every), round(fmean(every), 4), "" if math.isnan(sd) else round(sd, 4)
+            rows.append((run.name, name, round(value, 4), *spread, *facts))
     with atomic_file(path) as new, new.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
     return path
 
 
-def _rows(run: "Run", of_run: str, settings: Settings) -> Iterator[tuple[Any, ...]]:
-    """A run's rows, in the order of COLUMNS."""
-    path = Path(METRICS.format(run=run.name))
-    digest, record = hash_file(path), read_record(job("train", run.name, settings))
-    said = digest.sha256, digest.md5, of_run, environment_of(record, run) if record else ""
-    for name, value in values(read_metrics(path)).items():
-        measure = measure_of(name)
-        tolerance = measure.tolerance if run.schedule.epochs else measure.tolerance_untrained
-        yield run.name, name, round(value, 4), tolerance, *said
+def _setting(suite: "Suite", run: "Run") -> str:
+    """What a run has in common with those of other seeds alone."""
+    return settings_hash(suite, run.model_copy(update={"seed": 0}))
+
+
+def _facts(run: "Run", of_run: str, settings: Settings) -> tuple[str, ...]:
+    """What all rows of a run have in common, in the order of COLUMNS."""
+    digest, train = hash_file(Path(METRICS.format(run=run.name))), job("train", run.name, settings)
+    record, made = read_record(train), artifacts(run.name, settings)
+    listed = " ".join(f"{name}:{sha256[:DIGITS]}" for name, sha256 in made.items())
+    return digest.sha256, digest.md5, of_run, listed, environment_of(record, run) if record else ""
+
+
+def artifacts(run: str, settings: Settings) -> dict[str, str]:
+    """The SHA-256 of every artifact that a run's numbers follow from, as the records say, by name and in
+    the order in which they are made."""
+    found = dict[str, str]()
+    for step in jobs_of(run, settings):
+        outputs = (believed(step) or {"outputs": {}})["outputs"] if step.stage.name != "views" else {}
+        found |= {Path(path).name: outputs[path]["sha256"] for path in step.outputs if path in outputs}
+    return found
 
 
 def settings_hash(suite: "Suite", run: "Run") -> str:
@@ -179,10 +214,26 @@ def settings_hash(suite: "Suite", run: "Run") -> str:
 
 
 def environment_of(record: Record, run: "Run") -> str:
-    """Processor or GPU, Python, packages and threads of a training's record, in words."""
+    """What a training's record says that can change its bytes, in words: processor or GPU, kernels, Python,
+    C library, packages, threads."""
     environment, packages = record.get("environment") or {}, record["packages"]
     torch = environment.get("torch") or {}
-    device = torch.get("gpu") or environment.get("processor", "unknown")
-    build = torch.get("build") or packages.get("torch", "unknown")
-    python, timm = environment.get("python", "unknown"), packages.get("timm", "unknown")
-    return f"{device}; Python {python}; torch {build}; timm {timm}; {run.runtime.threads} thread(s)"
+    gpu = torch.get("gpu") if run.runtime.device != "cpu" else None
+    said = {"torch": torch.get("build") or packages.get("torch")}
+    said |= {name: packages[name] for name in ("timm", "numpy", "pillow") if name in packages}
+    kernels = f"the GPU's with {environment.get('driver')}" if gpu else environment.get("kernels", "unknown")
+    return "; ".join([
+        gpu or environment.get("processor", "unknown"), f"{kernels} kernels",
+        f"Python {environment.get('python')}", str(environment.get("libc")),
+        *(f"{name} {version}" for name, version in said.items()), f"{run.runtime.threads} thread(s)",
+    ])  # fmt: skip
+
+
+def promise(here: str, there: str) -> tuple[bool, list[str]]:
+    """Whether two environments, as :func:`environment_of` words them, must give the same bytes, and what
+    differs in them. Python changes no bit of a result, and of portable kernels no processor does."""
+    pairs = list(zip(here.split("; "), there.split("; "), strict=False))
+    differs = [f"{a} here, {b} there" for a, b in pairs if a != b]
+    portable = pairs[1:2] == [(PORTABLE, PORTABLE)]
+    matters = [a != b for a, b in pairs[portable:] if not a.startswith("Python ")]
+    return len(pairs) > 1 and not any(matters), differs

@@ -14,13 +14,14 @@ class Grade(StrEnum):
     # fmt: off
     IDENTICAL = "identical", "✓", "good", None, "the metrics file is the same bytes as the reference run's"
     WITHIN = ("within tolerance", "≈", "good", None,
-              "the value is as near as the same code comes on another kind of machine")
+              "other bytes, none were promised, and the value is where one further seed's would be")
     NO_REFERENCE = ("no reference", "○", "unknown", None,
-                    "the settings are not the reference run's, or there is no reference")
+                    "the settings are not the reference run's, or there is none to hold it against")
     NO_DATA = "no data", "∅", "unknown", None, "the dataset could not be had"
     NOT_HERE = (AWAY, "…", "unknown", ReproductionError,
                 "dvc.lock has the result, but not all that it was made from is here")
     OUT = "out of tolerance", "✗", "bad", ReproductionError, "the value is farther off than that"
+    DIFFERS = "differs", "✗", "bad", ReproductionError, "other bytes, where the same were promised"
     NOT_RUN = "not run", "–", "bad", ReproductionError, "there is no result, or one of other settings"
     STALE = ("stale", "!", "bad", ReproductionError,
              "inputs, settings, code or packages have moved on since it was made")

@@ -1,8 +1,8 @@
 """The one list of measures: what `evaluate` computes, and how all that comes after it shows it.
 
 A measure is added here alone. metrics.json has the measures by their keys, in this order; table, pages,
-expected values and plots take names, digits, directions and tolerances from here. Nothing heavy is
-imported: `compute` gets objects of hier.stages.evaluate and hier.evaluation, by their attributes.
+expected values and plots take names, digits and directions from here. Nothing heavy is imported: `compute`
+gets objects of hier.stages.evaluate and hier.evaluation, by their attributes.
 """
 
 import math
@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from hier.results.tolerance import TRAINED, UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,6 @@ class Measure:
     percent: bool = True  # whether it is a share, shown times 100
     higher_is_better: bool = True  # its direction
     digits: int = 2  # how many are shown after the point
-    tolerance: float = TRAINED  # by how much the same code may differ on another kind of machine, as shown
-    # the same without training, which amplifies what rounding differs in.
-    tolerance_untrained: float = UNTRAINED
     graded: bool = True  # whether it is a column of the table, which is held against expected values
     everywhere: bool = True  # whether it is defined for every run
     shares: str = "class"  # what a query and a right neighbour have in common

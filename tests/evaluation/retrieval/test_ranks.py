@@ -80,19 +80,17 @@ def cases(draw):
     itself = draw(st.booleans())
     sides = (x, y, x, y) if itself else (x[:n], y[:n], x[n:], y[n:])
     tiles = draw(st.sampled_from([(1024, 4096), (7, 256), (16, 5), (3, 512)]))
-    part, coarse = draw(st.sampled_from([1, 4])), draw(st.booleans())
-    return metric, c, sides, itself or draw(st.booleans()), tiles, part, coarse
+    return metric, c, sides, itself or draw(st.booleans()), tiles, draw(st.sampled_from([1, 4]))
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(case=cases())
 def test_ranks_are_those_of_a_plain_search(case):
-    metric, c, (xq, yq, xg, yg), hides, tiles, part, coarse = case
+    metric, c, (xq, yq, xg, yg), hides, tiles, part = case
     query, gallery = products_form(xq, metric, c)[0], products_form(xg, metric, c)[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(counting.TILE, "cpu", tiles)
         patch.setattr(counting, "PART", part)
-        patch.setattr(counting, "_multiplies_coarse", lambda device: coarse)
         patch.setattr(ranks, "BLOCK_ELEMENTS", 40 * len(gallery))
         # Products at the border of a tie may round to either side: by a quarter of the width at most.
         first, last = (plain_ranks(query, yq, gallery, yg, hides, w) for w in (0.75, 1.25))
@@ -113,12 +111,10 @@ def clusters(n=3000, classes=400, dim=64, seed=0):
     return exp0(u * (3 * torch.rand(n, 1, generator=g) / u.norm(dim=1, keepdim=True)), 0.1, 2.3), y
 
 
-@pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("metric", ["poincare", "cosine"])
 @pytest.mark.parametrize("ks", [[1], [1, 10, 100, 1000], [5000]])
-def test_thousands_over_several_tiles(metric, ks, coarse, monkeypatch):
+def test_thousands_over_several_tiles(metric, ks, monkeypatch):
     monkeypatch.setitem(counting.TILE, "cpu", (512, 1024))
-    monkeypatch.setattr(counting, "_multiplies_coarse", lambda device: coarse)
     x, y = clusters()
     query, gallery = products_form(x, metric, 0.1)
     expected = plain_ranks(query, y, gallery, y, True)
@@ -173,52 +169,6 @@ def test_float32_alone_gets_near_ties_wrong(gap, monkeypatch):
     monkeypatch.setattr(counting.Thresholds, "of", no_margin)
     wrong = nearest_own_ranks(*sides, [1]) > 1
     assert int((wrong != (plain_ranks(*sides) > 1)).sum()) > 20
-
-
-@pytest.mark.parametrize("size", [3, 40, 700])
-@pytest.mark.parametrize("dim", [1, 17, 129])
-def test_products_in_bfloat16_reach_what_is_asked_of_them(size, dim, monkeypatch):
-    """With each item in turn at the threshold, however far from what the query has on average."""
-    monkeypatch.setattr(counting, "_multiplies_coarse", lambda device: True)
-    g = torch.Generator().manual_seed(size + dim)
-    query, gallery = (torch.randn(size, dim, generator=g, dtype=torch.float64) for _ in range(2))
-    tiles = counting.Tiles(query * 10.0 ** torch.randint(-3, 4, (size, 1), generator=g), gallery)
-    exact = tiles.query.double() @ tiles.gallery.double().T
-    coarse = torch.mm(tiles.query.to(counting.COARSE), tiles.coarse.T)
-    bits = counting._bits(coarse)
-    own = counting.Own(*(torch.zeros(size, dtype=torch.float64) for _ in range(4)))
-    slopes = tiles._thresholds(torch.arange(size), own)
-    wrong = 0
-    for item in range(size):
-        at = slopes._replace(not_farther=exact[:, item])
-        longest = float(tiles.gallery[item].double().norm())
-        assert (bits[:, item] >= at.coarse(longest)).all()
-        wrong += int((coarse[:, item] < exact[:, item]).sum())
-    assert wrong > 0.2 * size**2  # so the margin is needed
-
-
-def test_bits_of_positive_numbers_are_in_their_order_and_above_those_of_negative_ones():
-    numbers = torch.tensor([0.0, 1e-38, 1e-5, 0.99, 1.0, 1.01, 3e38]).bfloat16()
-    bits = counting._bits(numbers)
-    assert (bits.diff() > 0).all()
-    assert (counting._bits(-numbers) < bits[0]).all()
-    at = counting.Thresholds(*(torch.tensor([[-1.0, 0.0, 1.0, 1.003]]).double() * k for k in (1, 1, 0, 0)))
-    assert at.coarse(1.0).tolist() == [[-(2**15), -(2**15), 0x3F7E, 0x3F7F]]
-
-
-def test_bfloat16_spares_most_products_in_float32(monkeypatch):
-    monkeypatch.setitem(counting.TILE, "cpu", (512, 1024))
-    x, y = clusters()
-    query, gallery = products_form(x, "cosine", None)
-    whole = []
-    product = counting.Tiles._product
-    monkeypatch.setattr(counting.Tiles, "_product", lambda self, *of: whole.append(of) or product(self, *of))
-    for coarse in (False, True):
-        monkeypatch.setattr(counting, "_multiplies_coarse", lambda device, on=coarse: on)
-        nearest_own_ranks(query, y, gallery, y, [1, 10], True)
-        whole.append(coarse)
-    assert whole.index(False) == 6 * 3  # tiles of 512 × 1024 among 3000 × 3000
-    assert len(whole) - 2 - 18 <= 6
 
 
 def test_the_margin_holds_and_most_queries_need_no_float64(counted):

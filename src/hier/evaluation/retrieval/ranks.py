@@ -7,8 +7,7 @@ strictly farther than the nearest own item, so a count decides every K at once:
 2. All gallery items are counted from below and from above in float32, tile by tile, against that
    item's product minus and plus what float32 can be wrong by
    (:mod:`hier.evaluation.retrieval.tiles`). A query whose count has passed the largest K needs no
-   more. A processor that multiplies bfloat16 looks with that first, and in float32 only where
-   something may count.
+   more.
 3. Where some K lies between the two counts, the query is counted in float64
    (:meth:`Search.exact_ranks`). Many ties make that all queries, at the cost of a plain search.
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from hier.evaluation.retrieval.tiles import Own, Tiles
+from hier.geometry.products import inner_products
 
 BLOCK_ELEMENTS = 2**23  # float64 products looked at in one go; memory is about 20 bytes for each
 BLOCK_QUERIES = 256  # queries whose classes are looked at in one go
@@ -87,7 +87,7 @@ class Search:
     def nearest_own(self) -> Own:
         parts = []
         for rows, block in self._blocks(slice(0, len(self.query)), BLOCK_QUERIES):
-            own = self._only_own(self.query[rows] @ self.gallery[block].T, rows, block)
+            own = self._only_own(inner_products(self.query[rows], self.gallery[block]), rows, block)
             hidden = self._product_with_hidden(rows)
             nearest = own.amax(1) if own.shape[1] else torch.full_like(hidden, -torch.inf)
             tied = nearest - self.width[rows]
@@ -99,7 +99,7 @@ class Search:
         """Ranks of the nearest own items of the queries `rows`, which have one, in float64."""
         ranks = []
         for some, block in self._blocks(rows, BLOCK_ELEMENTS):
-            product = self.query[some] @ self.gallery.T
+            product = inner_products(self.query[some], self.gallery)
             seen = self.hidden[some] >= 0
             product[seen, self.hidden[some][seen]] = -torch.inf
             own = self._only_own(product[:, block].clone(), some, block)

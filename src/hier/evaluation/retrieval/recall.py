@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hier.evaluation.retrieval.ranks import nearest_own_ranks, tie_width
 from hier.geometry.poincare import lorentz
+from hier.geometry.products import inner_products
 
 Metric = Literal["poincare", "cosine"]
 Array = np.ndarray | Tensor
@@ -148,7 +149,7 @@ class Pairs:
         size = max(1, CHUNK_ELEMENTS // len(self.gallery))
         for start in range(0, len(self.query), size):
             query = self.query[start : start + size]
-            product = query @ self.gallery.T
+            product = inner_products(query, self.gallery)
             labels = self.query_labels[start : start + size]
             same_class = labels[:, None] == self.gallery_labels[None, :]
             others = product.masked_fill(same_class, -math.inf)

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hier.geometry.products import inner_products
+
 # Queries × gallery items whose float32 products are counted in one go; on a CPU they stay in the cache.
 # Fewer than 2²⁴ items, so that float32 counts them exactly.
 TILE = {"cpu": (2048, 2048), "cuda": (8192, 16384)}
 PART = 256  # items of a tile, in a row, that are counted only where their largest product may count
-COARSE = torch.bfloat16
-COARSE_ROUNDING = torch.finfo(COARSE).eps / 2
 ABSENT = torch.iinfo(torch.int64).max  # the rank without an item of the class, or beyond every K
 
 
@@ -35,15 +35,6 @@ class Thresholds(NamedTuple):
     nearer: Tensor  # from here on surely nearer than the nearest own item, and so none of the class
     not_farther: Tensor  # from here on perhaps not farther
     slope: Tensor  # what a margin grows by with the length of the items
-    coarse_slope: Tensor  # the same of products in `COARSE`
-
-    def coarse(self, longest: float) -> Tensor:
-        """What products in `COARSE` with items that may count reach, by `_bits`; at least −2¹⁵."""
-        least = torch.sub(self.not_farther, self.coarse_slope, alpha=longest)
-        least = (least - COARSE_ROUNDING * least.abs()).float()
-        least = torch.nextafter(least, least.new_tensor(-torch.inf))
-        cut = least.view(torch.int32) >> 16  # of a positive number: rounded down to `COARSE`
-        return torch.where(least > 0, cut, -(2**15)).short()
 
     def of(self, longest: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The two for items of at most that length, in `dtype`, rounded away from each other."""
@@ -66,9 +57,6 @@ class Tiles:
     Accuracy and Stability of Numerical Algorithms, §3.1). What underflows, even if flushed to zero,
     adds less than D·tiny for each of the factors and D·tiny for each of products and sums. What
     float64 is wrong by, in the products, the shift and the nearest own item, is below 3 tie widths.
-
-    Of bfloat16 with unit roundoff v, whose products are summed in float32, both factors are rounded once
-    more, (1 + v)²(1 + γₙ) − 1 in place of γₙ, and then the sum, by v of itself.
     """
 
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
@@ -86,10 +74,6 @@ class Tiles:
         self.queries = min(queries, len(query))
         self.tiles = list(_cut(length.tolist(), items))
         self.buffers = self.gallery.new_empty(3, self.queries * min(items, len(gallery)))
-        self.coarse = None
-        if dtype == torch.float32 and _multiplies_coarse(query.device):
-            self.coarse = self.gallery.to(COARSE)
-            self.coarse_buffer = self.coarse.new_empty(self.buffers.shape[1])
 
     def bounds(self, own: Own, most: int) -> tuple[Tensor, Tensor]:
         """The lowest and the highest rank that each query's nearest own item can have.
@@ -108,8 +92,7 @@ class Tiles:
         below, above = 1 - own.perhaps, 1 - own.surely
         for tile, longest in self.tiles:
             nearer, not_farther = thresholds.of(longest, query.dtype)
-            found = self._looked_at(query, tile, thresholds.coarse(longest))
-            row, part = found or self._reaching(self._product(query, tile), not_farther)
+            row, part = self._reaching(self._product(query, tile), not_farther)
             if len(row) == 0:
                 continue
             above.index_add_(0, row, self._at_least(part, not_farther[row]))
@@ -125,7 +108,7 @@ class Tiles:
     def _product(self, query: Tensor, tile: slice) -> Tensor:
         items = self.gallery[tile]
         out = self.buffers[0, : len(query) * len(items)].view(len(query), -1)
-        return torch.mm(query, items.T, out=out)
+        return inner_products(query, items, out)
 
     def _reaching(self, product: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
         """The parts of the rows of `product` that hold a number of at least the row's threshold, and
@@ -140,37 +123,14 @@ class Tiles:
         out = self.buffers[1, : len(found) * width].view(len(found), width)
         return row, torch.index_select(parts, 0, found, out=out)
 
-    def _looked_at(self, query: Tensor, tile: slice, threshold: Tensor) -> tuple[Tensor, Tensor] | None:
-        """As `_reaching` gives them, the parts whose products in `COARSE` reach the row's threshold; None
-        where that is most of them, or where the processor is slow at it."""
-        if self.coarse is None:
-            return None
-        items = self.gallery[tile]
-        width = PART if len(items) % PART == 0 else len(items)
-        product = self.coarse_buffer[: len(query) * len(items)].view(len(query), -1)
-        torch.mm(query.to(COARSE), self.coarse[tile].T, out=product)
-        most = _bits(product).view(-1, width).amax(1)
-        found = most.view(len(query), -1) >= threshold[:, None]
-        rows = [column.nonzero().squeeze(1) for column in found.T]
-        count = [len(row) for row in rows]
-        if sum(count) > found.numel() // 2:
-            return None
-        out = self.buffers[1, : sum(count) * width].view(-1, width)
-        for row, part, into in zip(rows, items.split(width), out.split(count), strict=True):
-            torch.mm(query.index_select(0, row), part.T, out=into)
-        return torch.cat(rows), out
-
     def _thresholds(self, rows: Tensor, own: Own) -> Thresholds:
         """The thresholds of `rows`, as far as they do not depend on the tile."""
         dim, length = self.gallery.shape[1], self.query_length[rows]
         relative, underflow = _rounding(dim, self.finfo)
         margin = 3 * own.width + underflow * (1 + length)
         middle = own.nearest - self.shift[rows]
-        coarse = (1 + COARSE_ROUNDING) ** 2 * (1 + relative) - 1
-        return Thresholds(
-            middle + margin, middle - own.width - margin,
-            relative * length + underflow, coarse * length + underflow,
-        )  # fmt: skip
+        slope = relative * length + underflow
+        return Thresholds(middle + margin, middle - own.width - margin, slope)
 
     def _at_least(self, product: Tensor, threshold: Tensor) -> Tensor:
         """How many of each row of `product` reach its threshold."""
@@ -193,18 +153,6 @@ def _cut(lengths: list[float], items: int) -> Iterator[tuple[slice, float]]:
         end = min(start + items, limit)
         yield slice(start, end), lengths[end - 1]
         start = end
-
-
-def _bits(product: Tensor) -> Tensor:
-    """bfloat16 as int16, whose largest is found four times as fast: of positive numbers in the same
-    order, and above those of negative ones."""
-    return product.view(torch.int16)
-
-
-def _multiplies_coarse(device: torch.device) -> bool:
-    """Whether a processor has instructions for products of bfloat16; without, they take longer."""
-    has = torch.cpu.get_capabilities()
-    return device.type == "cpu" and any(has.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _float32_is_exact(device: torch.device) -> bool:

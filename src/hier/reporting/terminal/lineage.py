@@ -44,8 +44,8 @@ def print_trace(found: Trace, full: bool = False) -> None:
 
 def describe(figure: Value) -> str:
     """A value, and how it lies to the reference run's."""
-    value, expected, tolerance = (
-        show(figure.measure, of) for of in (figure.value, figure.expected, figure.tolerance)
+    value, expected, mean, tolerance = (
+        show(figure.measure, of) for of in (figure.value, figure.expected, figure.mean, figure.tolerance)
     )
     if figure.value is None and figure.same_bytes is None:
         value = "not made yet"
@@ -53,7 +53,8 @@ def describe(figure: Value) -> str:
         return f"{figure.measure} {value} (no reference run)"
     words = {True: "; the same bytes as the reference run's", False: "; other bytes", None: ""}
     bytes_ = words[figure.same_bytes]
-    return f"{figure.measure} {value} (reference {expected} ± {tolerance}{bytes_})"
+    seeds = "" if figure.tolerance is None else f"; 99 % of seeds: {mean} ± {tolerance}"
+    return f"{figure.measure} {value} (reference {expected}{bytes_}{seeds})"
 
 
 def dot(found: Trace, full: bool = False) -> str:

@@ -34,6 +34,8 @@ def print_report(report: VerificationReport) -> None:
         print(f"{path} is tampered: a checkpoint that is not what its name says")
     for name, notice in report.notices.items():
         print(f"note: {name}: {notice}")
+    for run, group in report.cells[report.cells["grade"] == Grade.DIFFERS].groupby("run", sort=False):
+        print(f"{run} {Grade.DIFFERS}: {group['reason'].iloc[0]}")
     for run, how in report.refuted.items():
         print(f"{run} is refuted: a rerun gave other bytes {how}")
     runs = report.cells.drop_duplicates("run")
@@ -54,12 +56,12 @@ def table_of(cells: pd.DataFrame) -> Table:
     table = Table()
     for column in ("run", "measure"):
         table.add_column(column, overflow="fold")
-    for column in ("value", "expected", "± tolerance", "paper"):
+    for column in ("value", "expected", "seeds' mean", "± 99 %", "paper"):
         table.add_column(column, justify="right")
     table.add_column("grade")
     for cell in cells.to_dict("records"):
         name, grade = cell["measure"], Grade(cell["grade"])
-        shown = (show(name, cell[key]) for key in ("value", "expected", "tolerance", "paper"))
+        shown = (show(name, cell[of]) for of in ("value", "expected", "mean", "tolerance", "paper"))
         table.add_row(cell["run"], name, *shown, f"[{COLOURS[grade.kind]}]{grade}[/]")
     return table
 
