@@ -2,12 +2,14 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
+from hier.kernels import choose_kernels
+
 SOURCE = Path(__file__).parents[1] / "src"
+choose_kernels("portable")  # as stages do, which tests call when other tests have loaded torch
 
 
 def pytest_configure() -> None:
@@ -16,10 +18,6 @@ def pytest_configure() -> None:
     every process that a test starts would inherit that. One thread each: two workers with two threads
     spend most of their time waiting for each other, and no figure that a test looks at depends on it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.path.insert(0, str(SOURCE))
-    from hier.kernels import choose_kernels
-
-    choose_kernels("portable")  # as the stages do, which tests call after torch was loaded
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
