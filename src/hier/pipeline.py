@@ -131,11 +131,11 @@ STEPS: dict[str, Stage] = {
                 "seed", "backbone", "head", "loss", "regularizer", "optimizer", "schedule",
                 "sampler", "augmentation", "embed", "evaluate", "protocol", *NUMERICS, "runtime.compile",
             )
-            + _of_dataset("ks"),
+            + _of_dataset("ks", "exif", "store_size"),
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
                 "data/sampling.py", "data/store.py", "geometry", *LOSSES, *MODELS, "seeding.py",
-                "ledger/artifacts.py", "training", "{search}",
+                "ledger/artifacts.py", "models/description.py", "training", "{search}",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),

@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
 from hier.audit.lineage import trace
-from hier.audit.origins import metadata_of
 from hier.config.settings import Settings
 from hier.jobs import job
 from hier.ledger.record import recorded, sealed
+from hier.models.description import read_description
 from hier.reporting.terminal.lineage import _quoted, dot
 
 pytestmark = [
@@ -302,7 +302,7 @@ def test_weights_are_told_with_the_hash_in_the_models_header(fetched):
     assert origin(f"train@{HIER}").sha256 is None  # a made-up model has no header
     work = job("train", HIER, params)
     with recorded(work):
-        save_file({"w": np.zeros(3)}, work.outputs[0], {"weights_sha256": WEIGHTS})
+        save_file({"w": np.zeros(3)}, work.outputs[0], {"hier": json.dumps({"weights_sha256": WEIGHTS})})
     found = origin(f"train@{HIER}")
     assert (found.name, found.sha256, found.kept) == ("w.safetensors", WEIGHTS, True)
     assert found.addresses == ["https://w.test/w"]
@@ -310,12 +310,12 @@ def test_weights_are_told_with_the_hash_in_the_models_header(fetched):
 
 
 def test_the_header_is_read_as_it_was_written(tmp_path):
-    save_file({"w": np.zeros(3)}, tmp_path / "a", {"x": "y"})
+    save_file({"w": np.zeros(3)}, tmp_path / "a", {"hier": '{"x": "y"}'})
     save_file({"w": np.zeros(3)}, tmp_path / "b")
     (tmp_path / "c").write_bytes(b"\xff" * 9)
     (tmp_path / "d").write_bytes(b"")
-    assert metadata_of(tmp_path / "a") == {"x": "y"}
-    assert [metadata_of(tmp_path / name) for name in "bcde"] == [{}] * 4
+    assert read_description(tmp_path / "a") == {"x": "y"}
+    assert [read_description(tmp_path / name) for name in "bcde"] == [{}] * 4
 
 
 def test_a_reference_is_told_beside_the_figure(fetched):

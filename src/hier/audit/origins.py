@@ -8,6 +8,7 @@ from typing import Any
 from hier.files.hashing import Hasher
 from hier.jobs import Job
 from hier.ledger.record import Record
+from hier.models.description import read_description
 from hier.pipeline import ARCHIVE, MODEL
 
 
@@ -62,17 +63,6 @@ def without_names(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def metadata_of(path: Path) -> dict[str, str]:
-    """What a safetensors file's header says beside its tensors; nothing where it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as opened:
-            return opened.metadata() or {}
-    except (OSError, SafetensorError):
-        return {}
-
-
 def _archive(job: Job, settings: dict[str, Any], hasher: Hasher) -> Iterator[Origin]:
     """Each file of the archive with its promise; files of the first source where none is here."""
     folder = Path(ARCHIVE.format(dataset=job.key))
@@ -98,7 +88,7 @@ def _archive(job: Job, settings: dict[str, Any], hasher: Hasher) -> Iterator[Ori
 
 def _weights(weights: dict[str, Any], run: str) -> Origin:
     """Pretrained weights; which bytes a training started from, it wrote into the model's header."""
-    started_from = metadata_of(Path(MODEL.format(run=run))).get("weights_sha256")
+    started_from = read_description(Path(MODEL.format(run=run))).get("weights_sha256")
     promised = weights.get("sha256")
     return Origin(
         weights["file"], started_from, package=weights.get("package"),

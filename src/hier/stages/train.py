@@ -15,6 +15,7 @@ from hier.errors import ConfigError
 from hier.files.atomic import atomic_file
 from hier.jobs import Job
 from hier.ledger.artifacts import read_images
+from hier.models.description import describe_model
 from hier.seeding import numpy_generator
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
@@ -44,8 +45,7 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     else:
         make_deterministic(run.runtime)
         network = start_network(run)
-    started_from = network.weights_sha256
-    metadata = {"weights_sha256": started_from} if started_from else None
+    metadata = describe_model(run, suite.dataset(run.dataset), content_key, network.weights_sha256)
     with ExitStack() as whole:
         model_file, proxies_file, history_file = (
             whole.enter_context(atomic_file(Path(path))) for path in job.outputs
