@@ -15,12 +15,13 @@ from hier import cli, project
 from hier.config.compose import compose
 from hier.config.settings import Settings
 from hier.dvc_view import DVC_YAML, dvc_yaml, why_unusable
+from hier.results.expected import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 RUN = "smoke-hier-test_resnet-16-s0"
 OTHER = "smoke-pa-test_resnet-16-s0"
 METRICS = f"runs/{RUN}/metrics.json"
-HEAD = "run,measure,expected,tolerance,metrics_sha256,settings_sha256\n"
+HEAD = ",".join(COLUMNS) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ MALFORMED = {
         "params.yaml: runs: nope is missing; write it anew with: hier compose suite=smoke",
     ),
     "a text among the references": (
-        lambda: put("expected/smoke.csv", f"{HEAD}{RUN},R@1,high,5,a,b\n"), ["trace", RUN], 1,
+        lambda: put("expected/smoke.csv", f"{HEAD}{RUN},R@1,high,5,1,1,a,m,s,,\n"), ["trace", RUN], 1,
         "expected/smoke.csv is damaged (line 2: expected is 'high'",
     ),
     "semicolons among the references": (
@@ -107,7 +108,7 @@ MALFORMED = {
         "expected/smoke.csv is damaged (it has no column run)",
     ),
     "a reference twice": (
-        lambda: put("expected/smoke.csv", HEAD + 2 * f"{RUN},R@1,50,5,a,b\n"), ["verify"], 1,
+        lambda: put("expected/smoke.csv", HEAD + 2 * f"{RUN},R@1,50,5,1,1,a,m,s,,\n"), ["verify"], 1,
         f"expected/smoke.csv is damaged (line 3: {RUN} R@1 occurs twice)",
     ),
     "the paper twice": (
@@ -135,7 +136,7 @@ MALFORMED = {
     ),
     "a pipe in place of the metrics": (
         lambda: pipe(METRICS), ["verify", "--update-expected"], 1,
-        f"cannot read or write: {METRICS}: it is no regular file",
+        f"{METRICS} is damaged (it is no regular file)",
     ),
     "a pipe in place of params.yaml": (
         lambda: pipe("params.yaml"), ["verify"], 2, "params.yaml is no regular file; remove it",

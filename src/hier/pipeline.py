@@ -87,7 +87,7 @@ class Stage:
 
     def read_from_git(self) -> list[str]:
         """What it reads that is under version control: its own module first, then what that uses."""
-        code = (f"stages/{self.name}.py", "kernels.py", *self.code)
+        code = (f"stages/{self.name}.py", *self.code)
         return [*(SRC + path for path in code), *self.tracked_files]
 
 
@@ -101,7 +101,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/retries.py",
+                "data/retries.py", "kernels.py",
             ),
             packages=("numpy", "pillow"),
         ),
@@ -116,7 +116,7 @@ STEPS: dict[str, Stage] = {
             ),
             code=(
                 "data/archive.py", "data/index.py", "data/layouts/__init__.py", "data/layouts/{layout}.py",
-                "data/pixels.py", "data/prepare.py", "data/store.py", "registry.py",
+                "data/pixels.py", "data/prepare.py", "data/store.py", "kernels.py", "registry.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),
@@ -135,7 +135,7 @@ STEPS: dict[str, Stage] = {
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
                 "data/sampling.py", "data/store.py", "geometry", *LOSSES, *MODELS, "seeding.py",
-                "ledger/artifacts.py", "models/description.py", "training", "{search}",
+                "kernels.py", "ledger/artifacts.py", "models/description.py", "training", "{search}",
             ),
             packages=(*NETWORKS, *TABLES, "pytorch-metric-learning"),
         ),
@@ -149,7 +149,7 @@ STEPS: dict[str, Stage] = {
             code=(
                 "data/augmentation.py", "data/index.py", "data/loading.py", "data/pixels.py",
                 "data/store.py", "evaluation/retrieval/embed.py", "geometry", *MODELS,
-                "ledger/artifacts.py", "training/determinism.py",
+                "kernels.py", "ledger/artifacts.py", "training/determinism.py",
             ),
             packages=(*NETWORKS, *TABLES),
         ),
@@ -163,7 +163,7 @@ STEPS: dict[str, Stage] = {
             + _of_dataset("ks", "levels"),
             code=(
                 "data/index.py", "evaluation/hierarchy", "evaluation/retrieval", "seeding.py", "geometry",
-                "ledger/artifacts.py", "results/measures.py",
+                "kernels.py", "ledger/artifacts.py", "results/measures.py",
             ),
             packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
         ),
@@ -173,7 +173,10 @@ STEPS: dict[str, Stage] = {
             inputs=(INDEX, EMBEDDINGS, PROXIES),
             outputs=(VIEWS,),
             params=_of_run("head", "regularizer", "evaluate", "protocol", *ON_CPU) + _of_dataset("levels"),
-            code=("data/index.py", "evaluation", "seeding.py", "geometry", "ledger/artifacts.py"),
+            code=(
+                "data/index.py", "evaluation", "seeding.py", "geometry", "kernels.py",
+                "ledger/artifacts.py",
+            ),
             packages=("numpy", *TABLES, "safetensors", "scikit-learn", "scipy", "torch"),
         ),
         Stage(
@@ -185,7 +188,7 @@ STEPS: dict[str, Stage] = {
             in_git=TABLES_MADE,
             params=(),
             code=(
-                "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
+                "kernels.py", "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
                 "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
                 "results/measures.py", "results/paper.py", "results/spread.py", "results/table.py",
             ),

@@ -19,6 +19,7 @@ from hier.jobs import job
 from hier.ledger.record import recorded, sealed
 from hier.models.description import read_description
 from hier.reporting.terminal.lineage import _quoted, dot
+from hier.results.expected import COLUMNS
 
 pytestmark = [
     pytest.mark.engines,
@@ -320,14 +321,15 @@ def test_the_header_is_read_as_it_was_written(tmp_path):
 
 def test_a_reference_is_told_beside_the_figure(fetched):
     metrics = Path(f"runs/{HIER}/metrics.json")
-    row = f"{HIER},R@1,48.5,5.0,{digest(metrics)},m,s,e\n"
-    header = "run,measure,expected,tolerance,metrics_sha256,metrics_md5,settings_sha256,environment\n"
-    Path("expected/smoke.csv").write_text(header + row)
+    row = f"{HIER},R@1,48.5,2,49.0,1.0,{digest(metrics)},m,s,a,e\n"
+    Path("expected/smoke.csv").write_text(",".join(COLUMNS) + "\n" + row)
     [figure] = trace(f"{HIER}:R@1", Settings.read()).figures
-    assert (figure.value, figure.expected, figure.tolerance) == (50.0, 48.5, 5.0)
+    assert (figure.value, figure.expected, figure.mean) == (50.0, 48.5, 49.0)
+    assert figure.tolerance == pytest.approx(63.657 * 1.5**0.5, abs=0.001)  # t of one degree of freedom
     assert figure.same_bytes is True
     text = traced(fetched, f"{HIER}:R@1")
-    assert "R@1 50.00 (reference 48.50 ± 5.00; the same bytes as the reference run's)" in text
+    said = "reference 48.50; the same bytes as the reference run's; 99 % of seeds: 49.00 ± 77.96"
+    assert f"R@1 50.00 ({said})" in text
 
 
 def test_a_record_that_says_little_of_the_machine_can_be_shown(fetched):

@@ -71,7 +71,7 @@ def cells_of(suite: Suite) -> pd.DataFrame:
                     "run": run.name, "dataset": run.dataset, "method": run.method,
                     "backbone": run.backbone.name, "dim": run.dim, "seed": run.seed,
                     "measure": measure, "value": 50.0 + number + more, "best_on_test": NAN,
-                    "expected": NAN, "tolerance": NAN, "paper": NAN, "grade": "no reference",
+                    "expected": NAN, "mean": NAN, "tolerance": NAN, "paper": NAN, "grade": "no reference",
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)

@@ -107,7 +107,7 @@ def test_a_record_holds_what_went_in_and_what_came_out(job, cook, toy):
     assert record["started"] <= record["ended"]
     assert record["peak_memory"]["process_bytes"] > 1_000_000
     assert set(record["environment"]) == {
-        "python", "system", "processor", "cpus", "driver", "torch", "lock_sha256", "git",
+        "python", "system", "processor", "cpus", "kernels", "libc", "driver", "torch", "lock_sha256", "git",
     }  # fmt: skip
 
 

@@ -8,13 +8,14 @@ import pytest
 
 from hier.config.settings import Settings
 from hier.errors import DamagedInputError
-from hier.results.expected import Value, read_metrics, references, values_of
+from hier.results.expected import COLUMNS, Value, read_metrics, references, values_of
 from hier.results.measures import values
 
-HEAD = "run,measure,expected,tolerance,metrics_sha256,settings_sha256\n"
-ROW = "r-s0,R@1,50.5,5,aa,bb\n"
+HEAD = ",".join(COLUMNS) + "\n"
+ROW = "r-s0,R@1,50.5,5,51.25,0.5,aa,,bb,,\n"
 SETTINGS = Settings({"tiny": ["r-s0"]}, {"d": {"ks": [1]}}, {"r-s0": {"dataset": "d"}})
 METRICS = Path("runs/r-s0/metrics.json")
+WIDTH = 4.6041 * 0.5 * 1.2**0.5  # t of four degrees of freedom, sd, √(1 + 1/5)
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +34,13 @@ def test_a_reference_is_read():
     reference(HEAD + ROW)
     assert references("tiny") == [
         {
-            "run": "r-s0", "measure": "R@1", "expected": 50.5, "tolerance": 5.0,
-            "metrics_sha256": "aa", "settings_sha256": "bb", "metrics_md5": None,
-            "environment": None,
+            "run": "r-s0", "measure": "R@1", "expected": 50.5, "n": 5, "mean": 51.25, "sd": 0.5,
+            "tolerance": pytest.approx(WIDTH, abs=1e-4), "metrics_sha256": "aa", "settings_sha256": "bb",
+            "metrics_md5": None, "artifacts": None, "environment": None,
         }
     ]  # fmt: skip
     first, second = values_of("r-s0", SETTINGS, {"sha256": "aa"})
-    assert first == Value("r-s0", "R@1", 25.0, 50.5, 5.0, True)
+    assert first == Value("r-s0", "R@1", 25.0, 50.5, 51.25, pytest.approx(WIDTH, abs=1e-4), True)
     assert second == Value("r-s0", "MAP@R", 12.5)
 
 
@@ -66,19 +67,19 @@ def test_what_editors_do_to_a_table_changes_nothing(content):
     [
         ("", "it has no column run"),
         (HEAD.replace("run,", "runn,") + ROW, "it has no column run"),
-        (HEAD.replace(",tolerance", "") + ROW.replace(",5,", ","), "it has no column tolerance"),
-        (
-            HEAD.replace(",settings_sha256", "") + ROW[:-4] + "\n",
-            "it has no column settings_sha256",
-        ),
+        ("run,measure,expected,tolerance\nr-s0,R@1,50.5,5\n", "it has no column n"),  # of an older version
+        (HEAD.replace(",settings_sha256", "") + ROW.replace(",bb", ""), "it has no column settings_sha256"),
         ((HEAD + ROW).replace(",", ";"), "it has no column run"),
         (HEAD + ROW.replace("50.5", "high"), "line 2: expected is 'high', which is no number"),
         (HEAD + ROW.replace("50.5", "50,5"), "line 2 has not as many fields as the first line"),
         (HEAD + ROW.replace("50.5", '"50,5"'), "line 2: expected is '50,5', which is no number"),
         (HEAD + ROW.replace("50.5", ""), "line 2: expected is '', which is no number"),
         (HEAD + ROW.replace("50.5", "nan"), "line 2: expected is 'nan', which is no number"),
-        (HEAD + ROW.replace(",5,", ",inf,"), "line 2: tolerance is 'inf', which is no number"),
-        (HEAD + ROW.replace(",5,", ",-1,"), "line 2: tolerance is '-1', which is no number"),
+        (HEAD + ROW.replace(",0.5,", ",inf,"), "line 2: sd is 'inf', which is no number from 0 on"),
+        (HEAD + ROW.replace(",0.5,", ",-1,"), "line 2: sd is '-1', which is no number from 0 on"),
+        (HEAD + ROW.replace(",5,", ",0,"), "line 2: n is '0', which is no number of seeds"),
+        (HEAD + ROW.replace(",5,", ",2.5,"), "line 2: n is '2.5', which is no number of seeds"),
+        (HEAD + ROW.replace(",5,", ",,"), "line 2: n is '', which is no number of seeds"),
         (HEAD + "r-s0,R@1\n", "line 2 has not as many fields as the first line"),
         (HEAD + ROW + ROW.replace("50.5", "60"), "line 3: r-s0 R@1 occurs twice"),
         (HEAD + '"' + ROW, "unexpected end of data"),

@@ -26,7 +26,7 @@ def cell(value=50.0, paper=NAN, grade="identical", **keys):
     """One cell, of seed 0's R@1 of HIER on CUB with DeiT-S 384 unless `keys` say otherwise."""
     found = {
         "dataset": "cub", "method": "hier", "backbone": "deit_small", "dim": 384, "seed": 0,
-        "measure": "R@1", "value": value, "best_on_test": NAN, "expected": NAN, "tolerance": NAN,
+        "measure": "R@1", "value": value, "best_on_test": NAN, "expected": NAN, "mean": NAN, "tolerance": NAN,
         "paper": paper, "grade": grade,
     } | keys  # fmt: skip
     run = "{dataset}-{method}-{backbone}-{dim}-s{seed}".format(**found)

@@ -63,7 +63,7 @@ def current(work: Job) -> bool:
 def _work(work: Job) -> None:
     from importlib import import_module
 
-    runtime = work.settings.runs[work.key]["runtime"] if work.stage.scope == "run" else {}
+    runtime = work.settings.runs.get(work.key, {}).get("runtime", {})  # of a dataset or suite, none
     choose_kernels(runtime.get("kernels", "portable"), runtime.get("threads", 1))
     with hashing() as hasher:  # before the wait for a card, in which the source may change
         note_loaded(hasher)

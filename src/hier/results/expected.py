@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -232,8 +233,7 @@ def environment_of(record: Record, run: "Run") -> str:
 def promise(here: str, there: str) -> tuple[bool, list[str]]:
     """Whether two environments, as :func:`environment_of` words them, must give the same bytes, and what
     differs in them. Python changes no bit of a result, and of portable kernels no processor does."""
-    pairs = list(zip(here.split("; "), there.split("; "), strict=False))
-    differs = [f"{a} here, {b} there" for a, b in pairs if a != b]
+    pairs = list(zip_longest(here.split("; "), there.split("; "), fillvalue="nothing"))
     portable = pairs[1:2] == [(PORTABLE, PORTABLE)]
     matters = [a != b for a, b in pairs[portable:] if not a.startswith("Python ")]
-    return len(pairs) > 1 and not any(matters), differs
+    return not any(matters), [f"{a} here, {b} there" for a, b in pairs if a != b]

@@ -21,7 +21,7 @@ class Grade(StrEnum):
     NOT_HERE = (AWAY, "…", "unknown", ReproductionError,
                 "dvc.lock has the result, but not all that it was made from is here")
     OUT = "out of tolerance", "✗", "bad", ReproductionError, "the value is farther off than that"
-    DIFFERS = "differs", "✗", "bad", ReproductionError, "other bytes, where the same were promised"
+    DIFFERS = "differs", "≠", "bad", ReproductionError, "other bytes, where the same were promised"
     NOT_RUN = "not run", "–", "bad", ReproductionError, "there is no result, or one of other settings"
     STALE = ("stale", "!", "bad", ReproductionError,
              "inputs, settings, code or packages have moved on since it was made")

@@ -78,12 +78,12 @@ def test_the_state_of_the_ledger_names_the_command_that_is_missing(state, words)
 
 def test_the_terminal_shows_every_cell(capsys):
     cells = cells_of(("hier", "R@1", 70.123, "identical", 75.2), ("pa", "R@1", NAN, "not run"))
-    cells.loc[0, ["expected", "tolerance"]] = [71.5, 5.0]
+    cells.loc[0, ["expected", "mean", "tolerance"]] = [71.5, 71.0, 2.5]
     printed.print_report(VerificationReport(cells.assign(promise="", proved=None)))
     out = capsys.readouterr().out
     lines = [[part.strip() for part in re.split("[│┃|]", line) if part.strip()]
              for line in out.splitlines()]  # fmt: skip
-    row = ["demo-hier-net-64-s0", "R@1", "70.12", "71.50", "5.00", "75.20", "identical"]
+    row = ["demo-hier-net-64-s0", "R@1", "70.12", "71.50", "71.00", "2.50", "75.20", "identical"]
     assert row in lines
-    assert ["demo-pa-net-64-s0", "R@1", "–", "–", "–", "–", "not run"] in lines
+    assert ["demo-pa-net-64-s0", "R@1", "–", "–", "–", "–", "–", "not run"] in lines
     assert "2 cells: 1 identical, 1 not run" in out
