@@ -21,10 +21,10 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 	@echo
 	@echo "Variables: SUITE=$(SUITE) CORES=$(CORES) OVERRIDES='regularizer.weight=1.0 seeds=[0,1]'"
 
@@ -40,6 +40,18 @@ reproduce: $(INSTALLED) ## rebuild a suite (SUITE=demo), print the graded table 
 
 smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up data, a few steps each
 	@PYTHONPATH=src:tests python -m fakes.smoke .smoke
+
+same-bytes: $(INSTALLED) emulator ## prove that portable kernels give the same bytes on emulated processors (3 minutes)
+	@PYTHONPATH=src:tests python -m fakes.same_bytes .same-bytes
+
+same-networks: $(INSTALLED) emulator ## the same of a step of larger networks (half an hour)
+	@PYTHONPATH=src:tests python -m fakes.same_networks
+
+emulator: ## install QEMU's user emulation, if there is none (Debian's qemu-user)
+	@command -v qemu-x86_64 >/dev/null && exit 0; \
+	test "$$(id -u)" = 0 || sudo=sudo; \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq qemu-user >/dev/null; } || \
+		{ echo "could not install it: install QEMU's user emulation by other means, so that qemu-x86_64 is on the PATH"; exit 1; }
 
 bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)

@@ -26,6 +26,7 @@ import checkout  # noqa: F401
 from hier.evaluation.retrieval.recall import Metric, recall_at_k
 from hier.evaluation.retrieval.tiles import TILE
 from hier.geometry.poincare import distance_matrix, exp0
+from hier.geometry.products import inner_products
 from interleaved import Table, Turns, peak_memory
 
 C, CLIP_RADIUS, DIM = 0.1, 2.3, 128
@@ -156,7 +157,7 @@ def products(sides: Sides) -> None:
     for query in sides.query.split(queries):
         for gallery in sides.gallery.split(items):
             out = buffer[: len(query) * len(gallery)].view(len(query), len(gallery))
-            torch.mm(query, gallery.T, out=out)
+            inner_products(query, gallery, out)
 
 
 def row_by_row(sides: Sides, rows: int) -> list[int]:

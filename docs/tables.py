@@ -33,28 +33,33 @@ MEASURES = ("R@1", "R@2", "R@4", "R@8", "super-class R@1", "MAP@R")
 
 
 def table(suite: str) -> str:
-    """Percentages of a suite's reference runs in Markdown, the best of each measure in bold."""
+    """Percentages of a suite's reference runs in Markdown: means over the seeds, with the sample standard
+    deviation where there are several, the best of each measure in bold."""
     with (ROOT / "expected" / f"{suite}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    values: dict[str, dict[str, float]] = {}
+    values: dict[str, dict[str, tuple[float, str]]] = {}
     for row in rows:
-        method = row["run"].split("-")[1]
-        values.setdefault(method, {})[row["measure"]] = round(float(row["expected"]), 2)
-    best = {name: max(found[name] for found in values.values()) for name in MEASURES}
+        mean, sd = round(float(row["mean"]), 2), f" ± {float(row['sd']):.2f}" if row["sd"] else ""
+        values.setdefault(row["run"].split("-")[1], {})[row["measure"]] = mean, sd
+    best = {name: max(found[name][0] for found in values.values()) for name in MEASURES}
 
-    def cell(name: str, value: float) -> str:
-        return f"**{value:.2f}**" if value == best[name] else f"{value:.2f}"
+    def cell(name: str, mean: float, sd: str) -> str:
+        return (f"**{mean:.2f}**" if mean == best[name] else f"{mean:.2f}") + sd
 
     lines = [
         "| method | " + " | ".join(MEASURES) + " |",
         "|---|" + "---:|" * len(MEASURES),
         *(
-            f"| {METHODS[method]} | " + " | ".join(cell(n, found[n]) for n in MEASURES) + " |"
+            f"| {METHODS[method]} | " + " | ".join(cell(n, *found[n]) for n in MEASURES) + " |"
             for method, found in values.items()
         ),
     ]
     machine = "; ".join(sorted({row["environment"] for row in rows}))
-    made = f"<sub>`make reproduce SUITE={suite}`, one seed, in percent.\n{machine}.</sub>"
+    seeds = " and ".join(map(str, sorted({int(row["n"]) for row in rows}, reverse=True)))
+    made = (
+        f"<sub>`make reproduce SUITE={suite}-seeds`, in percent: means ± standard deviations over {seeds} "
+        f"seed(s).\n{machine}.</sub>"
+    )
     return "\n".join(lines) + f"\n\n{made}\n\n"
 
 

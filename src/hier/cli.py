@@ -36,8 +36,8 @@ def cli(debug: bool) -> None:
     hier verify                     grade every cell against the recorded results
 
     Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (a minute),
-    smoke-table1 (all of Table 1 in small; by `make smoke`), table1 and table1-seeds (the paper's
-    Table 1; needs GPUs), ablation-*. One stage by hand: hier train RUN, with the names that
+    smoke-table1 (all of Table 1 in small; by `make smoke`), table1 (the paper's Table 1; needs
+    GPUs), each of these but the smoke ones with several seeds (demo-seeds), ablation-*. One stage by hand: hier train RUN, with the names that
     `hier plan` shows. Every command works in any folder of the project.
     """
 

@@ -211,8 +211,8 @@ def kind_of_machine(record: Record) -> tuple[Any, ...]:
     environment = record.get("environment") or {}
     torch = environment.get("torch") or {}
     names = ("build", "cuda", "gpu", "threads", "deterministic", "tf32", "cudnn_benchmark")
-    facts = tuple(torch.get(name) for name in names)
-    return (environment.get("processor"), environment.get("system"), record["packages"], *facts)
+    facts = [environment.get(name) for name in ("processor", "system", "kernels", "libc")]
+    return (*facts, record["packages"], *(torch.get(name) for name in names))
 
 
 def _difference(entry: Entry, job: Job, record: Record, named: dict[str, Any]) -> str | None:

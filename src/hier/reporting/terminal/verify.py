@@ -143,12 +143,15 @@ def _together(found: list[VerificationReport]) -> VerificationReport:
 def _not_reproduced(report: VerificationReport, by_hash: bool) -> str:
     """How many cells and stages are not as they should be, and what brings them there; or nothing."""
     cells, stale = report.cells, len(report.findings)
-    fails = [grade for grade in Grade if grade.error and grade is not Grade.NOT_HERE]
-    failed = int(cells["grade"].isin(fails).sum())
+    fails = [grade for grade in Grade if grade.error and grade not in (Grade.NOT_HERE, Grade.DIFFERS)]
+    failed, differ = int(cells["grade"].isin(fails).sum()), int(cells["grade"].eq(Grade.DIFFERS).sum())
     away = int((cells["grade"].eq(Grade.NOT_HERE) & ~(cells["by_hash"].eq(True) & by_hash)).sum())
     said = [f"{failed} of {len(cells)} cells are not reproduced"] if failed else []
     said += [f"{stale} {'stage is' if stale == 1 else 'stages are'} stale"] if stale else []
     mends = ["run what is missing with: snakemake --cores all"] if said else []
+    if differ:
+        other = "are other bytes than the reference run's, where the same were promised (see what differs)"
+        said.append(f"{differ} of {len(cells)} cells {other}")
     if any(f.reason.endswith(OTHER_RESULT) for f in report.findings):
         mends = ["bring what belongs to the figures that git moved with: dvc checkout"]
     if away and by_hash:
