@@ -37,8 +37,8 @@ def cli(debug: bool) -> None:
 
     Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (a minute),
     smoke-table1 (all of Table 1 in small; by `make smoke`), table1 (the paper's Table 1; needs
-    GPUs), each of these but the smoke ones with several seeds (demo-seeds), ablation-*. One stage by hand: hier train RUN, with the names that
-    `hier plan` shows. Every command works in any folder of the project.
+    GPUs), demo-seeds and the like (several seeds each), ablation-*. One stage by hand: hier train
+    RUN, with the names that `hier plan` shows. Every command works in any folder of the project.
     """
 
 

@@ -227,7 +227,7 @@ def test_what_was_not_run_is_a_dash_and_has_no_page_to_lead_to(suite, tmp_path):
 def test_every_grade_is_explained_by_more_than_a_colour(report):
     grades = read(report / "index.html").one("dl", class_="grades")
     marks = [dt.words.split()[0] for dt in grades.all("dt")]
-    assert len(set(marks)) == len(marks) == 6
+    assert len(set(marks)) == len(marks) == 7
     assert all(dd.words for dd in grades.all("dd"))
 
 
@@ -238,10 +238,27 @@ def test_a_run_shows_its_cells_and_its_share_on_the_clip_radius(report):
     page = read(report / "runs" / f"{PA}.html")
     table = next(iter(page.all("table")))
     assert [[c.words for c in row] for row in rows_of(table)] == [
-        ["R@1", "51.00", "○ no reference", "–", "–"], ["R@2", "61.00", "○ no reference", "–", "–"],
+        ["R@1", "51.00", "○ no reference", "–", "–", "–"],
+        ["R@2", "61.00", "○ no reference", "–", "–", "–"],
     ]  # fmt: skip
     assert page.one("meter").attributes["value"] == "0.125"
     assert "PA on smoke, backbone test_resnet, 16 dimensions, seed 0. 1,031 queries" in page.one("main").words
+
+
+@pytest.mark.parametrize(
+    ("kernels", "says"),
+    [
+        ("portable kernels", "every x86-64 processor with AVX2 must give these bytes"),
+        ("native kernels", "one kind of machine must give these bytes"),
+        ("the GPU's kernels with driver 5", "one kind of machine must give these bytes"),
+        ("", None),
+    ],
+)
+def test_the_page_says_which_promise_holds(suite, tmp_path, kernels, says):
+    given = dict.fromkeys(suite.runs, kernels)
+    text = read(written(suite, tmp_path, kernels=given) / "runs" / f"{PA}.html").one("main").words
+    assert ("must give these bytes" in text) is bool(says)
+    assert not says or f"Made with {kernels}: {says}" in text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ class Content:
     lineages: dict[str, Input] = field(default_factory=dict)  # by run, see `lineages`
     views: dict[str, dict[str, Any]] = field(default_factory=dict)  # by run, views.json
     images: dict[str, Images] = field(default_factory=dict)  # by dataset
+    kernels: dict[str, str] = field(default_factory=dict)  # by run, with whose kernels it was trained
 
     def runs_of(self, dataset: str) -> dict[str, dict[str, Any]]:
         """The views of a dataset's runs, in the order of the suite."""

@@ -17,6 +17,7 @@ from hier.reporting.page import Pages
 from hier.reporting.quality import quality
 from hier.reporting.thumbs import by_importance
 from hier.results.cells import rows_without_nan
+from hier.results.expected import PORTABLE
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.means import best
 from hier.results.measures import HEADLINE, show
@@ -101,6 +102,8 @@ def _write_run(folder: Path, pages: Pages, content: Content, run: str) -> None:
         cells=rows_without_nan(cells),
         best_on_test="best_on_test" in cells and cells["best_on_test"].notna().any(),
         metrics=content.metrics[run],
+        kernels=content.kernels.get(run),
+        portable=content.kernels.get(run) == PORTABLE,
         panels=curves,
         watched=len(recalls(history).columns) > 0,
         history=history,

@@ -219,15 +219,27 @@ def environment_of(record: Record, run: "Run") -> str:
     C library, packages, threads."""
     environment, packages = record.get("environment") or {}, record["packages"]
     torch = environment.get("torch") or {}
-    gpu = torch.get("gpu") if run.runtime.device != "cpu" else None
+    gpu = _gpu_of(record, run)
     said = {"torch": torch.get("build") or packages.get("torch")}
     said |= {name: packages[name] for name in ("timm", "numpy", "pillow") if name in packages}
-    kernels = f"the GPU's with {environment.get('driver')}" if gpu else environment.get("kernels", "unknown")
     return "; ".join([
-        gpu or environment.get("processor", "unknown"), f"{kernels} kernels",
+        gpu or environment.get("processor", "unknown"), kernels_of(record, run),
         f"Python {environment.get('python')}", str(environment.get("libc")),
         *(f"{name} {version}" for name, version in said.items()), f"{run.runtime.threads} thread(s)",
     ])  # fmt: skip
+
+
+def kernels_of(record: Record, run: "Run") -> str:
+    """With whose kernels a training worked, as its record says."""
+    environment = record.get("environment") or {}
+    if _gpu_of(record, run):
+        return f"the GPU's kernels with {environment.get('driver')}"
+    return f"{environment.get('kernels', 'unknown')} kernels"
+
+
+def _gpu_of(record: Record, run: "Run") -> str | None:
+    torch = (record.get("environment") or {}).get("torch") or {}
+    return torch.get("gpu") if run.runtime.device != "cpu" else None
 
 
 def promise(here: str, there: str) -> tuple[bool, list[str]]:

@@ -6,18 +6,22 @@ from typing import Any
 
 import pandas as pd
 
+from hier.config.run import Run
+from hier.config.settings import Settings
 from hier.config.suite import Suite
 from hier.errors import ConfigError, DamagedInputError
 from hier.files.atomic import atomic_folder
 from hier.jobs import Job, maker, no_data
+from hier.jobs import job as job_of
 from hier.ledger.artifacts import read_images, reading
+from hier.ledger.record import believed
 from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS
 from hier.reporting.content import Content, lineages
 from hier.reporting.history import read_history
 from hier.reporting.site import write_report
 from hier.reporting.thumbs import Images, select_thumbnails
 from hier.results.compare import read_cells
-from hier.results.expected import read_metrics
+from hier.results.expected import kernels_of, read_metrics
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
@@ -42,10 +46,16 @@ def gather(job: Job, suite: Suite) -> Content:
         histories={name: read_history(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
         tables={path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])},
+        kernels={name: _kernels(run, job.settings) for name, run in had.items()},
         lineages=lineages(list(had), job.settings),
         views=views,
         images=images,
     )
+
+
+def _kernels(run: Run, settings: Settings) -> str:
+    record = believed(job_of("train", run.name, settings))
+    return kernels_of(record, run) if record else ""
 
 
 def _cells(path: Path) -> pd.DataFrame:
