@@ -1,22 +1,26 @@
-"""Write the tables of results into README.md and docs/results.md, from expected/<suite>.csv, and the steps of
-Table 1 into docs/official.md.
+"""Write the tables of results into README.md and docs/results.md, from expected/<suite>.csv, those of trees
+into docs/hierarchy.md, from runs/*/metrics.json, and the steps of Table 1 into docs/official.md.
 
     python docs/tables.py
 
-A table stands between `<!-- table: SUITE -->`, or `<!-- steps -->`, and `<!-- end -->`, and is replaced.
+A table stands between `<!-- table: SUITE -->`, `<!-- hierarchy -->` or `<!-- steps -->` and `<!-- end -->`,
+and is replaced.
 """
 
 import csv
 import json
 import re
+import textwrap
 from collections import Counter
 from pathlib import Path
+from statistics import fmean, stdev
 
 from hier.config.compose import compose
 from hier.data.sampling import steps_per_epoch
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "official.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "hierarchy", "official")))
+HIERARCHY = re.compile(r"(<!-- hierarchy -->\n).*?(<!-- end -->)", re.DOTALL)
 STEPS = re.compile(r"(<!-- steps -->\n).*?(<!-- end -->)", re.DOTALL)
 SAMPLERS = ROOT / "tests" / "golden" / "steps" / "samplers.json"
 NAMES = {"cub": "CUB", "cars": "Cars", "sop": "SOP", "inshop": "Inshop"}  # as that file has them
@@ -29,6 +33,13 @@ METHODS = {
     "hyp": "Hyp",
     "hier": "HIER (PA + regulariser)",
 }
+TREES = (
+    ("HIER's proxies", "hier", "proxies"),
+    ("clustering of HIER's embeddings", "hier", "clustering"),
+    ("clustering of PA's embeddings", "pa", "clustering"),
+)
+"""In words, method, and its name in metrics.json."""
+SPREAD = "means ± standard deviations over 5 seeds, or one seed where no deviation stands"
 MEASURES = ("R@1", "R@2", "R@4", "R@8", "super-class R@1", "MAP@R")
 
 
@@ -55,12 +66,38 @@ def table(suite: str) -> str:
         ),
     ]
     machine = "; ".join(sorted({row["environment"] for row in rows}))
-    seeds = " and ".join(map(str, sorted({int(row["n"]) for row in rows}, reverse=True)))
-    made = (
-        f"<sub>`make reproduce SUITE={suite}-seeds`, in percent: means ± standard deviations over {seeds} "
-        f"seed(s).\n{machine}.</sub>"
-    )
-    return "\n".join(lines) + f"\n\n{made}\n\n"
+    made = f"`make reproduce SUITE={suite}-seeds`, in percent: {SPREAD}. Made on: {machine}."
+    return "\n".join(lines) + f"\n\n{wrapped(f'<sub>{made}</sub>')}\n\n"
+
+
+def hierarchy() -> str:
+    """Purity and Spearman of the trees over each suite's test images, from the metrics files of its seeds."""
+    lines = [
+        "| suite | tree | class | one level up | two levels up | Spearman of distances |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for suite in ("demo", "grocery", "omniglot"):
+        for what, method, tree in TREES:
+            paths = sorted(ROOT.glob(f"runs/{suite}-{method}-*/metrics.json"))
+            found = [json.loads(path.read_text(encoding="utf-8"))["hierarchy"] for path in paths]
+            levels = found[0]["levels"]
+            figures = [
+                mean_and_sd([of[tree]["dendrogram_purity"][level]["value"] for of in found], 1)
+                for level in levels
+            ]
+            figures += ["–"] * (3 - len(levels))
+            figures.append(mean_and_sd([of[tree]["lca_spearman"]["value"] for of in found], 2))
+            first = f"{suite}, {found[0]['images']:,} images" if what == TREES[0][0] else ""
+            lines.append("| " + " | ".join([first, what, *figures]) + " |")
+    return "\n".join(lines) + "\n\n"
+
+
+def mean_and_sd(values: list[float], digits: int) -> str:
+    return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
 
 
 def steps() -> str:
@@ -96,6 +133,7 @@ def steps() -> str:
 def with_tables(text: str) -> str:
     """A page with its tables as they are now."""
     text = STEPS.sub(lambda found: found[1] + "\n" + steps() + found[2], text)
+    text = HIERARCHY.sub(lambda found: found[1] + "\n" + hierarchy() + found[2], text)
     return TABLE.sub(lambda found: found[1] + "\n" + table(found[2]) + found[3], text)
 
 

@@ -82,9 +82,10 @@ def dot(found: Trace, full: bool = False) -> str:
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """Processor, system, Python, and how torch was set, in words."""
+    """Processor, system, Python, kernels, and how torch was set, in words."""
     get = environment.get
     words = [f"{get('processor')} ({get('cpus')} processors)", f"{get('system')}", f"Python {get('python')}"]
+    words += [f"{get('kernels')} kernels"] if get("kernels") else []
     if torch := environment.get("torch"):
         words += [f"torch {torch['build']}", f"{torch['threads']} thread(s)"]
         words += [torch["gpu"]] if torch["gpu"] else []
