@@ -44,7 +44,7 @@ smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up 
 same-bytes: $(INSTALLED) emulator ## prove that portable kernels give the same bytes on emulated processors (3 minutes)
 	@PYTHONPATH=src:tests python -m fakes.same_bytes .same-bytes
 
-same-networks: $(INSTALLED) emulator ## the same of a step of larger networks (half an hour)
+same-networks: $(INSTALLED) emulator ## the same of two steps of larger networks (5 minutes)
 	@PYTHONPATH=src:tests python -m fakes.same_networks
 
 emulator: ## install QEMU's user emulation, if there is none (Debian's qemu-user)

@@ -1,6 +1,6 @@
 """`make same-networks`: two steps of larger networks, natively and on emulated processors: the same bytes?
 
-Emulated, a step of ViT-S takes minutes, so batches and images are small: the kernels are those of large ones.
+Emulated, a large step takes minutes, so batches and images are small; the kernels are those of large ones.
 
     python -m fakes.same_networks
 """

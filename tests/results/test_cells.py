@@ -11,7 +11,7 @@ import pytest
 from hier.config.compose import compose
 from hier.config.settings import Settings
 from hier.config.suite import parse
-from hier.errors import MissingInputError
+from hier.errors import DamagedInputError, MissingInputError
 from hier.jobs import job
 from hier.ledger.record import content_key, sealed
 from hier.registry import LOSSES
@@ -85,7 +85,9 @@ def expect(suite, *rows):
         writer.writerow(expected.COLUMNS)
         for run, measure, mean, sd, digest in rows:
             settings = settings_hash(suite, suite.run(run))
-            writer.writerow([run, measure, mean, 5, mean, sd, digest, "", settings, "", ""])
+            writer.writerow(
+                [run, measure, mean, 1 if sd == "" else 5, mean, sd, digest, "", settings, "", ""]
+            )
 
 
 @pytest.fixture
@@ -313,6 +315,22 @@ def test_other_bytes_with_the_same_figures_differ(suite):
     assert set(cells[cells["run"] == PA]["grade"]) == {"differs"}
 
 
+def test_a_reference_that_contradicts_the_metrics_whose_hash_it_names_is_damaged(suite):
+    result(PA, 0.5)
+    expect(suite, (PA, "R@1", 99.0, 1.0, metrics_hash(PA)))
+    with pytest.raises(DamagedInputError, match=r"R@1 is 99\.0, but 50\.0000 in the metrics file"):
+        graded_cells(suite)
+
+
+@pytest.mark.parametrize(("name", "value"), [("kernels", "native"), ("threads", 2), ("workers", 3)])
+def test_how_a_machine_computes_is_for_the_promise_to_judge(suite, name, value):
+    def change(data):
+        data["runs"][HIER]["runtime"][name] = value
+
+    other = edited(suite, change)
+    assert settings_hash(other, other.run(HIER)) == settings_hash(suite, suite.run(HIER))
+
+
 def set_path(data, path, value):
     *parents, last = path
     for key in parents:
@@ -327,7 +345,6 @@ def set_path(data, path, value):
         (("runs", HIER, "optimizer", "lr"), 1.0),
         (("runs", HIER, "schedule", "epochs"), 3),
         (("runs", HIER, "embed", "batch_size"), 8),
-        (("runs", HIER, "runtime", "threads"), 2),
         (("datasets", "smoke", "store_size"), 16),
         (("datasets", "smoke", "generate", "seed"), 1),
         (("datasets", "smoke", "exclude"), ["a.png"]),

@@ -17,7 +17,6 @@ from hier.files.checkpoint_names import FOLDER as CHECKPOINTS
 from hier.files.checkpoint_names import damaged_checkpoints
 from hier.jobs import job, jobs_of
 from hier.ledger.dvc_lock import AWAY
-from hier.ledger.record import believed
 from hier.pipeline import METRICS
 from hier.results.cells import graded_cells
 from hier.results.expected import (
@@ -88,7 +87,10 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         for cell in group.to_dict("records"):
             grade, reason = _overlaid(cell["grade"], worst, refuted.get(run.name), by_hash)
             known = by_hash if grade == Grade.NOT_HERE else None
-            reason = reason or (parted if grade in (Grade.DIFFERS, Grade.WITHIN, Grade.OUT) else "")
+            if grade in (Grade.DIFFERS, Grade.WITHIN, Grade.OUT):
+                reason = parted
+            elif grade == Grade.NO_REFERENCE:
+                reason = _unreferenced(cell["measure"], reference, settings_hash(suite, run))
             rows.append(cell | {"grade": grade.value, "reason": reason, "by_hash": known} | common)
     wrong = [f for f in found.values() if _is_wrong(f)]
     for name in suite.runs:  # of which the note of a rerun may be forged, and the rest in order
@@ -150,10 +152,9 @@ def _is_the_references(run: Run, suite: Suite, audit: LedgerAudit, rows: list[Re
 
 def _promise(run: Run, settings: Settings, reference: list[Reference]) -> str:
     """Which promise holds between this result and the reference run's, and why."""
-    record = believed(job("train", run.name, settings))
-    if record is None or not reference:
+    here = environment_of(run, settings)
+    if here is None or not reference:
         return ""
-    here = environment_of(record, run)
     same_bytes, others = promise(here, reference[0]["environment"] or "")
     if not same_bytes:
         return f"within the spread of seeds ({'; '.join(others) or 'the reference says no environment'})"
@@ -161,14 +162,24 @@ def _promise(run: Run, settings: Settings, reference: list[Reference]) -> str:
     return f"the same bytes ({why}, same packages and threads)"
 
 
+def _unreferenced(measure: str, reference: list[Reference], settings: str) -> str:
+    """Why a cell has nothing to be held against."""
+    row = next((row for row in reference if row["measure"] == measure), None)
+    if row is None:
+        return "there is no reference run"
+    if row["settings_sha256"] != settings:
+        return "the settings are not the reference run's"
+    return "the same bytes are not promised, and one seed has no spread"
+
+
 def _parted(run: Run, settings: Settings, reference: list[Reference]) -> str:
     """The first artifact that is not the reference run's, and what differs in the records; "" of none."""
-    record = believed(job("train", run.name, settings))
-    if record is None or not reference:
+    environment = environment_of(run, settings)
+    if environment is None or not reference:
         return ""
     there = dict(each.split(":") for each in (reference[0]["artifacts"] or "").split())
     here = artifacts(run.name, settings)
     first = next((n for n in here if here[n][:DIGITS] != there.get(n)), "") if there else ""
-    others = promise(environment_of(record, run), reference[0]["environment"] or "")[1]
+    others = promise(environment, reference[0]["environment"] or "")[1]
     said = [f"the first artifact that differs is {first}"] if first else []
     return "; ".join([*said, *(others or ["the records name the same environment"])])

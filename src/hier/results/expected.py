@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,9 +22,9 @@ from hier.files.hashing import hash_file
 from hier.jobs import Job, job, jobs_of
 from hier.ledger.artifacts import reading
 from hier.ledger.dvc_lock import other_setting, readable_ledger
-from hier.ledger.record import Record, believed, of_other_settings, read_record
+from hier.ledger.record import Record, believed, of_other_settings
 from hier.pipeline import EXPECTED, METRICS
-from hier.results.measures import names_of_every_run, values
+from hier.results.measures import measure_of, names_of_every_run, values
 from hier.results.spread import half_width
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ COLUMNS = (
     "run", "measure", "expected", "n", "mean", "sd", "metrics_sha256", "metrics_md5", "settings_sha256",
     "artifacts", "environment",
 )  # fmt: skip
-MAY_BE_EMPTY = ("sd", "metrics_md5", "artifacts", "environment")
+OF_RUN = COLUMNS[COLUMNS.index("metrics_sha256") :]  # what its rows have in common
+LARGEST = 1_000_000  # seeds
 DIGITS = 12  # of a hash, that the list of artifacts has
+ARTIFACTS = re.compile(rf"(?:[\w.-]+:[0-9a-f]{{{DIGITS}}}(?: |$))*")
 PORTABLE = "portable kernels"
+COMPUTING = ("torch", "torchvision", "timm", "pytorch-metric-learning", "numpy", "scipy", "pandas", "pillow")
 Reference = dict[str, Any]
 
 
@@ -135,6 +139,9 @@ def references(suite: str) -> list[Reference]:
             cell = _reference(row, f"line {table.line_num}")
             if (of := (cell["run"], cell["measure"])) in found:
                 raise ValueError(f"line {table.line_num}: {' '.join(of)} occurs twice")
+            first = next((row for row in found.values() if row["run"] == cell["run"]), cell)
+            if other := [name for name in OF_RUN if cell[name] != first[name]]:
+                raise ValueError(f"line {table.line_num}: {cell['run']} has another {other[0]} than before")
             found[of] = cell
     return [*found.values()]
 
@@ -143,14 +150,20 @@ def _reference(row: dict[str, Any], where: str) -> Reference:
     if None in row or None in row.values():
         raise ValueError(f"{where} has not as many fields as the first line")
     found: Reference = {name: row[name] or None for name in COLUMNS}
+    most = 100.0 if measure_of(found["measure"] or "").percent else math.inf
     for name in ("expected", "n", "mean", "sd"):
-        if found[name] is None and name in MAY_BE_EMPTY:
+        if name == "sd" and found["n"] == 1 and not row["sd"]:
             continue
         with suppress(ValueError):
             found[name] = (int if name == "n" else float)(row[name])
-        if isinstance(found[name], str | None) or not (name == "n") <= found[name] < math.inf:
-            kind = "number of seeds" if name == "n" else "number from 0 on"
+        least, below = (1, LARGEST) if name == "n" else (0, most)
+        if isinstance(found[name], str | None) or not least <= found[name] <= below:
+            kind = "number of seeds" if name == "n" else f"number from 0 to {most:g}"
             raise ValueError(f"{where}: {name} is {row[name][:40]!r}, which is no {kind}")
+    if found["n"] == 1 and (found["sd"] is not None or found["mean"] != found["expected"]):
+        raise ValueError(f"{where}: of one seed the mean is its value, and there is no sd")
+    if not ARTIFACTS.fullmatch(row["artifacts"]):
+        raise ValueError(f"{where}: artifacts is {row['artifacts'][:40]!r}, which is no list of name:hash")
     return found | {"tolerance": half_width(found["n"], found["sd"])}
 
 
@@ -187,10 +200,9 @@ def _setting(suite: "Suite", run: "Run") -> str:
 
 def _facts(run: "Run", of_run: str, settings: Settings) -> tuple[str, ...]:
     """What all rows of a run have in common, in the order of COLUMNS."""
-    digest, train = hash_file(Path(METRICS.format(run=run.name))), job("train", run.name, settings)
-    record, made = read_record(train), artifacts(run.name, settings)
+    digest, made = hash_file(Path(METRICS.format(run=run.name))), artifacts(run.name, settings)
     listed = " ".join(f"{name}:{sha256[:DIGITS]}" for name, sha256 in made.items())
-    return digest.sha256, digest.md5, of_run, listed, environment_of(record, run) if record else ""
+    return digest.sha256, digest.md5, of_run, listed, environment_of(run, settings) or ""
 
 
 def artifacts(run: str, settings: Settings) -> dict[str, str]:
@@ -210,27 +222,32 @@ def settings_hash(suite: "Suite", run: "Run") -> str:
     nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
     own = run.model_dump(exclude_defaults=True)
-    own["runtime"]["workers"] = 0  # how many load the images changes no value
+    # How many load the images changes no value; for kernels and threads there is the promise.
+    for name in ("workers", "kernels", "threads"):
+        own["runtime"].pop(name, None)
     return sha256(json.dumps([own, dataset], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def environment_of(record: Record, run: "Run") -> str:
-    """What a training's record says that can change its bytes, in words: processor or GPU, kernels, Python,
-    C library, packages, threads."""
-    environment, packages = record.get("environment") or {}, record["packages"]
-    torch = environment.get("torch") or {}
-    gpu = _gpu_of(record, run)
-    said = {"torch": torch.get("build") or packages.get("torch")}
-    said |= {name: packages[name] for name in ("timm", "numpy", "pillow") if name in packages}
+def environment_of(run: "Run", settings: Settings) -> str | None:
+    """What the records of a run's stages say that can change its bytes, in words: processor or GPU, kernels,
+    Python, C library, packages, threads. None where no record says how it was trained."""
+    train, evaluate = (believed(job(stage, run.name, settings)) for stage in ("train", "evaluate"))
+    if train is None:
+        return None
+    environment = train.get("environment") or {}
+    packages = (evaluate or train)["packages"] | train["packages"]
+    kernels = [kernels_of(record, run) for record in (train, evaluate) if record]
+    packages["torch"] = (environment.get("torch") or {}).get("build") or packages.get("torch")
     return "; ".join([
-        gpu or environment.get("processor", "unknown"), kernels_of(record, run),
+        _gpu_of(train, run) or environment.get("processor", "unknown"), " and ".join(dict.fromkeys(kernels)),
         f"Python {environment.get('python')}", str(environment.get("libc")),
-        *(f"{name} {version}" for name, version in said.items()), f"{run.runtime.threads} thread(s)",
+        *(f"{name} {packages[name]}" for name in COMPUTING if name in packages),
+        f"{run.runtime.threads} thread(s)",
     ])  # fmt: skip
 
 
 def kernels_of(record: Record, run: "Run") -> str:
-    """With whose kernels a training worked, as its record says."""
+    """With whose kernels a stage worked, as its record says."""
     environment = record.get("environment") or {}
     if _gpu_of(record, run):
         return f"the GPU's kernels with {environment.get('driver')}"
@@ -239,7 +256,7 @@ def kernels_of(record: Record, run: "Run") -> str:
 
 def _gpu_of(record: Record, run: "Run") -> str | None:
     torch = (record.get("environment") or {}).get("torch") or {}
-    return torch.get("gpu") if run.runtime.device != "cpu" else None
+    return torch.get("gpu") if run.runtime.device != "cpu" and record["stage"].startswith("train") else None
 
 
 def promise(here: str, there: str) -> tuple[bool, list[str]]:

@@ -17,7 +17,7 @@ from ...results.test_table import NAN, cells_of
 ])  # fmt: skip
 def test_a_promise_is_told_of_runs_that_have_a_reference(monkeypatch, capsys, grades, runs):
     cells = pd.DataFrame({
-        "run": ["a", "b"], "grade": grades, "promise": "the same bytes", "proved": None,
+        "run": ["a", "b"], "grade": grades, "promise": "the same bytes", "proved": None, "reason": "",
     })  # fmt: skip
     monkeypatch.setattr(printed, "table_of", lambda cells: "")
     monkeypatch.setattr(printed, "describe", lambda cells: [])
@@ -79,7 +79,7 @@ def test_the_state_of_the_ledger_names_the_command_that_is_missing(state, words)
 def test_the_terminal_shows_every_cell(capsys):
     cells = cells_of(("hier", "R@1", 70.123, "identical", 75.2), ("pa", "R@1", NAN, "not run"))
     cells.loc[0, ["expected", "mean", "tolerance"]] = [71.5, 71.0, 2.5]
-    printed.print_report(VerificationReport(cells.assign(promise="", proved=None)))
+    printed.print_report(VerificationReport(cells.assign(promise="", reason="", proved=None)))
     out = capsys.readouterr().out
     lines = [[part.strip() for part in re.split("[│┃|]", line) if part.strip()]
              for line in out.splitlines()]  # fmt: skip

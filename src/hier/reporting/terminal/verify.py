@@ -36,6 +36,9 @@ def print_report(report: VerificationReport) -> None:
         print(f"note: {name}: {notice}")
     for run, group in report.cells[report.cells["grade"] == Grade.DIFFERS].groupby("run", sort=False):
         print(f"{run} {Grade.DIFFERS}: {group['reason'].iloc[0]}")
+    unheld = report.cells[report.cells["grade"] == Grade.NO_REFERENCE]
+    for reason, group in unheld.groupby("reason", sort=False):
+        print(f"{group['run'].nunique()} runs have {Grade.NO_REFERENCE}: {reason}")
     for run, how in report.refuted.items():
         print(f"{run} is refuted: a rerun gave other bytes {how}")
     runs = report.cells.drop_duplicates("run")
@@ -150,8 +153,9 @@ def _not_reproduced(report: VerificationReport, by_hash: bool) -> str:
     said += [f"{stale} {'stage is' if stale == 1 else 'stages are'} stale"] if stale else []
     mends = ["run what is missing with: snakemake --cores all"] if said else []
     if differ:
-        other = "are other bytes than the reference run's, where the same were promised (see what differs)"
+        other = "are other bytes than the reference run's, where the same were promised"
         said.append(f"{differ} of {len(cells)} cells {other}")
+        mends.append("what differs is named above; see whether a rerun does, too: hier verify --rerun 1")
     if any(f.reason.endswith(OTHER_RESULT) for f in report.findings):
         mends = ["bring what belongs to the figures that git moved with: dvc checkout"]
     if away and by_hash:
