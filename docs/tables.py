@@ -31,7 +31,7 @@ METHODS = {
     "pa": "PA",
     "ms": "MS",
     "hyp": "Hyp",
-    "hier": "HIER (PA + regulariser)",
+    "hier": "HIER (on PA)",
 }
 TREES = (
     ("HIER's proxies", "hier", "proxies"),

@@ -17,14 +17,16 @@ from ...results.test_table import NAN, cells_of
 ])  # fmt: skip
 def test_a_promise_is_told_of_runs_that_have_a_reference(monkeypatch, capsys, grades, runs):
     cells = pd.DataFrame({
-        "run": ["a", "b"], "grade": grades, "promise": "the same bytes", "proved": None, "reason": "",
+        "run": ["a", "b"], "grade": grades, "promise": "the same bytes", "proved": None,
+        "reason": "it is new",
     })  # fmt: skip
     monkeypatch.setattr(printed, "table_of", lambda cells: "")
     monkeypatch.setattr(printed, "describe", lambda cells: [])
     found = VerificationReport(cells=cells, findings=[], damaged=[], notices={}, refuted={})
     printed.print_report(found)
-    said = f"promise of {runs} runs against the reference: the same bytes\n"
-    assert capsys.readouterr().out.lstrip() == (said if runs else "")
+    said = f"promise of {runs} runs against the reference: the same bytes\n" if runs else ""
+    without = f"{2 - runs} runs have no reference: it is new\n" if runs < 2 else ""
+    assert capsys.readouterr().out.lstrip() == without + said
 
 
 AWAY = "committed, not here"
