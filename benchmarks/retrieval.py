@@ -5,8 +5,8 @@
     python benchmarks/retrieval.py --queries 20000 --gallery 20000
 
 All take turns in one process and one thread, each round anew, on made-up embeddings whose items lie
-around random class centres, half of them on the clip radius. It prints a Markdown table with the median ratios of
-the rounds and their spread, and exits with 1 where a bound is missed.
+around random class centres, half of them on the clip radius. It prints a Markdown table with the
+median ratios of the rounds and their spread, and exits with 1 where a bound is missed.
 
 The search row by row and, beyond 20,000 queries, pytorch-metric-learning's AccuracyCalculator (with
 faiss, as many neighbours as the largest K asks for) work on a sample of the queries against the whole
