@@ -23,6 +23,7 @@ EMULATOR = "qemu-x86_64"
 HERE = "this processor"
 SETTINGS = ["suite=smoke", "methods=[hier]", "schedule.epochs=3"]
 KILLED_IN = 7  # the forward pass, counted from 1, of twelve
+PARTS = ("data", "killed", "whole")
 AFTER_MODEL = ("embed", "evaluate", "views")
 # Kernels and processor of each project; those of a kind of kernels are compared.
 MADE = [
@@ -72,7 +73,13 @@ def make(folder: Path, kernels: str, processor: str) -> Path:
     compose = [sys.executable, "-m", "hier", "compose", *SETTINGS, f"runtime.kernels={kernels}"]
     emulated = [] if processor == HERE else [EMULATOR, "-cpu", processor]
     chain = [*emulated, sys.executable, "-m", "fakes.same_bytes"]
-    for command, ends in ((compose, 0), ([*chain, "--killed"], -signal.SIGKILL), (chain, 0)):
+    steps = [
+        (compose, 0),
+        ([*chain, "data"], 0),
+        ([*chain, "killed"], -signal.SIGKILL),
+        ([*chain, "whole"], 0),
+    ]
+    for command, ends in steps:
         done = subprocess.run(
             command, cwd=project, env=environment, capture_output=True, text=True, check=False
         )
@@ -83,19 +90,22 @@ def make(folder: Path, kernels: str, processor: str) -> Path:
     return project
 
 
-def chain(killed: bool) -> None:
-    """Every stage of the datasets and runs of params.yaml, in this one process, which is `killed` in the
-    middle of a step or goes on from there; with native kernels up to the model, which is all that is looked
-    at (of NumPy's own kernels QEMU 7.2 cannot run all)."""
+def chain(part: str) -> None:
+    """Stages of params.yaml in this one process: of the datasets alone (`data`, which have portable kernels
+    whatever a run has), of the runs until it is `killed` in the middle of a step, or from there on (`whole`).
+
+    With native kernels it ends with the model, which is all that is looked at (of NumPy's own kernels QEMU
+    7.2 cannot run all).
+    """
     from hier.config.settings import Settings
     from hier.jobs import jobs
     from hier.ledger.run_job import run_stage
 
     for job in jobs(Settings.read()):
-        if job.stage.scope == "suite":
+        if job.stage.scope != ("dataset" if part == "data" else "run"):
             continue
-        kernels = job.settings.runs[job.key]["runtime"]["kernels"] if job.stage.scope == "run" else "portable"
-        if job.stage.name == "train" and killed:
+        kernels = job.settings.runs[job.key]["runtime"]["kernels"] if part != "data" else "portable"
+        if part == "killed":
             kill_in_step(KILLED_IN, kernels)
         if job.stage.name not in AFTER_MODEL or kernels == "portable":
             run_stage(job.stage.name, job.key)
@@ -148,5 +158,8 @@ def table(found: dict[tuple[str, str], dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    main(Path(given[0]).resolve()) if given and given != ["--killed"] else chain(bool(given))
+    (given,) = sys.argv[1:]
+    if given in PARTS:
+        chain(given)
+    else:
+        main(Path(given).resolve())
