@@ -36,8 +36,7 @@ from hier.config.run import Run
 from hier.config.suite import Suite
 from hier.data.augmentation import augment
 from hier.data.index import read_index, write_index
-from hier.data.layouts import Row
-from hier.data.layouts import table as table_of
+from hier.data.layouts import Row, to_table
 from hier.data.store import ImageStore, write_store
 from hier.models import torchvision_ops
 from hier.training.batches import TrainingImages
@@ -116,7 +115,7 @@ def photos(folder: Path, images: int) -> pd.DataFrame:
         name = f"{i}.jpg"
         Image.fromarray(photo(rng)).save(folder / name, quality=90)
         rows.append(Row(name, i % (images // 4), f"class {i % (images // 4)}", None, "train"))
-    return table_of(rows)
+    return to_table(rows)
 
 
 def photo(rng: np.random.Generator) -> Pixels:
@@ -195,7 +194,7 @@ def opening(folder: Path) -> float:
     side, path = 8, folder / "sop.npy"
     np.save(path, np.zeros(SOP_IMAGES * side * side * 3, np.uint8))
     rows = (Row(f"kind/{i}.JPG", i // 5, f"{i // 5}", "kind", "train") for i in range(SOP_IMAGES))
-    index = table_of(rows).assign(height=np.int32(side), width=np.int32(side))
+    index = to_table(rows).assign(height=np.int32(side), width=np.int32(side))
     index["offset"] = np.arange(SOP_IMAGES) * side * side * 3
     write_index(index, folder / "index.parquet")
     started = time.perf_counter()

@@ -98,6 +98,16 @@ class ChecksumError(HierError):
         )
 
 
+class ChangedPhotosError(HierError):
+    """Photos that are read where they lie are not those that were added."""
+
+    def __init__(self, dataset: str, folder: object, changes: str) -> None:
+        super().__init__(
+            f"the photos in {folder} are not those that were added as {dataset}: {changes}; put them back, "
+            f"or take them as they are with: hier dataset add {folder} --name {dataset} --replace"
+        )
+
+
 class ArchiveError(HierError):
     """An archive is damaged or holds a member that must not be unpacked."""
 

@@ -26,12 +26,10 @@ PORTABLE = {
 }
 STEERING = (
     "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_DEBUG_CPU_TYPE", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_BLOCK_FACTOR",
+    "MKL_DEBUG_CPU_TYPE", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_BLOCK_FACTOR", "GLIBC_TUNABLES",
 )  # fmt: skip
 """Other variables that choose instructions. None of them may be set."""
 NEEDED = {"avx2", "fma"}  # of the processor
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""For NumPy, SciPy and scikit-learn, which else take every core; PyTorch is told elsewhere."""
 COMPUTING = {"numpy", "scipy", "torch"}
 """What chooses when it is loaded."""
 
@@ -42,7 +40,9 @@ def choose_kernels(kernels: Kernels, threads: int = 1) -> None:
     Where the processor cannot compute portably it computes by its own; :func:`kernels_in_use` says so.
     ConfigError where a variable of the user's contradicts, or where it is too late.
     """
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    # Of OpenMP (scikit-learn) and OpenBLAS (NumPy, SciPy), which else take every core; PyTorch is told
+    # elsewhere. OpenBLAS's threads and PyTorch's would wait for each other.
+    os.environ.update(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS="1")
     if kernels == "native" or lacking():
         return
     given = {name: os.environ[name] for name in (*PORTABLE, *STEERING) if name in os.environ}

@@ -101,7 +101,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/retries.py", "kernels.py",
+                "data/in_place.py", "data/retries.py", "kernels.py",
             ),
             packages=("numpy", "pillow"),
         ),
@@ -111,12 +111,14 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "counts", "exclude", "subset", "image_size",
-                "store_size", "exif",
+                "layout", "limits", "superclass", "levels", "counts", "unseen", "exclude", "subset",
+                "image_size", "store_size", "exif",
             ),
             code=(
-                "data/archive.py", "data/index.py", "data/layouts/__init__.py", "data/layouts/{layout}.py",
+                "data/archive.py", "data/in_place.py", "data/index.py", "data/layouts/__init__.py",
+                "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/split_file.py",
                 "data/pixels.py", "data/prepare.py", "data/store.py", "kernels.py", "registry.py",
+                "seeding.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),

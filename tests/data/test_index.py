@@ -4,7 +4,7 @@ import pytest
 
 from hier.config.dataset import Counts, Dataset, Generate
 from hier.data.index import check_index, read_index, write_index
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, to_table
 from hier.errors import (
     ClassOverlapError,
     CountError,
@@ -34,7 +34,7 @@ ROWS = [
 
 def stored(rows=ROWS):
     n = len(rows)
-    return table(rows).assign(
+    return to_table(rows).assign(
         height=np.full(n, 8, np.int32),
         width=np.full(n, 9, np.int32),
         offset=np.arange(n, dtype=np.int64) * 216,
@@ -46,7 +46,7 @@ def replaced(row, **values):
 
 
 def test_a_good_index_passes_with_and_without_the_stores_columns():
-    check_index(table(ROWS), DATASET)
+    check_index(to_table(ROWS), DATASET)
     check_index(stored(), DATASET)
 
 
@@ -66,18 +66,18 @@ def test_a_good_index_passes_with_and_without_the_stores_columns():
 def test_wrong_counts_say_expected_and_found(changes, message):
     counts = DATASET.counts.model_copy(update=changes)
     with pytest.raises(CountError, match=message) as caught:
-        check_index(table(ROWS), DATASET.model_copy(update={"counts": counts}))
+        check_index(to_table(ROWS), DATASET.model_copy(update={"counts": counts}))
     assert "conf/dataset/tiny.yaml" in str(caught.value)
 
 
 def test_a_class_on_both_sides_is_named():
     crossing = replaced(3, split="train")
     with pytest.raises(ClassOverlapError, match="1 classes have training and test images: Crow;"):
-        check_index(table(crossing), DATASET)
+        check_index(to_table(crossing), DATASET)
 
 
 def test_a_class_without_superclass_is_named():
-    lacking = table(replaced(1, superclass=None))
+    lacking = to_table(replaced(1, superclass=None))
     with pytest.raises(MissingSuperclassError, match="1 classes have no super-class: Bee;"):
         check_index(lacking, DATASET)
     check_index(lacking, DATASET.model_copy(update={"superclass": False}))
@@ -96,13 +96,13 @@ def test_a_class_without_superclass_is_named():
 )
 def test_forbidden_values_are_named(rows, message):
     with pytest.raises(LayoutError, match=message) as caught:
-        check_index(table(rows), DATASET)
+        check_index(to_table(rows), DATASET)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(LayoutError, match="split"):
-        check_index(table(ROWS).drop(columns="split"), DATASET)
+        check_index(to_table(ROWS).drop(columns="split"), DATASET)
 
 
 def test_round_trip_keeps_values_types_and_none(tmp_path):
@@ -124,7 +124,7 @@ def test_same_rows_same_bytes(tmp_path):
 
 def test_an_index_without_the_stores_columns_is_not_written(tmp_path):
     with pytest.raises(LayoutError, match="height"):
-        write_index(table(ROWS), tmp_path / "index.parquet")
+        write_index(to_table(ROWS), tmp_path / "index.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hier.config.dataset import Subset
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, to_table
 from hier.data.prepare import take
 from hier.errors import ConfigError
 
@@ -19,7 +19,7 @@ def index(**sizes):
                     Row(f"{split}/{label}/{i}.jpg", label, f"c{label}", None, split) for i in range(number)
                 ]
             label += 1
-    return table(rows)
+    return to_table(rows)
 
 
 def kept(part):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Counts, Dataset, Generate
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, to_table
 from hier.data.store import ImageStore, write_store
 
 
@@ -26,7 +26,7 @@ def dataset_of(**changes) -> Dataset:
 
 
 def index_of(*names: str) -> pd.DataFrame:
-    return table(Row(name, i, f"class {i}", None, "train") for i, name in enumerate(names))
+    return to_table(Row(name, i, f"class {i}", None, "train") for i, name in enumerate(names))
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

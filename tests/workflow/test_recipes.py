@@ -54,11 +54,12 @@ def pool(backbone, name):
 '''
 LAYOUT = '''"""One file for each image, its class before the first underscore."""
 
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, to_table
 
 
 def read(root, dataset):
-    return table(Row(p.name, 0, p.name.split("_")[0], None, "train", p.name) for p in sorted(root.iterdir()))
+    files = sorted(root.iterdir())
+    return to_table(Row(p.name, 0, p.name.split("_")[0], None, "train", p.name) for p in files)
 '''
 MEASURE = """
     Measure("error", "error@{}", lambda of: {k: 1 - v for k, v in of.retrieval.class_recall([1]).items()}),

@@ -98,4 +98,5 @@ def _weights(weights: dict[str, Any], run: str) -> Origin:
 
 
 def _addresses(promise: dict[str, Any]) -> list[str]:
-    return [address for address in (promise.get("url"), *promise.get("alternates", [])) if address]
+    places = (promise.get("folder"), promise.get("url"), *promise.get("alternates", []))
+    return [place for place in places if place]

@@ -20,9 +20,13 @@ class File(Strict):
     itself; `contents`, for archives whose own bytes are not stable, the SHA-256 of the sorted lines
     `<sha256>  ./<path>` of its files without a single top folder and `contents_exclude` folders.
     `unproved` says why there is no checksum; the dataset's counts are then the proof.
+
+    With a `folder`, the file is made here: it lists the photos in that folder, as `sha256sum` does, and they
+    are read where they lie (hier.data.in_place).
     """
 
     name: FileName
+    folder: str | None = None
     url: str | None = None
     alternates: list[str] = []
     bytes: PositiveInt | None = None  # its size, for `hier plan`
@@ -37,6 +41,8 @@ class File(Strict):
         proofs = (self.sha256, self.md5, self.contents, self.unproved)
         if sum(proof is not None for proof in proofs) != 1:
             raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents, unproved")
+        if self.folder is not None and (self.sha256 is None or self.url or self.alternates):
+            raise ValueError(f"file {self.name}: a list of photos has a sha256 and no address")
         return self
 
 
@@ -44,6 +50,12 @@ class Source(Strict):
     """Files that together make the dataset; sources are alternatives, tried in order."""
 
     files: Annotated[list[File], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def one_folder(self) -> Self:
+        if sum(file.folder is not None for file in self.files) > 1:
+            raise ValueError("sources: at most one file of a source lists the photos in a folder")
+        return self
 
 
 class Limits(Strict):
@@ -59,6 +71,13 @@ class Subset(Strict):
 
     classes: Annotated[int, Field(ge=2)]
     images: Annotated[int, Field(ge=2)]
+
+
+class Unseen(Strict):
+    """Which classes are unseen, where the data do not say: about a `share` of them, drawn by `seed`."""
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Generate(Strict):
@@ -99,6 +118,7 @@ class Dataset(Strict):
     # for each part that the super-class's name has before its last (A/A3: genus, then family).
     levels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     counts: Counts
+    unseen: Unseen | None = None  # of the layouts `folder` and `table`; none: the data say it
     exclude: list[str] = []
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.

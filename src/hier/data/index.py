@@ -105,6 +105,7 @@ def _check_schema(index: pd.DataFrame, name: str, stored: bool) -> None:
         "class_name": Column(object, [is_text, is_utf_8]),
         "superclass": Column(object, [is_text, is_utf_8], nullable=True),
         "split": Column(object, Check.isin(SPLITS)),
+        "crop": Column(object, nullable=True, required=False),
     }
     if stored:
         columns |= {

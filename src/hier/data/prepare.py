@@ -13,6 +13,7 @@ import pandas as pd
 
 from hier.config.dataset import Dataset, Subset
 from hier.data.archive import SUFFIXES, Budget, unpack
+from hier.data.in_place import see_that_they_are_the_same, the_list
 from hier.data.index import check_index, few, write_index
 from hier.data.layouts import is_there
 from hier.data.store import write_store
@@ -20,19 +21,21 @@ from hier.errors import ConfigError, LayoutError, MissingInputError
 from hier.files.atomic import full_disk_is_clear
 from hier.registry import LAYOUTS
 
-PLAIN = (".mat", ".txt")  # files beside the archives that are no archives
+PLAIN = (".csv", ".mat", ".parquet", ".sha256", ".tsv", ".txt")  # files that are no archives
 
 
 def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path) -> None:
     """Unpack every archive in the folder `archives`, check the facts, write index and store.
 
     Files that are no archives (see PLAIN) are laid beside what the archives hold. Image paths in the
-    index are relative to the one folder that holds everything in the archives. Of a dataset with a
-    `subset`, the facts of the whole are checked and the part is stored.
+    index are relative to the one folder that holds everything in the archives, or to the folder of photos
+    that are read in place. Of a dataset with a `subset`, the facts of the whole are checked and the part is
+    stored.
 
     Raises:
         MissingInputError: `archives` is missing or empty.
         ArchiveError, LayoutError, ImageError: what the archives hold is bad, or leads out of them.
+        ChangedPhotosError: photos that are read in place are no longer those that were added.
         ClassOverlapError, MissingSuperclassError, CountError: a promised fact does not hold.
         ConfigError: `exclude` names an image that does not exist, or `subset` asks too much.
         DiskFullError: no space left.
@@ -54,12 +57,13 @@ def prepare(dataset: Dataset, archives: Path, index_path: Path, store_path: Path
                     unpack(file, unpacked, budget)
         with _paths_are_the_archives(unpacked, files, dataset):
             root = _top(unpacked)
+            images = _in_place(dataset, archives) or root
             table = _without(LAYOUTS.module(dataset.layout).read(root, dataset), dataset)
             check_index(table, dataset)
-            _see_that_images_are_there(root, table, dataset)
+            _see_that_images_are_there(images, table, dataset)
             if dataset.subset is not None:
                 table = take(table, dataset.subset)
-            write_index(write_store(root, table, dataset, store_path), index_path)
+            write_index(write_store(images, table, dataset, store_path), index_path)
 
 
 @contextmanager
@@ -72,10 +76,25 @@ def _paths_are_the_archives(unpacked: Path, files: list[Path], dataset: Dataset)
         paths = sorted(p.relative_to(unpacked) for p in unpacked.rglob("*") if p.is_file())
         if inner := [p for p in paths if p.suffix.lower() in (*SUFFIXES, ".rar", ".7z")]:
             text += f" ({inner[0]} in it is an archive of its own; is that the one that is meant?)"
+        if the_list(dataset, files[0].parent):
+            raise LayoutError(
+                f"{text}; mend it, then: hier dataset add … --name {dataset.name} --replace"
+            ) from error
         names = " or ".join(file.name for file in files)
         place = f"replace {names} where it came from (by hand: downloads/{dataset.name}/), then"
         mend = "make it anew with" if dataset.generate else place
         raise LayoutError(f"{text}; {mend}: hier download --force {dataset.name}") from error
+
+
+def _in_place(dataset: Dataset, archives: Path) -> Path | None:
+    """The folder of photos that are read where they lie, once they are seen to be those of the list."""
+    found = the_list(dataset, archives)
+    if found is None:
+        return None
+    file, path = found
+    folder = Path(str(file.folder))
+    see_that_they_are_the_same(folder, path.read_text(encoding="utf-8"), dataset.name)
+    return folder
 
 
 def _top(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from hier.files.atomic import atomic_file
 from hier.progress import progress
 
 Pixels = NDArray[np.uint8]
+Crop = tuple[int, int, int, int] | None  # the part of an image that is stored, all of it without one
 
 
 def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -> pd.DataFrame:
@@ -39,8 +40,9 @@ def write_store(root: Path, index: pd.DataFrame, dataset: Dataset, path: Path) -
         progress(f"storing images of {dataset.name}", len(index)) as shown,
     ):
         _write_header(stream, 0)
-        for image, class_name in zip(index["image"], index["class_name"], strict=True):
-            pixels, noted = _decode(root, image, class_name, dataset)
+        crops = index["crop"] if "crop" in index else [None] * len(index)
+        for image, class_name, crop in zip(index["image"], index["class_name"], crops, strict=True):
+            pixels, noted = _decode(root, image, class_name, crop, dataset)
             for remark, example in noted.items():
                 remarks.setdefault(remark, []).append(example)
             stream.write(pixels.tobytes())
@@ -104,7 +106,9 @@ class ImageStore:
         return opened
 
 
-def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[Pixels, dict[str, str]]:
+def _decode(
+    root: Path, image: str, class_name: str, crop: Crop, dataset: Dataset
+) -> tuple[Pixels, dict[str, str]]:
     """The pixels to store, and remarks on the file, with its name; errors as of `write_store`."""
     real = (root / image).resolve()
     if not real.is_relative_to(root.resolve()):
@@ -112,7 +116,9 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[
         raise LayoutError(f"{dataset.name}: {where}; is this the right archive?")
     try:
         rgb, remarks = read(root / image, dataset.exif)
-        pixels = np.asarray(_shrink(rgb, dataset.store_size))
+        if crop and (crop[2] > rgb.width or crop[3] > rgb.height):
+            raise ValueError(f"its crop {crop} leads out of its {rgb.width} × {rgb.height} pixels")
+        pixels = np.asarray(_shrink(rgb.crop(crop) if crop else rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error

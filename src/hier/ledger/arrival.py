@@ -1,4 +1,5 @@
-"""What came without a promise of its content is held against the file that it came from.
+"""What came without a promise of its content is held against the file that it came from, and the list of
+photos that are read in place against their folder.
 
 Its hash is that of the archive's own file, which the download's record vouches for. A local file that
 holds other bytes now makes the download stale; one that is gone, or an address, says nothing.
@@ -7,8 +8,9 @@ holds other bytes now makes the download stale; one that is gone, or an address,
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from hier.errors import ConfigError
+from hier.errors import ChangedPhotosError, ConfigError, LayoutError
 from hier.files.hashing import Hasher
 from hier.jobs import Job
 
@@ -20,7 +22,7 @@ def changed_source(job: Job, hasher: Hasher) -> str | None:
     for source, kept in _pairs(job):
         if hasher.file(source).sha256 != hasher.file(kept).sha256:
             return f"{source} is no longer what was downloaded; {TAKE_OVER}{job.command}"
-    return None
+    return next(_changed_photos(job, hasher), None)
 
 
 def is_its_source(job: Job, hasher: Hasher) -> bool:
@@ -29,13 +31,29 @@ def is_its_source(job: Job, hasher: Hasher) -> bool:
     return bool(alike) and all(alike)
 
 
+def _changed_photos(job: Job, hasher: Hasher) -> Iterator[str]:
+    """How the photos in a folder differ from the list that a download made of them."""
+    for file in _files(job):
+        if file.get("folder") is None:
+            continue
+        from hier.data.in_place import differences, list_photos
+
+        root, kept = Path(file["folder"]), Path(job.outputs[0], file["name"])
+        with suppress(LayoutError):  # a folder that is not there now says nothing
+            found = list_photos(root, job.key, lambda path: hasher.file(path).sha256)
+            if kept.is_file() and (changes := differences(kept.read_text(encoding="utf-8"), found)):
+                yield str(ChangedPhotosError(job.key, root, changes))
+
+
+def _files(job: Job) -> list[dict[str, Any]]:
+    """What a download promises of each file; of another job, nothing."""
+    sources = job.settings.datasets[job.key]["sources"] if job.stage.name == "download" else []
+    return [file for source in sources for file in source["files"]]
+
+
 def _pairs(job: Job) -> Iterator[tuple[Path, Path]]:
     """Of each file without a promise, the local one that it would be taken from, and the archive's."""
-    if job.stage.name != "download":
-        return
-    sources = job.settings.datasets[job.key]["sources"]
-    files = [file for source in sources for file in source["files"]]
-    if all(file.get("unproved") is None for file in files):
+    if all(file.get("unproved") is None for file in _files(job)):
         return  # what follows takes a while to import
     from pydantic import ValidationError
 

@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cpus": cpus(),
         "kernels": kernels_in_use(),
-        "libc": " ".join([*platform.libc_ver(), *filter(None, [os.environ.get("GLIBC_TUNABLES")])]),
+        "libc": " ".join(platform.libc_ver()),
         "driver": next(iter(_lines("/proc/driver/nvidia/version")), None),
         "torch": _torch(),
         "lock_sha256": hash_file(LOCK).sha256 if LOCK.exists() else None,

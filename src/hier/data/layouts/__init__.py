@@ -1,7 +1,7 @@
 """How each dataset's unpacked files become one table with a row per image.
 
 A layout is a file here with a function `read(root: Path, dataset: Dataset) -> pandas.DataFrame`, which
-returns `table(rows)` in a fixed order and raises LayoutError naming file and line. How to add one, and
+returns `to_table(rows)` in a fixed order and raises LayoutError naming file and line. How to add one, and
 where its tests belong, is in docs/extending.md.
 """
 
@@ -22,7 +22,8 @@ class Row(NamedTuple):
     """One image: path below the root (posix), 0-based class, names, and side of the protocol.
 
     `superclass` holds the names from the root of the tree to the class's parent, joined by `/`.
-    `listed` says where the image is named; it is no column of the table.
+    `listed` says where the image is named; it is no column of the table. `crop` is the part that is taken
+    (left, top, right, bottom in pixels), if not all; it is a column where some image has one.
     """
 
     image: str
@@ -31,9 +32,10 @@ class Row(NamedTuple):
     superclass: str | None
     split: str  # train, test, query or gallery
     listed: str = "the archive"
+    crop: tuple[int, int, int, int] | None = None
 
 
-def table(rows: Iterable[Row]) -> pd.DataFrame:
+def to_table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as a table: `label` int64, the others object columns of str (`superclass`: or None).
 
     Raises LayoutError where an image's path is absolute or has `..` in it.
@@ -44,7 +46,8 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
             wrong = f"{row.listed}: image '{row.image}' {reason}"
             raise LayoutError(f"{wrong}; is this the right archive?")
     found = pd.DataFrame(rows, columns=Row._fields, dtype=object)
-    return found.drop(columns="listed").astype({"label": "int64"})
+    whole = ["listed"] if any(row.crop for row in rows) else ["listed", "crop"]
+    return found.drop(columns=whole).astype({"label": "int64"})
 
 
 def base(root: Path, usual: str, name: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, base, below, missing, number, table
+from hier.data.layouts import Row, base, below, missing, number, to_table
 from hier.errors import LayoutError
 
 WHOLE = "cars_annos.mat"
@@ -38,7 +38,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     whole, meta = base(root, "", WHOLE) / WHOLE, base(root, "", META) / META
     if whole.exists():
         top = base(root, "", IMAGES)
-        return table(_rows(whole, "relative_im_path", root, top, _names(whole)))
+        return to_table(_rows(whole, "relative_im_path", root, top, _names(whole)))
     if not meta.exists():
         raise LayoutError(
             f"{root}: expected {WHOLE} (beside car_ims/) or {META} (beside cars_train/ and "
@@ -49,7 +49,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     for half, (usual, labels) in HALVES.items():
         top = base(root, "", half)
         rows += _rows(base(root, usual, labels) / labels, "fname", root, top / half, names)
-    return table(rows)
+    return to_table(rows)
 
 
 def _rows(path: Path, field: str, root: Path, folder: Path, names: list[str]) -> Iterable[Row]:

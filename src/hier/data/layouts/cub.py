@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import ID, Line, Row, base, below, number, read_lines, table
+from hier.data.layouts import ID, Line, Row, base, below, number, read_lines, to_table
 from hier.errors import LayoutError
 
 
@@ -48,7 +48,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
                 listed=str(line),
             )
         )
-    return table(rows)
+    return to_table(rows)
 
 
 def _read_ids(path: Path, form: str) -> dict[int, Line]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import ID, Row, base, below, read_lines, table
+from hier.data.layouts import ID, Row, base, below, read_lines, to_table
 from hier.errors import LayoutError
 
 SIDE = {"train": "gallery", "val": "gallery", "test": "query"}  # of the odd classes
@@ -48,7 +48,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             superclass = f"{department}/{classes[label].coarse}"
             image = below(root, top, file)
             rows.append(Row(image, label, classes[label].name, superclass, split, str(line)))
-    return table(rows)
+    return to_table(rows)
 
 
 def _read_classes(path: Path) -> dict[int, _Class]:

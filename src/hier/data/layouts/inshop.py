@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import ID, Line, Row, base, below, is_there, read_lines, table
+from hier.data.layouts import ID, Line, Row, base, below, is_there, read_lines, to_table
 from hier.errors import LayoutError
 
 LIST = "list_eval_partition.txt"
@@ -40,7 +40,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         superclass = superclasses.setdefault(item, "/".join(image.split("/")[1:-2]))
         image = below(root, top, image)
         rows.append(Row(image, labels[item], item, superclass, status, str(line)))
-    return table(rows)
+    return to_table(rows)
 
 
 def _read_list(path: Path) -> list[Line]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, table
+from hier.data.layouts import Row, to_table
 from hier.errors import LayoutError
 
 SIDES = {"images_background": "train", "images_evaluation": "test"}
@@ -33,7 +33,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
                 image = drawing.relative_to(root).as_posix()
                 rows.append(Row(image, label, f"{alphabet}/{character.name}", alphabet, split))
         known += len(characters)
-    return table(rows)
+    return to_table(rows)
 
 
 def _find(root: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, base, below, read_lines, table
+from hier.data.layouts import Row, base, below, read_lines, to_table
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 HEADER = "image_id class_id super_class_id path"
@@ -35,4 +35,4 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
             superclass, product = names.setdefault(class_id, (found[0], found[1]))
             image = below(root, top, file)
             rows.append(Row(image, int(class_id) - 1, product, superclass, split, str(line)))
-    return table(rows)
+    return to_table(rows)
