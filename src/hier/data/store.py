@@ -112,7 +112,7 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[
         raise LayoutError(f"{dataset.name}: {where}; is this the right archive?")
     try:
         rgb, remarks = read(root / image, dataset.exif)
-        pixels = np.asarray(_shrink(rgb, dataset.store_size))
+        pixels = np.asarray(shrink(rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
@@ -129,7 +129,7 @@ def _decode(root: Path, image: str, class_name: str, dataset: Dataset) -> tuple[
     return pixels, noted
 
 
-def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
+def shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
     """The short side becomes `short` pixels (bicubic, aspect kept); smaller images stay."""
     smaller, larger = sorted(image.size)
     if short == "exact" or smaller <= short:
