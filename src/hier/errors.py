@@ -119,9 +119,16 @@ class LayoutError(HierError):
 class ImageError(HierError):
     """An image cannot be decoded."""
 
-    def __init__(self, dataset: str, image: str, class_name: str, reason: str) -> None:
+    def __init__(
+        self, dataset: str, image: str, class_name: str, reason: str, in_place: bool = False
+    ) -> None:
+        mend = (
+            f"mend it, then: hier dataset add … --name {dataset} --replace"
+            if in_place
+            else "replace the archive"
+        )
         super().__init__(
-            f"cannot decode {image} (class {class_name}) of {dataset}: {reason}; replace the archive, "
+            f"cannot decode {image} (class {class_name}) of {dataset}: {reason}; {mend}, "
             f"or leave the image out: add exclude: ['{image}'] to conf/dataset/{dataset}.yaml, lower "
             "its counts by what is left out, and compose again"
         )

@@ -118,10 +118,12 @@ def _decode(
         rgb, remarks = read(root / image, dataset.exif)
         if crop and (crop[2] > rgb.width or crop[3] > rgb.height):
             raise ValueError(f"its crop {crop} leads out of its {rgb.width} × {rgb.height} pixels")
-        pixels = np.asarray(_shrink(rgb.crop(crop) if crop else rgb, dataset.store_size))
+        pixels = np.asarray(shrink(rgb.crop(crop) if crop else rgb, dataset.store_size))
     except Exception as error:  # a damaged file makes Pillow's readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ImageError(dataset.name, image, class_name, reason or type(error).__name__) from error
+        reason = reason or type(error).__name__
+        in_place = any(file.folder for source in dataset.sources for file in source.files)
+        raise ImageError(dataset.name, image, class_name, reason, in_place) from error
     noted, size = dict.fromkeys(remarks, image), rgb.size
     promised = tuple(dataset.image_size or size)
     found, expected = (f"{width} × {height}" for width, height in (size, promised))
@@ -135,7 +137,7 @@ def _decode(
     return pixels, noted
 
 
-def _shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
+def shrink(image: Image.Image, short: int | Literal["exact"]) -> Image.Image:
     """The short side becomes `short` pixels (bicubic, aspect kept); smaller images stay."""
     smaller, larger = sorted(image.size)
     if short == "exact" or smaller <= short:
