@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hier import __version__
-from hier.commands import checking, composing, stages, telling
+from hier.commands import adding, checking, composing, stages, telling
 from hier.errors import HierError, NoProjectError
 from hier.pipeline import STAGES
 from hier.project import find_place, run_own_code
@@ -43,7 +43,7 @@ def cli(debug: bool) -> None:
 
 
 for _command in (
-    composing.compose, composing.plan,
+    adding.dataset, composing.compose, composing.plan,
     *(stages.stage_command(stage) for stage in STAGES.values() if stage.name != "report"),
     stages.report,
     checking.verify, checking.adopt, checking.status, checking.recover,

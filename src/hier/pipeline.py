@@ -111,8 +111,8 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "levels", "counts", "unseen", "exclude", "subset",
-                "image_size", "store_size", "exif",
+                "layout", "limits", "superclass", "levels", "counts", "unseen", "columns", "exclude",
+                "subset", "image_size", "store_size", "exif",
             ),
             code=(
                 "data/archive.py", "data/in_place.py", "data/index.py", "data/layouts/__init__.py",

@@ -119,6 +119,8 @@ class Dataset(Strict):
     levels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     counts: Counts
     unseen: Unseen | None = None  # of the layouts `folder` and `table`; none: the data say it
+    # What the layout `table` calls otherwise than a file does: {label: breed} where that has a column breed.
+    columns: dict[Literal["path", "label", "split", "crop"], str] = {}
     exclude: list[str] = []
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.

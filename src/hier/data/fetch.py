@@ -91,7 +91,7 @@ def source_of(dataset: Dataset, names: Iterable[str]) -> Source | None:
 def taken_from(file: File, mirrors: Iterable[str]) -> Path | None:
     """The local file that `file` would be taken from; None where an address comes before it."""
     for place in places_of(file, mirrors):
-        path = _local(place)
+        path = local_path(place)
         if path is None or not _cannot_be_read(path):
             return path
     return None
@@ -125,7 +125,7 @@ def _is_url(place: str) -> bool:
     return "://" in place
 
 
-def _local(place: str) -> Path | None:
+def local_path(place: str) -> Path | None:
     """The path of a place on this machine; None of an address elsewhere."""
     if not _is_url(place):
         return Path(place)
@@ -146,7 +146,7 @@ def _no_empty(folder: Path) -> Iterator[None]:
 
 def _get(place: str, path: Path, part: Path, provable: bool) -> None:
     """Bring what `place` has to `path`."""
-    if (source := _local(place)) is not None:
+    if (source := local_path(place)) is not None:
         if reason := _cannot_be_read(source):
             raise NotThereError(reason)
         with source.open("rb") as read:

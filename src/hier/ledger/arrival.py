@@ -32,17 +32,27 @@ def is_its_source(job: Job, hasher: Hasher) -> bool:
 
 
 def _changed_photos(job: Job, hasher: Hasher) -> Iterator[str]:
-    """How the photos in a folder differ from the list that a download made of them."""
-    for file in _files(job):
-        if file.get("folder") is None:
-            continue
-        from hier.data.in_place import differences, list_photos
+    """How the photos in a folder, or a table of them, differ from what a download made of them."""
+    files = _files(job)
+    folder = next((file["folder"] for file in files if file.get("folder")), None)
+    if folder is None:
+        return
+    from hier.data.fetch import local_path
+    from hier.data.in_place import differences, list_photos
 
-        root, kept = Path(file["folder"]), Path(job.outputs[0], file["name"])
-        with suppress(LayoutError):  # a folder that is not there now says nothing
-            found = list_photos(root, job.key, lambda path: hasher.file(path).sha256)
-            if kept.is_file() and (changes := differences(kept.read_text(encoding="utf-8"), found)):
-                yield str(ChangedPhotosError(job.key, root, changes))
+    for file in files:
+        kept, source = Path(job.outputs[0], file["name"]), local_path(file.get("url") or folder)
+        if source is None or not kept.is_file() or not source.exists():
+            continue  # what is not there now says nothing
+        changes = ""
+        with suppress(LayoutError):
+            if source.is_dir():
+                found = list_photos(source, job.key, lambda path: hasher.file(path).sha256)
+                changes = differences(kept.read_text(encoding="utf-8"), found)
+            elif hasher.file(source).sha256 != hasher.file(kept).sha256:
+                changes = f"{source} has changed"
+        if changes:
+            yield str(ChangedPhotosError(job.key, folder, changes))
 
 
 def _files(job: Job) -> list[dict[str, Any]]:

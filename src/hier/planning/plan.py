@@ -124,6 +124,8 @@ def sizes(dataset: Dataset) -> str:
     known = [[file.bytes or 0 for file in source.files] for source in dataset.sources]
     whole = next((f"{sum(each) / 1e9:.2f} GB to download" for each in known if all(each)), None)
     fetched = whole or ("download of unknown size" if dataset.sources else "drawn on the spot")
+    if any(file.folder for source in dataset.sources for file in source.files):
+        fetched = "read where they lie"
     if dataset.store_size == "exact":
         return f"{images:,} images, {fetched}, three bytes a pixel prepared"
     store = images * dataset.store_size**2 * 4 / 3 * 3  # most photos are 4:3 or squarer

@@ -2,7 +2,7 @@
 
 Further columns count where they are there: `split` (train and test, or train, query and gallery), `crop`
 (left, top, right and bottom in pixels), and one for each level that the dataset's `levels` names above the
-class.
+class. `columns` of the dataset says what a file calls otherwise.
 """
 
 import re
@@ -25,8 +25,15 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         raise missing(root / "table.csv")
     above = tuple(reversed(dataset.levels[1:]))
     there, photos, first = set(photos_in(root)), [], dict[str, str]()
-    for line in read_table(path, ("path", "label", *above)):
-        photo = _photo(line, above)
+    named: dict[str, str] = {
+        "path": "path",
+        "label": "label",
+        "split": "split",
+        "crop": "crop",
+    } | dataset.columns
+    needed = [named[column] for column in ("path", "label", *dataset.columns)]
+    for line in read_table(path, (*dict.fromkeys(needed), *above)):
+        photo = _photo(line, named, above)
         if (before := first.setdefault(photo.path, line.where)) != line.where:
             raise LayoutError(f"{line.where}: '{photo.path}' was named before ({before})")
         photos.append(photo)
@@ -37,13 +44,13 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     return rows_of(split(photos) if split else photos, dataset)
 
 
-def _photo(line: Line, above: tuple[str, ...]) -> Photo:
-    values = line.values
-    names = (*(values[level] for level in above), values["label"])
+def _photo(line: Line, named: dict[str, str], above: tuple[str, ...]) -> Photo:
+    values = {column: line.values.get(own, "") for column, own in named.items()}
+    names = (*(line.values[level] for level in above), values["label"])
     if slash := next((name for name in names[:-1] if "/" in name), None):
         raise LayoutError(f"{line.where}: '{slash}' has a / in it; give each level its own column")
-    crop = _box(values["crop"], line.where) if values.get("crop") else None
-    return Photo(values["path"].removeprefix("./"), names, values.get("split") or None, line.where, crop)
+    crop = _box(values["crop"], line.where) if values["crop"] else None
+    return Photo(values["path"].removeprefix("./"), names, values["split"] or None, line.where, crop)
 
 
 def _box(text: str, where: str) -> Box:
