@@ -17,6 +17,7 @@ FROM_SCRATCH = "test_resnet"
 SIDE, MARGIN = 112, 16  # pixels of a crop of large photos, and how much larger the photo itself is
 BATCH, OF_EACH = 64, 4
 STEPS = {True: 200, False: 360}  # of a training that starts from weights, and of one from scratch
+MOST_EPOCHS = 40
 RATES = {"efficientnet_lite0": 3e-4, FROM_SCRATCH: 5e-3}
 FINE_TUNING = 3e-5  # the rate of transformers and of a ResNet-50
 
@@ -43,7 +44,7 @@ def choose(found: Found) -> Choices:
     side, store = _sides(found, pretrained)
     each, batch = _batch(images, classes)
     steps = images // batch
-    epochs = min(max(round(STEPS[pretrained] / steps), 5), 60)
+    epochs = min(max(round(STEPS[pretrained] / steps), 5), MOST_EPOCHS)
     proxies = min(max(32, 1 << (2 * classes - 1).bit_length()), 512)
     median = round(statistics.median(found.short_sides))
     weights = "whose weights are at hand" if pretrained else "from scratch: no weights are at hand"
