@@ -21,7 +21,7 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke same-bytes same-networks emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks own-photos emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -43,6 +43,9 @@ smoke: $(INSTALLED) ## four layouts × each method × four backbones on made-up 
 
 same-bytes: $(INSTALLED) emulator ## prove that portable kernels give the same bytes on emulated processors (3 minutes)
 	@PYTHONPATH=src:tests python -m fakes.same_bytes .same-bytes
+
+own-photos: $(INSTALLED) ## do what docs/your-own-photos.md says, command by command (2 minutes)
+	@PYTHONPATH=src:tests python -m fakes.own_photos .own-photos
 
 same-networks: $(INSTALLED) emulator ## the same of two steps of larger networks (5 minutes)
 	@PYTHONPATH=src:tests python -m fakes.same_networks
