@@ -1,5 +1,6 @@
 """Write a page for each command, docs/commands/<name>.md, from its `--help`: `python docs/commands.py`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ FOLDER = Path(__file__).parent / "commands"
 WIDTH = 100
 # What to read beside the help of a command.
 MORE = {
+    "dataset-add": {"Your own photos": "../your-own-photos.md"},
     "compose": {"Suites and overrides": "../sweeps.md", "Table 1": "../table1.md"},
     "plan": {"Table 1 and its cost": "../table1.md", "Speed": "../speed.md"},
     "download": {"Where data come from": "../data.md"},
@@ -33,10 +35,13 @@ MORE = {
 def pages() -> dict[str, str]:
     """Text of each page by its file's name; `index.md` holds the help of `hier` itself."""
     top = cli.make_context("hier", [], resilient_parsing=True, terminal_width=WIDTH)
-    commands = [cli.commands[name] for name in cli.list_commands(top)]
-    found = {f"{command.name}.md": _page(command, top) for command in commands}
-    rows = [f"| [`hier {c.name}`]({c.name}.md) | {_cell(c.get_short_help_str(WIDTH))} |" for c in commands]
-    names = "\n".join(str(command.name) for command in commands)
+    contexts = list(_contexts(cli, top))
+    found = {f"{_file(context)}.md": _page(context) for context in contexts}
+    rows = [
+        f"| [`{c.command_path}`]({_file(c)}.md) | {_cell(c.command.get_short_help_str(WIDTH))} |"
+        for c in contexts
+    ]
+    names = "\n".join(map(_file, contexts))
     found["index.md"] = (
         f"# Commands\n\n{_block(cli.get_help(top))}\n"
         + "\n".join(["| command | what it does |", "|---|---|", *rows])
@@ -46,12 +51,26 @@ def pages() -> dict[str, str]:
     return found
 
 
-def _page(command: click.Command, top: click.Context) -> str:
-    name = str(command.name)
-    context = command.make_context(name, [], parent=top, resilient_parsing=True)
-    links = [f"[{title}]({path})" for title, path in MORE.get(name, {}).items()]
+def _contexts(group: click.Group, parent: click.Context) -> Iterator[click.Context]:
+    """Of each command, those of a group in its place."""
+    for name in group.list_commands(parent):
+        command = group.commands[name]
+        context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+        if isinstance(command, click.Group):
+            yield from _contexts(command, context)
+        else:
+            yield context
+
+
+def _file(context: click.Context) -> str:
+    """`hier dataset add` has the page dataset-add.md."""
+    return context.command_path.removeprefix("hier ").replace(" ", "-")
+
+
+def _page(context: click.Context) -> str:
+    links = [f"[{title}]({path})" for title, path in MORE.get(_file(context), {}).items()]
     more = f"\nMore: {', '.join(links)}. [All commands](index.md).\n"
-    return f"# hier {name}\n\n{_block(command.get_help(context))}{more}"
+    return f"# {context.command_path}\n\n{_block(context.command.get_help(context))}{more}"
 
 
 def _block(text: str) -> str:
