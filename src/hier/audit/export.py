@@ -241,7 +241,8 @@ class Crate:
         told += [f"from the package {origin.package}"] if origin.package else []
         told += [f"promised {kind}: {value}" for kind, value in origin.promised.items()]
         return self.to.absent(
-            folder + origin.name, origin.sha256, origin.size, url=origin.addresses,
+            folder + origin.name, origin.sha256, origin.size,
+            url=[address for address in origin.addresses if address.startswith(("http", "ftp"))],
             disambiguatingDescription="; ".join(told) or None,
         )  # fmt: skip
 

@@ -107,6 +107,7 @@ class Elsewhere:
             write_texts({folder / path: text for path, text in self.settings.texts().items()})
             for dataset in self.settings.datasets:
                 self._take_archive(job("download", dataset, self.settings))
+                self._link_photos(dataset)
 
     def prove(self, run: str) -> None:
         """Rebuild a run, and note that it is proved or refuted; RerunError where an artifact is not the
@@ -144,6 +145,15 @@ class Elsewhere:
         shutil.copytree(path, self.folder / path, copy_function=_link_or_copy, ignore=ignored)
         if Hasher(deep=True)(self.folder / path).as_dict() != _recorded(work)["outputs"][path]:
             raise TamperedError(f"{path} is not the bytes that its record says")
+
+    def _link_photos(self, dataset: str) -> None:
+        """Photos that are read in place, in a folder of the project, are to be found from the copy, too."""
+        for source in self.settings.datasets[dataset]["sources"]:
+            for folder in {file["folder"] for file in source["files"]} - {None}:
+                there = self.folder / folder
+                if not there.exists():  # nor is it absolute
+                    there.parent.mkdir(parents=True, exist_ok=True)
+                    there.symlink_to(Path(folder).absolute())
 
     def _make(self, work: Job) -> None:
         """Run a stage in a process of its own, with the code that lies beside it."""

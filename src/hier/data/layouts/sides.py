@@ -50,6 +50,8 @@ def rows_of(photos: list[Photo], dataset: Dataset) -> pd.DataFrame:
         raise LayoutError(
             f"{dataset.name}: all photos are of one class, {'/'.join(classes[0])}; two at least"
         )
+    if any(photo.split for photo in photos) and dataset.unseen:
+        raise LayoutError(f"{dataset.name}: the data say the split; remove unseen: from its settings")
     splits = _said(photos, dataset) or dict(zip(classes, _drawn(classes, dataset), strict=True))
     labels, titles = {names: label for label, names in enumerate(classes)}, _titles(classes)
     rows = []
