@@ -242,9 +242,23 @@ def with_few_photos(photos):
 def with_the_same_class_on_both_sides(photos):
     for side in ("train", "test"):
         for j in range(3):
-            photo(photos / side / "clog" / f"{j}.png", j)
+            photo(photos / side / "flat/clog" / f"{j}.png", j)
+    for name in ("boots", "flat"):
+        (photos / name).rename(photos / "train" / f"{name}s")
+
+
+def with_a_validation_side(photos):
+    for side in ("train", "val", "test"):
+        photo(photos / side / "clog" / "0.png")
     for name in ("boots", "flat"):
         (photos / name).rename(photos / "train" / name)
+
+
+def of_sides_without_classes(photos):
+    for side, name in (("train", "boots"), ("test", "flat")):
+        for path in (photos / name).rglob("*.png"):
+            (photos / side).mkdir(exist_ok=True)
+            path.rename(photos / side / f"{path.parent.name}{path.name}")
 
 
 def damaged(photos):
@@ -263,6 +277,9 @@ FOLDERS = {
     "a photo in no folder": (at_the_top, [], r"1 photos lie in no folder of a class \(stray.png\); put"),
     "two depths": (at_two_depths, [], r"at different depths: 'clog/0.png' in 1, 'boots/ankle/0.png' in 2;"),
     "too few": (with_few_photos, [], r"3 training photos of 3 classes are fewer than a batch needs"),
+    "a validation side": (with_a_validation_side, [], r"the folders test, train, val look like sides of a"),
+    "sides without classes": (of_sides_without_classes, [], r"the folders test, train look like sides of a"),
+    "both sides": (with_the_same_class_on_both_sides, [], r"class flat/clog is in two splits: "),
     "a damaged photo": (damaged, [], r"1 of 30 photos cannot be read \(flat/clog/1.png\)"),
     "a bad name": (None, ["--name", "Shoes!"], r"--name: 'Shoes!' must be of a to z, 0 to 9 and _"),
     "a name that is taken": (None, ["--name", "demo"], r"conf/dataset/demo.yaml is there already; choose"),

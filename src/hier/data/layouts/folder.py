@@ -14,6 +14,8 @@ from hier.data.layouts.sides import Photo, photos_in, rows_of
 from hier.data.layouts.split_file import read_split
 from hier.errors import LayoutError
 
+OTHER_SIDES = ("dev", "val", "valid", "validation", "training", "testing")  # which no protocol here has
+
 
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     """Rows in the order of the photos' paths. Raises LayoutError: photos lie in no folder, or at different
@@ -24,10 +26,12 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
         raise LayoutError(f"{dataset.name}: {lie}; put each into a folder named after its class")
     parts = [tuple(path.split("/")) for path in paths]
     in_sides = says_split(paths)
+    if not in_sides:
+        _see_that_no_split_is_meant(parts, dataset)
     split = read_split(root)
     photos = []
     for path, (*folders, _) in zip(paths, parts, strict=True):
-        side = folders.pop(0) if in_sides else None
+        side = folders.pop(0).lower() if in_sides else None
         photos.append(Photo(path, tuple(folders), side, path))
     _see_that_all_are_as_deep(photos, dataset)
     return rows_of(split(photos) if split else photos, dataset)
@@ -36,7 +40,19 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
 def says_split(paths: list[str]) -> bool:
     """Whether the uppermost folders of the paths are those of splits, with folders below them."""
     parts = [path.split("/") for path in paths]
-    return {own[0] for own in parts} <= set(SPLITS) and all(len(own) > 2 for own in parts)
+    return {own[0].lower() for own in parts} <= set(SPLITS) and all(len(own) > 2 for own in parts)
+
+
+def _see_that_no_split_is_meant(parts: list[tuple[str, ...]], dataset: Dataset) -> None:
+    """Raise LayoutError where folders would be taken for classes, or levels above them, and look like sides:
+    the same class below two of them would count as two classes."""
+    tops = {own[0] for own in parts}
+    sides = sorted(top for top in tops if top.lower() in (*SPLITS, *OTHER_SIDES))
+    if len(sides) > 1 or len(sides) == len(tops):
+        raise LayoutError(
+            f"{dataset.name}: the folders {few(sides)} look like sides of a split, and are none: those are "
+            "train and test, or train, query and gallery, with folders of classes below; rename or merge them"
+        )
 
 
 def _see_that_all_are_as_deep(photos: list[Photo], dataset: Dataset) -> None:
