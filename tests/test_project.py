@@ -283,10 +283,10 @@ def test_what_is_given_and_asked_for_lies_where_the_user_is(own):
     done = own("runs/new", "report", "--times")
     assert done.stdout == "wrote ../../results/smoke/times/times.html\n"
     assert (own.folder / "results/smoke/times/times.html").is_file()
-    done = own("runs/new", "export", "--out", "c.zip")
+    done = own("runs/new", "crate", "--out", "c.zip")
     assert done.stdout.startswith("wrote c.zip: ")
     assert (own.folder / "runs/new/c.zip").is_file()
-    assert own("runs/new", "export").stdout.startswith("wrote ../../results/crate: ")
+    assert own("runs/new", "crate").stdout.startswith("wrote ../../results/crate: ")
     done = own("runs/new", "report", "--times", "--out", str(own.folder / "away"))
     assert done.stdout == f"wrote {own.folder / 'away/times.html'}\n"
 
@@ -313,7 +313,7 @@ def test_a_folder_reached_by_a_link_belongs_to_the_project_that_has_the_link(own
     assert (own.folder / "data/smoke/archive").is_dir()
 
 
-@pytest.mark.parametrize("arguments", [*REFUSED, ("plan",), ("trace", "x"), ("export",)])
+@pytest.mark.parametrize("arguments", [*REFUSED, ("plan",), ("trace", "x"), ("crate",)])
 def test_outside_of_any_project_one_line_says_so(tmp_path, arguments):
     assert line_of(call(tmp_path, *arguments)) == (
         f"{tmp_path} is in no project: neither it nor a folder above it holds conf/suite or src/hier; "
@@ -324,7 +324,7 @@ def test_outside_of_any_project_one_line_says_so(tmp_path, arguments):
 
 def test_outside_of_any_project_there_is_help(tmp_path):
     assert call(tmp_path, "--version").stdout == f"hier, version {hier.__version__}\n"
-    for words in (["--help"], ["train", "--help"], ["export", "-h"]):
+    for words in (["--help"], ["train", "--help"], ["crate", "-h"]):
         assert call(tmp_path, *words).returncode == 0
 
 
@@ -430,7 +430,7 @@ def test_without_git_everything_works_but_dvcs_ledger(own):
     (own.folder / ".dvc/config").touch()
     git = {"GIT_CEILING_DIRECTORIES": str(own.folder.parent)}
     make_all(own, **git)
-    for words in (["status"], ["recover"], ["verify"], ["trace", PA], ["export"]):
+    for words in (["status"], ["recover"], ["verify"], ["trace", PA], ["crate"]):
         done = own(".", *words, **git)
         assert "git repository" not in done.stdout + done.stderr
         assert done.returncode == 0, done
