@@ -13,6 +13,7 @@ import pytest
 import hier
 from fakes.nursery import HIER, nursery
 from fakes.project import Project
+from fakes.server import serve
 from hier.pipeline import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -291,18 +292,17 @@ def test_what_is_given_and_asked_for_lies_where_the_user_is(own):
     assert done.stdout == f"wrote {own.folder / 'away/times.html'}\n"
 
 
-def test_relative_mirrors_lie_where_the_user_is(own):
-    done = own(".", "compose", "suite=grocery", "methods=[pa]")
+def test_relative_mirrors_lie_where_the_user_is(own, tmp_path):
+    """A server that does not have the file is asked once."""
+    sources = "[{files:[{name:some.tar,sha256:" + "0" * 64 + "}]}]"
+    done = own(".", "compose", "suite=grocery", "methods=[pa]", f"dataset.sources={sources}")
     assert done.returncode == 0, done.stderr
-    done = own("runs/new", "download", "grocery", HIER_MIRROR="mine, http://127.0.0.1:9/a:../m")
+    with serve(tmp_path / "nothing") as server:
+        done = own("runs/new", "download", "grocery", HIER_MIRROR=f"mine, {server.url}/a:../m")
     assert done.returncode == 1
     said = (own.folder / "data/grocery/no-data.txt").read_text()
-    for place in (
-        own.folder / "runs/new/mine",
-        "http://127.0.0.1:9/a",
-        own.folder / "runs/new/../m",
-    ):
-        assert f"{place}/Grocery" in said
+    for place in (own.folder / "runs/new/mine", f"{server.url}/a", own.folder / "runs/new/../m"):
+        assert f"{place}/some.tar" in said
 
 
 def test_a_folder_reached_by_a_link_belongs_to_the_project_that_has_the_link(own, tmp_path):
