@@ -28,7 +28,7 @@ MORE = {
     "recover": {"Kills": "../ledger.md#kills", "Locks": "../ledger.md#locks"},
     "trace": {"A trace as printed": "../ledger.md#a-trace-as-printed"},
     "diff": {"The ledger": "../ledger.md"},
-    "export": {"The ledger": "../ledger.md"},
+    "crate": {"The ledger": "../ledger.md"},
 }
 
 

@@ -35,7 +35,7 @@ COMMANDS = [
     "recover",
     "trace",
     "diff",
-    "export",
+    "crate",
 ]
 HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"

@@ -76,9 +76,9 @@ def test_the_tables_are_the_expected_results(page):
     assert tables.with_tables(text) == text
 
 
-def example(language, start):
-    """The block of docs/extending.md that begins with `start`."""
-    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+def example(language, start, page="extending.md"):
+    """The block of a page that begins with `start`."""
+    text = (DOCS / page).read_text(encoding="utf-8")
     blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     (block,) = (b for b in map(textwrap.dedent, blocks) if b.startswith(start))
     return block
@@ -118,3 +118,24 @@ def test_the_example_of_a_dataset_works(tmp_path, monkeypatch):
     assert index["image"].tolist() == ["train/a/2.jpg", "train/b/1.jpg", "test/c/3.jpg"]
     assert index["label"].tolist() == [0, 1, 2]
     assert index["split"].tolist() == ["train", "train", "test"]
+
+
+def test_the_training_loop_of_ones_own_trains():
+    """As it is written, with a layer as network and batches of ten classes that can be told apart."""
+    draws, values = torch.Generator().manual_seed(0), []
+    centres, labels = torch.randn(10, 16, generator=draws), torch.arange(10).repeat_interleave(4)
+
+    def loader():
+        for _ in range(12):
+            yield centres[labels] + 0.3 * torch.randn(40, 16, generator=draws), labels
+            values.append(names["loss"].item())
+
+    network = torch.nn.Linear(16, 128)
+    torch.nn.init.normal_(network.weight, std=0.1, generator=draws)
+    names = {"network": network, "loader": loader()}
+    block = example("python", "import torch", "losses.md")
+    exec(block, names)
+    assert len(block.split("\n\n")[1].splitlines()) <= 10
+    assert len(values) == 12
+    assert values[-1] < 0.8 * values[0]
+    assert sum(p.grad.abs().sum() > 0 for part in ("metric", "hier") for p in names[part].parameters()) == 2

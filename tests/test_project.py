@@ -13,6 +13,7 @@ import pytest
 import hier
 from fakes.nursery import HIER, nursery
 from fakes.project import Project
+from fakes.server import serve
 from hier.pipeline import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -283,26 +284,25 @@ def test_what_is_given_and_asked_for_lies_where_the_user_is(own):
     done = own("runs/new", "report", "--times")
     assert done.stdout == "wrote ../../results/smoke/times/times.html\n"
     assert (own.folder / "results/smoke/times/times.html").is_file()
-    done = own("runs/new", "export", "--out", "c.zip")
+    done = own("runs/new", "crate", "--out", "c.zip")
     assert done.stdout.startswith("wrote c.zip: ")
     assert (own.folder / "runs/new/c.zip").is_file()
-    assert own("runs/new", "export").stdout.startswith("wrote ../../results/crate: ")
+    assert own("runs/new", "crate").stdout.startswith("wrote ../../results/crate: ")
     done = own("runs/new", "report", "--times", "--out", str(own.folder / "away"))
     assert done.stdout == f"wrote {own.folder / 'away/times.html'}\n"
 
 
-def test_relative_mirrors_lie_where_the_user_is(own):
-    done = own(".", "compose", "suite=grocery", "methods=[pa]")
+def test_relative_mirrors_lie_where_the_user_is(own, tmp_path):
+    """A server that does not have the file is asked once."""
+    sources = "[{files:[{name:some.tar,sha256:" + "0" * 64 + "}]}]"
+    done = own(".", "compose", "suite=grocery", "methods=[pa]", f"dataset.sources={sources}")
     assert done.returncode == 0, done.stderr
-    done = own("runs/new", "download", "grocery", HIER_MIRROR="mine, http://127.0.0.1:9/a:../m")
+    with serve(tmp_path / "nothing") as server:
+        done = own("runs/new", "download", "grocery", HIER_MIRROR=f"mine, {server.url}/a:../m")
     assert done.returncode == 1
     said = (own.folder / "data/grocery/no-data.txt").read_text()
-    for place in (
-        own.folder / "runs/new/mine",
-        "http://127.0.0.1:9/a",
-        own.folder / "runs/new/../m",
-    ):
-        assert f"{place}/Grocery" in said
+    for place in (own.folder / "runs/new/mine", f"{server.url}/a", own.folder / "runs/new/../m"):
+        assert f"{place}/some.tar" in said
 
 
 def test_a_folder_reached_by_a_link_belongs_to_the_project_that_has_the_link(own, tmp_path):
@@ -313,7 +313,7 @@ def test_a_folder_reached_by_a_link_belongs_to_the_project_that_has_the_link(own
     assert (own.folder / "data/smoke/archive").is_dir()
 
 
-@pytest.mark.parametrize("arguments", [*REFUSED, ("plan",), ("trace", "x"), ("export",)])
+@pytest.mark.parametrize("arguments", [*REFUSED, ("plan",), ("trace", "x"), ("crate",)])
 def test_outside_of_any_project_one_line_says_so(tmp_path, arguments):
     assert line_of(call(tmp_path, *arguments)) == (
         f"{tmp_path} is in no project: neither it nor a folder above it holds conf/suite or src/hier; "
@@ -324,7 +324,7 @@ def test_outside_of_any_project_one_line_says_so(tmp_path, arguments):
 
 def test_outside_of_any_project_there_is_help(tmp_path):
     assert call(tmp_path, "--version").stdout == f"hier, version {hier.__version__}\n"
-    for words in (["--help"], ["train", "--help"], ["export", "-h"]):
+    for words in (["--help"], ["train", "--help"], ["crate", "-h"]):
         assert call(tmp_path, *words).returncode == 0
 
 
@@ -430,7 +430,7 @@ def test_without_git_everything_works_but_dvcs_ledger(own):
     (own.folder / ".dvc/config").touch()
     git = {"GIT_CEILING_DIRECTORIES": str(own.folder.parent)}
     make_all(own, **git)
-    for words in (["status"], ["recover"], ["verify"], ["trace", PA], ["export"]):
+    for words in (["status"], ["recover"], ["verify"], ["trace", PA], ["crate"]):
         done = own(".", *words, **git)
         assert "git repository" not in done.stdout + done.stderr
         assert done.returncode == 0, done

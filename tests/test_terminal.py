@@ -33,7 +33,7 @@ LINES = [
     ["trace", "results/smoke/table.csv", "--full"],
     ["trace", "…é漢\udcff"],
     ["diff", HIER, PA],
-    ["export", "--out", "crate"],
+    ["crate", "--out", "crate"],
     ["adopt"],
     ["status"],
     ["recover"],

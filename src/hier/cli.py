@@ -47,7 +47,7 @@ for _command in (
     *(stages.stage_command(stage) for stage in STAGES.values() if stage.name != "report"),
     stages.report,
     checking.verify, checking.adopt, checking.status, checking.recover,
-    telling.trace, telling.diff, telling.export,
+    telling.trace, telling.diff, telling.crate,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -152,7 +152,7 @@ def test_a_forged_chain_of_records_is_unmasked(project):
     assert f"{PA} is refuted: a rerun gave other bytes on " in said.stdout
     known = json.loads(project.run("hier", "verify", "--json", check=False).stdout)
     assert {c["run"] for c in known["cells"] if c["grade"] == "refuted"} == {PA}
-    refused = project.run("hier", "export", "--out", "crate", check=False)
+    refused = project.run("hier", "crate", "--out", "crate", check=False)
     assert refused.returncode == 1
     assert f"a rerun gave other bytes for {PA}" in refused.stderr
     project.run("hier", "train", PA, "--force")

@@ -219,6 +219,7 @@ def forking(environment: Mapping[str, str], first: str = "") -> dict[str, str]:
         "hier": (nursery().gate, first + HIER),
         "dvc": (engines().gate, first + DVC),
         "python": str(BIN / "python"),
+        "path": environment.get("PYTHONPATH", ""),
     }
     path = os.pathsep.join([str(BIN), environment["PATH"]])
     return {**environment, "PATH": path, "NURSERIES": json.dumps(places)}

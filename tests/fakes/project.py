@@ -36,16 +36,16 @@ class Project:
         """Run a command in the project with this interpreter's programs first on the path.
 
         `hier` and the engines are forks of processes that have imported what they need, and so is
-        what these call; unless they shall be genuine, programs as a user starts them.
+        what these and `make` call; unless they shall be genuine, programs as a user starts them.
         Each fork does what the code `first` says.
         """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
-        if command[0] in FORKED and not genuine:
+        if command[0] in (*FORKED, "make") and not genuine:
             paths = [str(self.folder / "src"), *filter(None, [environment.get("PYTHONPATH")])]
-            environment["PYTHONPATH"] = os.pathsep.join(paths)
+            environment = forking(environment | {"PYTHONPATH": os.pathsep.join(paths)}, first)
+        if command[0] in FORKED and not genuine:
             made, code = FORKED[command[0]]
-            environment = forking(environment, first)
             done = made().run(first + code, command[1:], self.folder, environment, timeout=600)
         else:
             done = subprocess.run(

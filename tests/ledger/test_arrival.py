@@ -16,6 +16,7 @@ from hier.audit.lineage import trace
 from hier.audit.origins import describe_origin
 from hier.config.compose import compose
 from hier.config.settings import Settings
+from hier.files.hashing import Hasher
 from hier.jobs import job
 from hier.ledger.due import stale_reasons
 from hier.ledger.dvc_lock import cache_file
@@ -139,7 +140,7 @@ def test_the_place_that_comes_first_counts(project, tmp_path, monkeypatch):
 def enter():
     """The download into dvc.lock, and its record into DVC's cache, as `hier adopt` does."""
     work = job("download", "smoke", Settings.read())
-    lock = {"schema": "2.0", "stages": {work.name: lock_entry(work)}}
+    lock = {"schema": "2.0", "stages": {work.name: lock_entry(work, Hasher(deep=True))}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
     cached = cache_file(hashlib.md5(work.record.read_bytes()).hexdigest())
     cached.parent.mkdir(parents=True, exist_ok=True)

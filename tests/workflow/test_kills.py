@@ -120,7 +120,7 @@ def seconds_lost(project):
 
 
 def test_every_kill_is_recovered_from_by_one_command(project):
-    """Some 25 s for each kill on two cores: a stage begins, is killed or its engine is, and
+    """Some 15 s for each kill on two cores: a stage begins, is killed or its engine is, and
     everything is made whole again by `make reproduce`; that is what it has to prove."""
     rng = random.Random(SEED)
     undisturbed = artifacts(project)

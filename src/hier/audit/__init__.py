@@ -1,1 +1,1 @@
-"""Check and tell: verification, lineage, reruns, differences, exports."""
+"""Check and tell: verification, lineage, reruns, differences, crates."""

@@ -114,7 +114,7 @@ def is_result(template: str) -> bool:
 
 
 class Workflow:
-    """The Snakefile with all that it names; `records` are those of the exported jobs by their stages,
+    """The Snakefile with all that it names; `records` are those of the jobs in the crate by their stages,
     `settings` the files that go into the whole."""
 
     def __init__(

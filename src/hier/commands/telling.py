@@ -1,4 +1,4 @@
-"""trace, diff and export: where a number is from, what differs, and all of it to pass on."""
+"""trace, diff and crate: where a number is from, what differs, and all of it to pass on."""
 
 import json
 
@@ -73,15 +73,14 @@ def diff(one: str, other: str, as_json: bool, page: bool, out: str | None) -> No
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--out", show_default="results/crate", help="A folder, or a file that ends in .zip.")
 @click.option("--with-models", is_flag=True, help="Models and embeddings, too (large).")
-def export(runs: tuple[str, ...], out: str | None, with_models: bool) -> None:
+def crate(runs: tuple[str, ...], out: str | None, with_models: bool) -> None:
     """Write results and where they come from as a Workflow Run RO-Crate.
 
     All runs and the tables, or only the runs named. Whoever opens the crate needs nothing of this
     project; its README.md says what is what. Images, and models without --with-models, are named by
     their hashes. What is stale or tampered with is refused.
     """
-    from hier.audit.export import OUT
-    from hier.audit.export import export as write_crate
+    from hier.audit.ro_crate import OUT, write_crate
 
     path, jobs = write_crate(composed(), runs, given(out) or OUT, with_models)
     say_written(path, f": {jobs} jobs")

@@ -1,4 +1,4 @@
-"""`hier export`: results as a Workflow Run RO-Crate (Provenance Run Crate profile, version 0.5).
+"""`hier crate`: results as a Workflow Run RO-Crate (Provenance Run Crate profile, version 0.5).
 
 The crate is a folder, or a zip file; its ro-crate-metadata.json says of every job what it read, what it
 wrote, with which settings, code and packages, and when. The same results give the same bytes.
@@ -44,7 +44,7 @@ DONE = "http://schema.org/CompletedActionStatus"
 README = Path(__file__).with_name("crate_readme.md")
 
 
-def export(
+def write_crate(
     settings: Settings, runs: Iterable[str] = (), out: Path = OUT, with_models: bool = False
 ) -> tuple[Path, int]:
     """Write a crate of some runs (none named: of all, and the tables); the path, and how many jobs.
@@ -92,11 +92,11 @@ def _records(work: list[Job], audit: LedgerAudit, away: set[str]) -> dict[str, R
     wrong += [f for f in gone if not _enough(f.job, away)]
     runs = (job.key for job in work if job.stage.name == "evaluate")
     if refuted := ", ".join(filter(refuted_by_rerun, runs)):
-        raise StaleError(f"nothing was exported: a rerun gave other bytes for {refuted} (hier verify)")
+        raise StaleError(f"no crate was written: a rerun gave other bytes for {refuted} (hier verify)")
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise StaleError(
-            f"nothing was exported: {'; '.join(f.describe() for f in wrong[:5])}{more}. "
+            f"no crate was written: {'; '.join(f.describe() for f in wrong[:5])}{more}. "
             "Run `snakemake --cores all` (or `dvc pull`), or name runs that are current"
         )
     return {job.name: record for job in work if (record := read_record(job))}
@@ -146,7 +146,7 @@ class Crate:
         self.work, self.records, self.away = work, records, away
         self.templates = {p: t for job in audit.jobs for p, t in outputs_of(job)}
         self.origins = {job.name: origins_of(job, records[job.name], audit.hasher) for job in work}
-        own = {job.key for job in work}  # of the runs that are not exported, nothing is told
+        own = {job.key for job in work}  # of the runs that are not in it, nothing is told
         self.settings = [path for path in audit.settings.files() if path == PARAMS or path.stem in own]
         runs = sum(job.stage.name == "evaluate" for job in work)
         self.suite = " and ".join(audit.settings.suites)

@@ -1,4 +1,4 @@
-"""`hier export`: a crate that the validator accepts, that is true, and that needs nothing of hier."""
+"""`hier crate`: a crate that the validator accepts, that is true, and that needs nothing of hier."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from rocrate.rocrate import ROCrate
 
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
 from fakes.validator import Validator, find_validator
-from hier.audit.export import METADATA, PROFILES, export
+from hier.audit.ro_crate import METADATA, PROFILES, write_crate
 from hier.config.settings import Settings
 from hier.errors import StaleError
 from hier.jobs import jobs
@@ -31,8 +31,8 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def crate(project, tmp_path_factory):
     """All runs as a folder."""
-    folder = tmp_path_factory.mktemp("export") / "crate"
-    project.run("hier", "export", "--out", str(folder))
+    folder = tmp_path_factory.mktemp("crate") / "crate"
+    project.run("hier", "crate", "--out", str(folder))
     return folder
 
 
@@ -141,7 +141,7 @@ def test_the_validator_refuses_a_missing_file(validator, crate, tmp_path):
 
 def test_the_validator_accepts_some_runs_as_a_zip_file(validator, project, tmp_path):
     path = tmp_path / "crate.zip"
-    project.run("hier", "export", HIER, PA, "--out", str(path))
+    project.run("hier", "crate", HIER, PA, "--out", str(path))
     assert validator.accepts(path)
 
 
@@ -253,7 +253,7 @@ def test_opening_it_needs_nothing_of_this_project(crate):
 
 def test_addresses_and_weights_stand_there(tmp_path, monkeypatch, validator):
     made_up(tmp_path / "project", monkeypatch)
-    path, number = export(Settings.read())
+    path, number = write_crate(Settings.read())
     assert (path, number) == (Path("results/crate"), 8)
     entities = graph(path)
     archive = entities["#data/smoke/archive/images.tgz"]
@@ -271,7 +271,7 @@ def test_addresses_and_weights_stand_there(tmp_path, monkeypatch, validator):
 
 def test_the_same_results_give_the_same_bytes(project, crate, tmp_path):
     for name in ("one.zip", "other.zip"):
-        project.run("hier", "export", "--out", str(tmp_path / name))
+        project.run("hier", "crate", "--out", str(tmp_path / name))
     assert digest(tmp_path / "one.zip") == digest(tmp_path / "other.zip")
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         inside = {n: sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
@@ -280,7 +280,7 @@ def test_the_same_results_give_the_same_bytes(project, crate, tmp_path):
 
 
 def test_some_runs_come_without_the_others_and_without_tables(project, tmp_path):
-    project.run("hier", "export", HIER, "--out", str(tmp_path / "crate"))
+    project.run("hier", "crate", HIER, "--out", str(tmp_path / "crate"))
     assert [p.name for p in (tmp_path / "crate/runs").iterdir()] == [HIER]
     assert not (tmp_path / "crate/results").exists()
     named = [i for i in graph(tmp_path / "crate") if i.startswith("#action/")]
@@ -289,7 +289,7 @@ def test_some_runs_come_without_the_others_and_without_tables(project, tmp_path)
 
 
 def test_models_come_along_when_asked(project, tmp_path):
-    project.run("hier", "export", HIER, "--with-models", "--out", str(tmp_path / "crate"))
+    project.run("hier", "crate", HIER, "--with-models", "--out", str(tmp_path / "crate"))
     for kind in KINDS:
         path = f"runs/{HIER}/{kind}.safetensors"
         assert digest(tmp_path / "crate" / path) == digest(project.path(path))
@@ -297,15 +297,15 @@ def test_models_come_along_when_asked(project, tmp_path):
 
 
 def refused(project, *options):
-    """The one line with which an export is refused."""
-    done = project.run("hier", "export", *options, check=False)
+    """The one line with which a crate is refused."""
+    done = project.run("hier", "crate", *options, check=False)
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     return done.returncode, line
 
 
 def test_what_was_tampered_with_is_refused_and_the_older_crate_stays(spoiled):
-    spoiled.run("hier", "export")
+    spoiled.run("hier", "crate")
     before = digest(spoiled.path("results/crate") / METADATA)
     path = spoiled.path(f"runs/{HIER}/metrics.json")
     path.write_text(path.read_text().replace("0.", "1.", 1))
@@ -313,7 +313,7 @@ def test_what_was_tampered_with_is_refused_and_the_older_crate_stays(spoiled):
     assert code == 1
     assert f"evaluate@{HIER} is tampered" in line
     assert digest(spoiled.path("results/crate") / METADATA) == before
-    spoiled.run("hier", "export", PA)  # which has no part in it
+    spoiled.run("hier", "crate", PA)  # which has no part in it
 
 
 def test_what_is_stale_is_refused(spoiled):
@@ -333,7 +333,7 @@ def test_what_was_not_run_is_refused(spoiled):
 
 def test_large_files_that_were_not_pulled_are_not_missed(spoiled):
     spoiled.path(f"runs/{HIER}/model.safetensors").unlink()
-    spoiled.run("hier", "export", HIER)
+    spoiled.run("hier", "crate", HIER)
     assert f"#runs/{HIER}/model.safetensors" in graph(spoiled.path("results/crate"))
     code, line = refused(spoiled, HIER, "--with-models")
     assert (code, f"train@{HIER} is not run" in line) == (1, True)
@@ -351,7 +351,7 @@ def test_a_failure_leaves_nothing_behind(spoiled, monkeypatch):
     before = sorted(Path("results").iterdir())
     for out in (Path("results/crate"), Path("results/crate.zip")):
         with pytest.raises(OSError, match="no"):
-            export(Settings.read(), out=out)
+            write_crate(Settings.read(), out=out)
     assert sorted(Path("results").iterdir()) == before
 
 
@@ -364,10 +364,10 @@ def test_nothing_but_a_crate_is_replaced(spoiled, out):
 
 
 def test_an_older_crate_is_replaced(spoiled):
-    spoiled.run("hier", "export")
+    spoiled.run("hier", "crate")
     old = spoiled.path("results/crate/old")
     old.write_text("")
-    spoiled.run("hier", "export", HIER)
+    spoiled.run("hier", "crate", HIER)
     assert not old.exists()
 
 
@@ -379,5 +379,5 @@ def test_an_unknown_run_is_one_line(spoiled):
 def test_the_library_refuses_as_the_command_does(spoiled):
     spoiled.path(f"runs/{HIER}/train.record.json").unlink()
     with pytest.raises(StaleError, match=f"train@{HIER}"):
-        export(Settings.read())
+        write_crate(Settings.read())
     assert len(list(jobs(Settings.read()))) == 20
