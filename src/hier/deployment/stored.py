@@ -94,6 +94,14 @@ class Stored:
             raise TamperedError(f"{path} is of another training than {self.path} says; get both anew")
         return record
 
+    def vouched(self, name: str, record: str) -> None:
+        """Raise TamperedError where a file of the run's folder is other bytes than a record there says."""
+        path = self.folder / name
+        said = read_sealed(self.folder / record) if path.is_file() else None
+        for output, digest in (said or {}).get("outputs", {}).items():
+            if Path(output).name == name and digest.get("sha256") != hash_file(path).sha256:
+                raise TamperedError(f"{path} is not the bytes that {record} beside it says; get both anew")
+
     def unproved(self, threads: int, kernels: str, device: str) -> list[str]:
         """What cannot be proved of the model, or of embeddings in this process, a line each.
 
