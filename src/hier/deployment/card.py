@@ -26,7 +26,8 @@ def templates() -> Environment:
     """The templates of this room; a name that one lacks is an error."""
     return Environment(
         loader=PackageLoader("hier.deployment", "templates"), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, autoescape=lambda name: bool(name and ".html" in name),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        autoescape=lambda name: bool(name and ".html" in name),
     )  # fmt: skip
 
 
@@ -72,8 +73,9 @@ def _front(stored: Stored, figures: list[dict[str, str]], data: str) -> str:
 
 
 def _metrics(stored: Stored) -> dict[str, Any]:
-    """The metrics beside a model, nothing where there are none. Raises TamperedError: their record contradicts
-    them."""
+    """The metrics beside a model, nothing where there are none.
+
+    Raises TamperedError: their record contradicts them."""
     stored.vouched(METRICS, "evaluate.record.json")
     with suppress(OSError, ValueError):
         found = json.loads((stored.folder / METRICS).read_text(encoding="utf-8"))
@@ -82,21 +84,15 @@ def _metrics(stored: Stored) -> dict[str, Any]:
 
 
 def _figures(stored: Stored, metrics: dict[str, Any]) -> list[dict[str, str]]:
-    """A row per measure: name, value, the reference's mean and tolerance, and grade; empty ones are unknown."""
-    graded = _graded(stored)
+    """A row per measure: its name, value, the mean and tolerance of reference runs, and grade; "" where one
+    is unknown."""
+    graded, rows = _graded(stored), []
     with suppress(ValueError):
-        found = values(metrics)
-        return [
-            {
-                "name": name,
-                "value": f"{value:.2f}",
-                "reference": _reference(row),
-                "grade": row.get("grade", ""),
-            }
-            for name, value in found.items()
-            for row in [graded.get(name, {})]
-        ]
-    return []
+        for name, value in values(metrics).items():
+            row = graded.get(name, {})
+            told = {"reference": _reference(row), "grade": row.get("grade", "")}
+            rows.append({"name": name, "value": f"{value:.2f}", **told})
+    return rows
 
 
 def _reference(row: dict[str, str]) -> str:

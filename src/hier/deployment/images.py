@@ -88,7 +88,7 @@ def photos_in(folder: Path) -> Found:
 def _picture(source: Source, model: Stored) -> Image.Image:
     """Its pixels in mode RGB, turned as the run's images are."""
     if isinstance(source, (str, Path)):
-        return _read(Path(source), model)
+        return open_picture(Path(source), model)
     if isinstance(source, Image.Image):
         try:
             return to_rgb(ImageOps.exif_transpose(source) if model.exif == "upright" else source)
@@ -99,7 +99,8 @@ def _picture(source: Source, model: Stored) -> Image.Image:
     raise ConfigError(f"an image is a path, PIL's, or an array H×W×3 of uint8, not {_kind(source)}")
 
 
-def _read(path: Path, model: Stored) -> Image.Image:
+def open_picture(path: Path, model: Stored) -> Image.Image:
+    """A photo's pixels in mode RGB. Raises PictureError: it cannot be read."""
     if not path.is_file():
         raise PictureError(f"{path} is no file; name a photo, or a folder of photos")
     try:

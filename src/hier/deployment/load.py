@@ -26,7 +26,7 @@ def load(run: str | Path, threads: int = 1, device: Literal["auto", "cpu", "cuda
 
 def open_model(run: str | Path, threads: int = 1, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Model":
     """The same without warnings."""
-    said = _choose_kernels(threads)
+    said = choose_portable_kernels(threads)
     from hier.deployment.model import Model
     from hier.deployment.stored import read_model
 
@@ -35,7 +35,7 @@ def open_model(run: str | Path, threads: int = 1, device: Literal["auto", "cpu",
     return model
 
 
-def _choose_kernels(threads: int) -> list[str]:
+def choose_portable_kernels(threads: int) -> list[str]:
     """Let this process compute portably, where it still can; else why it does not."""
     if kernels_in_use() == "portable":
         return []
