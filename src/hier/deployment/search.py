@@ -32,12 +32,12 @@ def search(model: Model, queries: list[Path], photos: list[Path], k: int, worker
     Raises PictureError: a photo cannot be read; ConfigError: k is below 1, or a query has nothing to find."""
     places = {path.resolve(): number for number, path in enumerate(photos)}
     hidden = np.array([places.get(path.resolve(), -1) for path in queries], np.int64)
-    gallery = model.embed(photos, workers=workers)
     own = hidden >= 0
     found = np.empty((len(queries), model.dim), np.float32)
-    found[own] = gallery[hidden[own]]
     if not own.all():
         found[~own] = model.embed([q for q, is_own in zip(queries, own, strict=True) if not is_own])
+    gallery = model.embed(photos, workers=workers)
+    found[own] = gallery[hidden[own]]
     most = min(k, len(photos) - int(own.any()))
     items, distances = nearest_items(found, gallery, most, model.metric, model.curvature, hidden)
     return [
