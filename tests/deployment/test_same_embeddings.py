@@ -38,7 +38,7 @@ RUNS = {
     "resnet50": ["methods=[hier]"],
     "vit_small": ["methods=[hier]"],
     "deit_small": ["methods=[hier]"],
-    "no head": ["methods=[untrained]", "head=null"],
+    "no head": ["methods=[untrained]", "head=null", "backbone.pooling=avg+max"],
 }
 """Overrides; a name that is none of a backbone takes test_resnet."""
 GENUINE = ("resnet50", "vit_small", "deit_small")

@@ -23,7 +23,7 @@ OF_DATASET, OF_RUN, MEASURED = (download, prepare), (train, embed), (evaluate, v
 # 64 species of seven images each, half of them to be tested.
 DRAWN = [
     "suite=demo", "dataset.generate.images_per_class=7", "dataset.counts.images={train:224,test:224}",
-    "schedule.epochs=0", "runtime.device=cpu",
+    "schedule.epochs=0", "runtime.device=cpu", "dataset.store_size=60",
 ]  # fmt: skip
 
 
