@@ -22,13 +22,20 @@ MORE = {
     "views": {"The pages": "../pages.md"},
     "tabulate": {"Grades": "../grades.md"},
     "report": {"The pages": "../pages.md"},
-    "verify": {"Grades": "../grades.md", "Forgery": "../ledger.md#forgery"},
+    "verify": {
+        "Grades": "../grades.md",
+        "Forgery": "../ledger.md#forgery",
+        "Packages": "../using-a-model.md#proving-a-package",
+    },
     "adopt": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
     "status": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
     "recover": {"Kills": "../ledger.md#kills", "Locks": "../ledger.md#locks"},
     "trace": {"A trace as printed": "../ledger.md#a-trace-as-printed"},
     "diff": {"The ledger": "../ledger.md"},
     "crate": {"The ledger": "../ledger.md"},
+    "embed-images": {"Using a model": "../using-a-model.md#on-the-command-line"},
+    "search": {"Using a model": "../using-a-model.md#on-the-command-line"},
+    "package": {"Using a model": "../using-a-model.md#as-a-package"},
 }
 
 

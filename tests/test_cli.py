@@ -36,6 +36,9 @@ COMMANDS = [
     "trace",
     "diff",
     "crate",
+    "embed-images",
+    "search",
+    "package",
 ]
 HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"
@@ -111,7 +114,7 @@ def test_help_lists_the_commands_in_the_order_of_use(tmp_path):
     done = call(tmp_path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     listed = done.stdout[done.stdout.index("Commands:") :]
-    assert re.findall(r"^  (\w+)  ", listed, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^  ([\w-]+)  ", listed, re.MULTILINE) == COMMANDS
     assert call(tmp_path, "-h").stdout == done.stdout
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hier import __version__
-from hier.commands import adding, checking, composing, stages, telling
+from hier.commands import adding, checking, composing, stages, telling, using
 from hier.errors import HierError, NoProjectError
 from hier.pipeline import STAGES
 from hier.project import find_place, run_own_code
@@ -48,6 +48,7 @@ for _command in (
     stages.report,
     checking.verify, checking.adopt, checking.status, checking.recover,
     telling.trace, telling.diff, telling.crate,
+    using.embed_images, using.search, using.package,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -207,3 +207,7 @@ class RerunError(HierError):
     """A run that was rebuilt gave other bytes."""
 
     exit_code = 5
+
+
+class PictureError(HierError):
+    """An image that a user gives to a model cannot be read."""

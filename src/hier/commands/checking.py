@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hier.commands.common import InProject, command, composed, composed_suites
+from hier.commands.common import InProject, command, composed, composed_suites, place
 
 
 class OfGrades(InProject):
@@ -19,6 +19,7 @@ class OfGrades(InProject):
 
 
 @click.command(cls=OfGrades)
+@click.argument("package", required=False, metavar="[DIR]")
 @click.option("--deep", is_flag=True, help="Read every byte; trust no size, time or inode.")
 @click.option("--rerun", type=click.IntRange(min=1), metavar="N", help="Rebuild N runs elsewhere.")
 @click.option("--seed", default=0, show_default=True, help="Which runs --rerun picks.")
@@ -29,8 +30,9 @@ class OfGrades(InProject):
     help="Record the present results as the expected ones (expected/<suite>.csv).",
 )  # fmt: skip
 def verify(
-    deep: bool, rerun: int | None, seed: int, by_hash: bool, as_json: bool, update_expected: bool
-) -> None:
+    package: str | None, deep: bool, rerun: int | None, seed: int, by_hash: bool, as_json: bool,
+    update_expected: bool,
+) -> None:  # fmt: skip
     """Grade every cell of the suite, and hold every byte against its record and dvc.lock.
 
     \b
@@ -39,12 +41,20 @@ def verify(
     --rerun N rebuilds N runs, picked at random, from their archives in a temporary folder and
     compares each artifact; what is the same is marked "proved by rerun".
 
+    DIR is what `hier package` wrote: its model is held against the record of the run, or dvc.lock,
+    and each of its files against a package that is made anew.
+
     \b
     Exit code 0: every cell that has a reference is reproduced, and every byte is as its record and
     dvc.lock say. Else that of a grade above. With --by-hash, what is not here fails only where its
     committed hash is not the reference's. 2: wrong usage or settings. (Of stages: 4 where another
     process works on it, 130 after Ctrl-C, 143 after SIGTERM.)
     """
+    if package:
+        if deep or rerun or by_hash or as_json or update_expected:
+            raise click.UsageError("DIR goes with no option")
+        _verify_package(package)
+        return
     from hier.audit import verify as audit
     from hier.audit.rerun import rerun_runs
     from hier.config.settings import Settings
@@ -68,6 +78,20 @@ def verify(
                 click.echo(f"suite {name}")
             print_report(report)
     verdict([*found.values()], by_hash)
+
+
+def _verify_package(package: str) -> None:
+    """Prove a package, and say what is proved and what is not."""
+    from hier.deployment.load import choose_portable_kernels
+
+    choose_portable_kernels(1)
+    from hier.deployment.proof import prove
+
+    found = prove(place().from_root(package))
+    click.echo(f"the model is that of {found.run}, by {found.witness}")
+    click.echo(f"the same bytes when made anew: {', '.join(found.proved)}")
+    for name, reason in found.unproved.items():
+        click.echo(f"not proved: {name}: {reason}")
 
 
 @command()
