@@ -26,6 +26,7 @@ ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1", "COLUMNS": "100", "PYTHONPATH": f"src{os.pathsep}{SOURCE}"
 }  # fmt: skip
 COMMANDS = [
+    "dataset",
     "compose",
     "plan",
     *STAGES,
@@ -142,8 +143,9 @@ def test_the_version(tmp_path):
 def test_each_command_has_help(command, tmp_path):
     done = call(tmp_path, command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
+    options = " [OPTIONS]" if command != "dataset" else " [OPTIONS] COMMAND"
     key = {"dataset": " DATASET", "run": " RUN", "suite": " [SUITE]"}
-    usage = f"{command} [OPTIONS]" + (key[STAGES[command].scope] if command in STAGES else "")
+    usage = command + options + (key[STAGES[command].scope] if command in STAGES else "")
     assert usage in done.stdout.splitlines()[0]
     assert len(done.stdout.splitlines()) >= 4
 

@@ -161,10 +161,10 @@ def test_what_is_no_photo_is_told(photos):
     (photos / "flat/loop").symlink_to(photos)
     output = add(photos).output
     assert "30 photos in" in output
-    assert "note: 2 hidden are left out (.thumbs, flat/clog/.hidden.png)" in output
-    assert "note: 2 links are not followed (flat/clog/link.png, flat/loop)" in output
-    assert "note: 1 files that are no photos are left out (flat/clog/notes.txt)" in output
-    assert "note: 1 folders without a photo are no classes (flat/empty)" in output
+    assert "note: 2 hidden are left out (such as .thumbs)" in output
+    assert "note: 2 links are not followed (such as flat/clog/link.png)" in output
+    assert "note: 1 files that are no photos are left out (such as flat/clog/notes.txt)" in output
+    assert "note: 1 folders without a photo do not count (such as flat/empty)" in output
 
 
 def test_copies_are_told(photos):

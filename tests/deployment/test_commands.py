@@ -56,7 +56,7 @@ def packaged(finished, tmp_path_factory):
 def test_embed_images_writes_paths_and_vectors(run, photos, tmp_path):
     folder, expected = photos
     done = hier("embed-images", run, folder, "--out", tmp_path / "one.parquet")
-    assert "left aside: 1 hidden (such as .hidden.jpg) and 1 by their names no pictures" in done.output
+    assert "note: 1 hidden are left out (such as .hidden.jpg)" in done.output
     table = pq.read_table(tmp_path / "one.parquet")
     assert table.column_names == ["path", "embedding"]
     assert str(table.schema.field("embedding").type) == "list<element: float>"

@@ -64,7 +64,7 @@ def look_at(asked: Asked) -> Found:
         index = LAYOUTS.module(dataset.layout).read(beside, dataset)
     dataset = dataset.model_copy(update={"counts": _counts(index)})
     check_index(index, dataset)
-    remarks = [*_of_folder(folder), *_of_table(asked), *_of_copies(text, index), *_of_classes(index)]
+    remarks = [*folder.remarks(), *_of_table(asked), *_of_copies(text, index), *_of_classes(index)]
     return Found(dataset, index, _short_sides(asked.folder, index["image"].tolist()), remarks)
 
 
@@ -161,18 +161,6 @@ def _instead(folder: Folder) -> str:
     kinds = {"other files": folder.others, "links, which are not followed": folder.links}
     told = [f"{len(paths)} {kind} (such as {paths[0]})" for kind, paths in kinds.items() if paths]
     return f", but {' and '.join(told)}" if told else ""
-
-
-def _of_folder(folder: Folder) -> Iterator[str]:
-    kinds = {
-        "hidden": (folder.hidden, "are left out"),
-        "links": (folder.links, "are not followed"),
-        "files that are no photos": (folder.others, "are left out"),
-        "folders without a photo": (folder.empty, "are no classes"),
-    }
-    for kind, (paths, what) in kinds.items():
-        if paths:
-            yield f"{len(paths)} {kind} {what} ({few(paths)})"
 
 
 def _of_table(asked: Asked) -> Iterator[str]:

@@ -12,7 +12,6 @@ from hier.errors import ConfigError, HierError, NoProjectError, UnknownNameError
 from hier.project import find_place
 
 if TYPE_CHECKING:
-    from hier.deployment.images import Found
     from hier.deployment.model import Model
 
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
@@ -44,7 +43,7 @@ def embed_images(run: str, folder: str, out: str, threads: int, device: str, wor
     from hier.deployment.vectors import refuse_folder, write_vectors
 
     refuse_folder(Path(out))
-    photos = _photos(folder).photos
+    photos = _photos(folder)
     vectors = model.embed(photos, workers=workers)
     names = [path.relative_to(folder).as_posix() for path in photos]
     write_vectors(Path(out), names, vectors, model.stored)
@@ -75,8 +74,8 @@ def search(
 
     if html:
         refuse_folder(Path(html))
-    queries = _photos(query).photos if Path(query).is_dir() else [Path(query)]
-    hits = find(model, queries, _photos(folder).photos, k, workers)
+    queries = _photos(query) if Path(query).is_dir() else [Path(query)]
+    hits = find(model, queries, _photos(folder), k, workers)
     for hit in hits:
         if len(hits) > 1:
             click.echo(str(hit.query))
@@ -143,14 +142,14 @@ def _opened(run: str, threads: int, device: str) -> "Model":
     return model
 
 
-def _photos(folder: str) -> "Found":
-    """The photos below a folder; what is left aside is said on standard error. Raises ConfigError: it is
+def _photos(folder: str) -> list[Path]:
+    """The photos below a folder; what is left out is said on standard error. Raises ConfigError: it is
     no folder, or holds none."""
     from hier.deployment.images import photos_in
 
     if not Path(folder).is_dir():
         raise ConfigError(f"{folder} is no folder; name one with photos")
-    found = photos_in(Path(folder))
-    if told := found.told():
-        click.echo(told, err=True)
-    return found
+    photos, remarks = photos_in(Path(folder))
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
+    return photos

@@ -7,7 +7,7 @@ The list has a line `<sha256>  ./<path>` for each photo, sorted by path, as `sha
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,18 @@ class Folder(NamedTuple):
     links: list[str]  # to files and folders; none of them is followed
     others: list[str]  # regular files with other endings
     empty: list[str]  # folders without a photo at any depth
+
+    def remarks(self) -> Iterator[str]:
+        """What does not count, a line each."""
+        kinds = {
+            "hidden": (self.hidden, "are left out"),
+            "links": (self.links, "are not followed"),
+            "files that are no photos": (self.others, "are left out"),
+            "folders without a photo": (self.empty, "do not count"),
+        }
+        for kind, (paths, what) in kinds.items():
+            if paths:
+                yield f"{len(paths)} {kind} {what} (such as {paths[0]})"
 
 
 def look_into(root: Path) -> Folder:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hier.data.augmentation import centre_crop
+from hier.data.in_place import look_into
 from hier.data.pixels import read, to_rgb
 from hier.data.store import shrink
 from hier.deployment.stored import Stored
@@ -19,20 +20,6 @@ from hier.errors import ConfigError, PictureError
 Pixels = NDArray[np.uint8]
 Source = str | Path | Image.Image | Pixels
 Sources = Source | Iterable[Source]
-
-
-class Found(NamedTuple):
-    """The photos below a folder, and what was left aside."""
-
-    photos: list[Path]
-    hidden: list[Path]
-    others: list[Path]  # by their names no pictures
-
-    def told(self) -> str:
-        """What was left aside, in words; "" where nothing was."""
-        kinds = {"hidden": self.hidden, "by their names no pictures": self.others}
-        said = [f"{len(of)} {kind} (such as {of[0].name})" for kind, of in kinds.items() if of]
-        return f"left aside: {' and '.join(said)}" if said else ""
 
 
 class Pictures(Dataset[Tensor]):
@@ -53,12 +40,12 @@ class Pictures(Dataset[Tensor]):
 def list_sources(images: Sources) -> list[Source]:
     """One image, those of a folder in the order of their paths, or several, as a list.
 
-    Raises ConfigError: there is none; PictureError: a folder cannot be read."""
+    Raises ConfigError: there is none; LayoutError: a folder cannot be read."""
     single = isinstance(images, (str, Path, Image.Image)) or getattr(images, "ndim", 0) == 3
     found: list[Source] = []
     for source in cast(Iterable[Source], [images] if single else images):
         if isinstance(source, (str, Path)) and Path(source).is_dir():
-            found += photos_in(Path(source)).photos
+            found += photos_in(Path(source))[0]
         else:
             found.append(source)
     if not found:
@@ -66,23 +53,16 @@ def list_sources(images: Sources) -> list[Source]:
     return found
 
 
-def photos_in(folder: Path) -> Found:
-    """The files below a folder, sorted by their paths: photos by the ends of their names, and the rest.
+def photos_in(folder: Path) -> tuple[list[Path], list[str]]:
+    """The photos below a folder, sorted by their paths, and what is left out, a line each.
 
-    Raises ConfigError: there is no photo; PictureError: it cannot be read."""
-    Image.init()
-    found = Found([], [], [])
-    try:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-    except OSError as error:
-        raise PictureError(f"cannot read {folder}: {error.strerror}; see: ls -ld {folder}") from error
-    for path in files:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        kind = found.photos if path.suffix.lower() in Image.EXTENSION else found.others
-        (found.hidden if hidden else kind).append(path)
+    Raises ConfigError: there is no photo; LayoutError: it cannot be read."""
+    found = look_into(folder)
     if not found.photos:
-        raise ConfigError(f"{folder} holds no photo, by the ends of the names ({len(files)} files)")
-    return found
+        raise ConfigError(
+            f"{folder} holds no photo, by the ends of the names ({len(found.others)} other files)"
+        )
+    return [folder / photo for photo in found.photos], list(found.remarks())
 
 
 def _picture(source: Source, model: Stored) -> Image.Image:
