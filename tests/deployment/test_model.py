@@ -177,10 +177,10 @@ def test_it_leaves_torch_as_it_was(model):
         torch.set_num_threads(before[0])
 
 
-def test_the_lines_of_the_docs_run(finished, tmp_path):
+def test_the_lines_of_the_readme_run(finished, tmp_path):
     """As a user types them, where nothing was loaded before; so the bytes are the run's."""
     project, name = finished
-    code = next(block for block in blocks(ROOT / "docs/using-a-model.md") if "hier.load" in block)
+    code = next(block for block in blocks(ROOT / "README.md") if "hier.load" in block)
     photos, expected = photos_and_embeddings(name)
     own = "demo-hier-test_resnet-64-s0"
     assert own == name
