@@ -21,7 +21,7 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke same-bytes same-networks own-photos emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks own-photos packages emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -69,7 +69,10 @@ done; exit $$status
 endef
 
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests
-	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not large"
+
+packages: $(INSTALLED) ## test that models of large networks give the same elsewhere, in timm and onnxruntime (2 minutes)
+	@pytest --numprocesses 2 --dist load -m large tests/deployment
 
 # Apart from `test`: what counts every branch slows down all that it counts, and `test` asks nothing of it.
 coverage: $(INSTALLED) .validator/.installed ## run the tests and list the lines and branches that none of them reaches

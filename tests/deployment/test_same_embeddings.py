@@ -42,6 +42,7 @@ RUNS = {
 }
 """Overrides; a name that is none of a backbone takes test_resnet."""
 GENUINE = ("resnet50", "vit_small", "deit_small")
+LARGE = (*GENUINE, "efficientnet_lite0")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,10 @@ def enlarge(path):
     )
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.large] * (name in LARGE)) for name in RUNS],
+)
 def run(request, project):
     overrides, backbone = [*RUNS[request.param]], request.param
     if backbone in GENUINE:
@@ -70,7 +74,7 @@ def run(request, project):
         if backbone == "resnet50":
             enlarge(path)
         overrides.append(weights_override(path))
-    if backbone in (*GENUINE, "efficientnet_lite0"):
+    if backbone in LARGE:
         overrides += [f"backbone={backbone}", "embed.resize=72", "embed.crop=64"]
     return make_run(*overrides, measured=request.param == "test_resnet")
 
