@@ -21,6 +21,9 @@ from hier.ledger.record import read_sealed
 from hier.models.description import KEY, read_description
 
 
+CARD_TELLS = " (it tells the table and the settings as they were; where those have changed, package anew)"
+
+
 @dataclass(frozen=True)
 class Proof:
     """What was found of a package: by whom its model is vouched for, which files are proved, and of which
@@ -93,7 +96,7 @@ def _compare(package: Path, anew: Path, home: Path, found: Proof) -> Proof:
             found.unproved[name] = reason
         else:
             state = "lacking" if not there.exists() else "other bytes" if here.exists() else "no part of it"
-            wrong.append(f"{name} is {state}")
+            wrong.append(f"{name} is {state}" + (CARD_TELLS if name == CARD else ""))
     if wrong:
         raise TamperedError(f"{package} is not the package of {found.run}: {', '.join(wrong)}")
     return found
