@@ -20,7 +20,6 @@ from hier.ledger.dvc_lock import LOCK, Ledger
 from hier.ledger.record import read_sealed
 from hier.models.description import KEY, read_description
 
-
 CARD_TELLS = " (it tells the table and the settings as they were; where those have changed, package anew)"
 
 
