@@ -1,8 +1,6 @@
-"""The groups of conf/. Hydra composes each chosen file that names others; a run is what they give, laid over
-each other."""
+"""The groups of conf/. Hydra composes each chosen file; a run is what they give, laid over each other."""
 
 import logging
-import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,6 @@ ORDER = ("dataset", "backbone", "protocol", "loss", "regularizer", "recipe", "me
 ITS_OWN = "output launcher sweeper help hydra_help hydra_logging job_logging env"
 WITHOUT_ITS_OWN = [f"~hydra/{group}" for group in ITS_OWN.split()]
 
-GLOBAL = "# @package _global_"  # a file that so begins is laid over the whole run, not below its group
-ABOUT_ITSELF = re.compile(r"^\s*#\s*@.*$", re.MULTILINE)  # what Hydra may take for such a line
-
 BASE_LOSS = "pa"  # of the method that is named by its regulariser alone
 
 
@@ -40,7 +35,6 @@ class Groups:
             raise ConfigError(f"there is no {conf}/ here; run hier in the project's folder")
         self.conf = conf
         self._composed: dict[tuple[str, str], DictConfig] = {}
-        self._layers: dict[tuple[str, str, str], DictConfig] = {}
         self._runs: dict[tuple[tuple[str, str], ...], DictConfig] = {}
 
     def __enter__(self) -> "Groups":
@@ -89,40 +83,28 @@ class Groups:
         if group and name not in self.names(group):
             raise UnknownNameError(group, name, self.names(group))
         if (group, name) not in self._composed:
-            path = self.conf / group / f"{name}.yaml"
-            found, text = self._check(path), path.read_text(encoding="utf-8")
-            on_top = text.startswith(GLOBAL)
-            if found.keys() & {"defaults", "hydra"} or ABOUT_ITSELF.findall(text) != [GLOBAL] * on_top:
-                found = self._by_hydra(group, name)
-            elif group and not on_top:
-                found = OmegaConf.create({group: found})
+            self._check(self.conf / group / f"{name}.yaml")
+            try:
+                chosen = [f"+{group}={name}"] if group else []
+                found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
+                path = f"{self.conf / group / name}.yaml"
+                raise ConfigError(f"{path}: {first_line(error)}") from error
+            OmegaConf.set_struct(found, False)
             self._composed[group, name] = found
         return self._composed[group, name]
 
-    def _by_hydra(self, group: str, name: str) -> DictConfig:
-        """A file with those that it names. Of one that names none Hydra makes the same as `file`, in twenty
-        times the time."""
-        try:
-            chosen = [f"+{group}={name}"] if group else []
-            found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"{self.conf / group / name}.yaml: {first_line(error)}") from error
-        OmegaConf.set_struct(found, False)
-        return found
-
     def _layer(self, group: str, name: str, protocol: str) -> DictConfig:
         """What a file gives: below the name of a protocol, for runs of that protocol alone."""
-        if (group, name, protocol) not in self._layers:
-            layer = self.file(group, name).copy()
-            own = {name: layer.pop(name) for name in self.names("protocol") if name in layer}
-            for below, settings in own.items():
-                if not isinstance(settings, DictConfig):
-                    path = f"{self.conf}/{group}/{name}.yaml"
-                    raise ConfigError(
-                        f"{path}: {below}: must be a mapping of settings, such as {{head: {{dim: 8}}}}"
-                    )
-            self._layers[group, name, protocol] = self._merged(layer, own.get(protocol, {}))
-        return self._layers[group, name, protocol]
+        layer = self.file(group, name).copy()
+        own = {name: layer.pop(name) for name in self.names("protocol") if name in layer}
+        for below, settings in own.items():
+            if not isinstance(settings, DictConfig):
+                path = f"{self.conf}/{group}/{name}.yaml"
+                raise ConfigError(
+                    f"{path}: {below}: must be a mapping of settings, such as {{head: {{dim: 8}}}}"
+                )
+        return self._merged(layer, own.get(protocol, {}))
 
     def _merged(self, *files: DictConfig) -> DictConfig:
         try:
@@ -130,14 +112,13 @@ class Groups:
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             raise ConfigError(f"{self.conf}: {first_line(error)}") from error
 
-    def _check(self, path: Path) -> DictConfig:
-        """A file as it stands. It, and those in its defaults list, must be a mapping that YAML 1.1, which
-        Hydra reads, and YAML 1.2 take for the same: 010 is eight there and ten here."""
+    def _check(self, path: Path) -> None:
+        """A file, and those in its defaults list, must be a mapping that YAML 1.1, which Hydra reads,
+        and YAML 1.2 take for the same: 010 is eight there and ten here."""
         held = _read(path)
         if not isinstance(held, dict):
             raise ConfigError(f"{path} is not a mapping")
-        found = OmegaConf.load(path)
-        by_hydra: Any = OmegaConf.to_container(found)
+        by_hydra: Any = OmegaConf.to_container(OmegaConf.load(path))
         for key, value in by_hydra.items():
             if repr(value) != repr(held.get(key)):
                 raise ConfigError(
@@ -150,7 +131,6 @@ class Groups:
                 above = self.conf if group.startswith("/") else path.parent
                 if (other := above / group.strip("/") / f"{name}.yaml").is_file():
                     self._check(other)
-        return found  # type: ignore[return-value]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
