@@ -22,7 +22,7 @@ def load(run: "str | Path", threads: int = 1, device: Literal["auto", "cpu", "cu
         device: `auto` is a GPU where there is one.
 
     Raises MissingInputError: there is no model; DamagedInputError: it cannot be read; TamperedError: a record
-    contradicts it; ConfigError: a GPU is asked for and there is none."""
+    contradicts it; ConfigError: the folder is none of a run, or a GPU is asked for and there is none."""
     from hier.deployment.load import load as load_model
 
     return load_model(run, threads, device)

@@ -123,7 +123,7 @@ class ImageError(HierError):
         self, dataset: str, image: str, class_name: str, reason: str, in_place: bool = False
     ) -> None:
         mend = (
-            f"mend it, then: hier dataset add … --name {dataset} --replace"
+            f"mend it, then: hier dataset add PHOTOS --name {dataset} --replace"
             if in_place
             else "replace the archive"
         )

@@ -111,14 +111,13 @@ STEPS: dict[str, Stage] = {
             inputs=(ARCHIVE,),
             outputs=(INDEX, STORE),
             params=_of_dataset(
-                "layout", "limits", "superclass", "levels", "counts", "unseen", "columns", "exclude",
+                "layout", "limits", "superclass", "counts", "unseen", "columns", "exclude",
                 "subset", "image_size", "store_size", "exif",
             ),
             code=(
                 "data/archive.py", "data/in_place.py", "data/index.py", "data/layouts/__init__.py",
                 "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/split_file.py",
                 "data/pixels.py", "data/prepare.py", "data/store.py", "kernels.py", "registry.py",
-                "seeding.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
         ),

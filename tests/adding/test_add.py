@@ -10,7 +10,7 @@ from PIL import Image
 from hier import yaml12
 from hier.cli import cli
 from hier.config.compose import compose
-from hier.config.dataset import Dataset
+from hier.config.dataset import Columns, Dataset
 from hier.errors import HierError
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def written(name="shoes"):
 def test_folders_of_super_classes_become_a_suite_that_composes(photos):
     done = add(photos)
     assert "30 photos in" in done.output
-    assert "3 classes for training, 3 unseen; levels class, super-class, drawn by seed 0" in done.output
+    assert "3 classes for training, 3 unseen, drawn by seed 0\nlevels: class, super-class" in done.output
     assert "next: hier compose suite=shoes && snakemake --cores all" in done.output
     dataset = written()
     assert (dataset.layout, dataset.levels, dataset.exif) == ("folder", ["class", "super-class"], "upright")
@@ -118,9 +118,9 @@ def test_a_table_gives_levels_splits_and_crops(photos):
         "side",
     )
     dataset = written()
-    assert "levels shoe, kind, as the data say" in done.output
+    assert "levels: shoe, kind" in done.output
     assert (dataset.layout, dataset.levels) == ("table", ["shoe", "kind"])
-    assert dataset.columns == {"path": "file", "label": "breed", "split": "side"}
+    assert dataset.columns == Columns(path="file", label="breed", split="side", above=["kind"])
     assert (dataset.unseen, dataset.superclass) == (None, True)
     assert [Path(str(f.url or f.folder)).name for f in dataset.sources[0].files] == ["photos", "labels.csv"]
 
@@ -284,6 +284,7 @@ FOLDERS = {
     "a bad name": (None, ["--name", "Shoes!"], r"--name: 'Shoes!' must be of a to z, 0 to 9 and _"),
     "a name that is taken": (None, ["--name", "demo"], r"conf/dataset/demo.yaml is there already; choose"),
     "nothing to replace": (None, ["--replace"], r"conf/dataset/shoes.yaml was not written by `hier"),
+    "levels twice": (None, ["--levels", "class,class"], r"--levels names one twice: class, class"),
     "levels": (None, ["--levels", "a,b,c"], r"--levels names 3 levels \(a, b, c\); there are 2"),
     "columns of no table": (None, ["--columns", "path=file"], r"--columns names path of a table; give it"),
     "unknown columns": (None, ["--columns", "paht=file"], r"--columns: 'paht=file' must be path=, label="),
@@ -301,6 +302,23 @@ def test_bad_folders_are_one_line_each_and_nothing_is_written(change, options, s
         add(folder, *options)
     assert "\n" not in str(caught.value)
     assert sorted(Path("conf").rglob("*.yaml")) == before
+
+
+def rows_below(text):
+    """With a column for the super-class, the first folder of each path."""
+    head, *lines = text.splitlines()
+    return "\n".join([f"{head},superclass", *(f"{line},{line.partition('/')[0]}" for line in lines)]) + "\n"
+
+
+def test_tables_of_other_kinds_are_refused(photos):
+    path = table(photos, rows(photos), "labels.xlsx")
+    with pytest.raises(HierError, match=r"labels.xlsx is none of .csv, .parquet, .tsv; save it as one"):
+        add(photos, "--table", path)
+
+
+def test_classes_of_one_name_below_two_folders_are_told(photos):
+    (photos / "boots/hiking").rename(photos / "boots/clog")
+    assert "note: classes of one name below several super-classes count apart (clog)" in add(photos).output
 
 
 def changed(old, new):
@@ -334,6 +352,11 @@ TABLES = {
                      r"line 2: crop '9 9 3 3' is empty or begins outside"),
     "a / in a level": (lambda text: text.replace("\n", ",a/b\n").replace("label,a/b", "label,superclass"),
                        r"line 2: 'a/b' has a / in it; give each level its own column"),
+    "a label below two": (
+        lambda text: rows_below(text).replace("clog/1.png,clog,flat", "clog/1.png,clog,boots"),
+        r"label 'clog' is below flat \(.*labels.csv, line 17\) and boots \(.*line 18\); a class has one"),
+    "a box beyond": (lambda text: text.replace("\n", ",9 9 13 33\n").replace("label,9 9 13 33", "label,crop"),
+                     r"boots/ankle/0.png: its crop \(9, 9, 13, 33\) leads out of its 40 × 30 pixels"),
     "not UTF-8": (changed(",clog", ",cl\udcf6g"), r"is not UTF-8 text"),
 }  # fmt: skip
 

@@ -505,7 +505,7 @@ def test_what_used_to_get_through_or_gave_a_trace(overrides, part):
             "dataset/smoke.yaml",
             "layout: cub",
             "layout: nope",
-            "datasets.smoke.layout: unknown layout 'nope'; choose from: cars, cub, grocery, inshop",
+            "datasets.smoke.layout: unknown layout 'nope'; choose from: cars, cub, folder, grocery, inshop",
         ),
         ("dataset/smoke.yaml", "train: 32", "trian: 32", "datasets.smoke.counts.images.trian"),
         ("dataset/smoke.yaml", "  seed: 0", "  sede: 0", "datasets.smoke.generate.seed: is missi"),

@@ -109,7 +109,7 @@ def test_a_crop_is_what_is_stored(photos, tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text(text)
     table = {"name": "mine-table.csv", "url": path.as_uri(), "sha256": hash_file(path).sha256}
-    of = in_place(photos, layout="table", unseen=None)
+    of = in_place(photos, layout="table", unseen=None, columns={"above": ["superclass"]})
     of = of.model_validate(
         of.model_dump() | {"sources": [{"files": [of.sources[0].files[0].model_dump(), table]}]}
     )

@@ -102,8 +102,9 @@ def test_it_all_works_outside_of_a_project(run, photos, tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["embed-images", "nope", "PHOTOS", "--out", "x"], "unknown run 'nope'"),
-        (["embed-images", "RUN", "nope", "--out", "x"], "nope is no folder"),
-        (["embed-images", "RUN", "conf/suite", "--out", "x"], "holds no photo"),
+        (["embed-images", "RUN", "nope", "--out", "x.parquet"], "nope is no folder"),
+        (["embed-images", "RUN", "conf/suite", "--out", "x.parquet"], "holds no photo"),
+        (["embed-images", "RUN", "PHOTOS", "--out", "x.csv"], "x.csv would hold Parquet; name a file"),
         (["embed-images", "RUN", "PHOTOS", "--out", "PHOTOS"], "is a folder"),
         (["search", "RUN", "nope.jpg", "PHOTOS"], "nope.jpg is no file"),
         (["search", "RUN", "PHOTOS/notes.txt", "PHOTOS"], "cannot read"),

@@ -132,8 +132,10 @@ def test_a_record_of_another_training_is_refused(copy):
 
 
 def test_what_is_no_model_is_named(run, tmp_path):
-    with pytest.raises(MissingInputError, match=r"model\.safetensors is missing"):
+    with pytest.raises(ConfigError, match=r"model\.safetensors is not there; name the folder of a run"):
         hier.load(tmp_path)
+    with pytest.raises(MissingInputError, match="make it with: hier train demo-none"):
+        hier.load("runs/demo-none")
     import torch
 
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
@@ -157,7 +159,11 @@ def test_images_that_cannot_be_taken_are_named(model, tmp_path):
 
 def test_embeddings_that_cannot_be_compared_are_named(model):
     x = np.zeros((3, model.dim), np.float32)
-    for wrong, words in ((x + 9, "outside the ball"), (x[:, :2], "dimension"), (x * np.nan, "NaN")):
+    for wrong, words in (
+        (x + 9, "outside the ball"),
+        (x[:, :2], "N×64, and these are 3×2"),
+        (x * np.nan, "NaN"),
+    ):
         with pytest.raises(ConfigError, match=words):
             model.distance(x, wrong)
     for k in (0, 4):

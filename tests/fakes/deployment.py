@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import tarfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file
 from fakes.settings import write_settings
 from hier.config.compose import compose
 from hier.config.settings import Settings
+from hier.data.archive import unpack
 from hier.jobs import job
 from hier.ledger.record import recorded
 from hier.pipeline import EMBEDDINGS, INDEX
@@ -50,8 +50,7 @@ def photos_and_embeddings(run):
     """The run's test images as files, in the order of its embeddings, and these (N×D)."""
     folder, archive = Path("photos"), Path("data/demo/archive/demo.tgz")
     if not folder.exists():
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+        unpack(archive, folder)
     kept = load_file(EMBEDDINGS.format(run=run))
     index = pd.read_parquet(INDEX.format(dataset="demo"))
     (top,) = folder.iterdir()

@@ -226,3 +226,11 @@ def test_of_single_runs_none_is_marked_where_there_are_several_seeds():
         ("pa", "**10.63 ± 2.94**"), ("hier", "9.81 ± 3.84"), ("ms", "2.00 ± 0.10"),
     ]  # fmt: skip
     assert "seeds:" not in markdown(seeded({"pa": [50.0], "hier": [40.0]}), "x")
+
+
+def test_what_is_higher_at_another_dimension_is_said():
+    cells = [seeded({"pa": [50.0], "hier": [40.0]}), seeded({"frozen": [99.0]}, dim=1280)]
+    (said,) = best_in_words(pd.concat(cells, ignore_index=True))
+    assert said.endswith(" Higher still, at another dimension: frozen 99.00 (one seed) at D 1280.")
+    lower = [cells[0], seeded({"frozen": [9.0]}, dim=1280)]
+    assert "another dimension" not in best_in_words(pd.concat(lower, ignore_index=True))[0]

@@ -2,18 +2,19 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hier.config.dataset import Counts, Dataset, File, Source, Unseen
 from hier.data.in_place import Folder, list_photos, look_into, read_list
 from hier.data.index import check_index, few
 from hier.data.layouts.folder import says_split
-from hier.data.layouts.split_file import read_table
+from hier.data.layouts.split_file import KINDS, read_table
 from hier.errors import ConfigError, LayoutError
 from hier.files.hashing import hash_file, hashing
 from hier.progress import progress
@@ -61,11 +62,25 @@ def look_at(asked: Asked) -> Found:
         beside = Path(temporary)
         files = list(_files(asked, text, beside))
         dataset = _draft(asked, folder, files)
-        index = LAYOUTS.module(dataset.layout).read(beside, dataset)
+        with _files_are_the_users(asked):
+            index = LAYOUTS.module(dataset.layout).read(beside, dataset)
     dataset = dataset.model_copy(update={"counts": _counts(index)})
     check_index(index, dataset)
     remarks = [*folder.remarks(), *_of_table(asked), *_of_copies(text, index), *_of_classes(index)]
-    return Found(dataset, index, _short_sides(asked.folder, index["image"].tolist()), remarks)
+    return Found(dataset, index, _short_sides(asked.folder, index), remarks)
+
+
+@contextmanager
+def _files_are_the_users(asked: Asked) -> Iterator[None]:
+    """Name the user's own files in a LayoutError, not the copies that the layout read."""
+    try:
+        yield
+    except LayoutError as error:
+        said = str(error)
+        for what, given in (("table", asked.table), ("split", asked.split)):
+            if given is not None:
+                said = said.replace(f"{asked.name}-{what}{given.suffix.lower()}", str(given))
+        raise LayoutError(said) from error
 
 
 def _files(asked: Asked, text: str, beside: Path) -> Iterator[File]:
@@ -77,6 +92,8 @@ def _files(asked: Asked, text: str, beside: Path) -> Iterator[File]:
         if given is not None:
             if not given.is_file():
                 raise ConfigError(f"--{what}: {given} is {'no file' if given.exists() else 'not there'}")
+            if given.suffix.lower() not in KINDS:
+                raise ConfigError(f"--{what}: {given} is none of {', '.join(KINDS)}; save it as one")
             path = beside / f"{asked.name}-{what}{given.suffix.lower()}"
             shutil.copyfile(given, path)
             yield File(name=path.name, url=given.absolute().as_uri(), sha256=hash_file(path).sha256)
@@ -99,6 +116,8 @@ def _draft(asked: Asked, folder: Folder, files: list[File]) -> Dataset:
         there = set(read_table(asked.table, ())[0].values)
         says = asked.columns.get("split", "split") in there
         levels = asked.levels or ("class", *([SUPERCLASS] if SUPERCLASS in there else []))
+    if len(set(levels)) < len(levels):
+        raise ConfigError(f"--levels names one twice: {', '.join(levels)}")
     says = says or asked.split is not None
     if says and asked.unseen:
         raise ConfigError("the data say which classes are for training; leave out --unseen and --seed")
@@ -109,7 +128,7 @@ def _draft(asked: Asked, folder: Folder, files: list[File]) -> Dataset:
             "sources": [Source(files=files)],
             "superclass": len(levels) > 1,
             "levels": list(levels),
-            "columns": asked.columns,
+            "columns": asked.columns | ({"above": list(levels[1:])} if asked.table else {}),
             "counts": ANY,
             "unseen": None if says else asked.unseen or DRAWN,
             "store_size": 128,
@@ -136,15 +155,23 @@ def _counts(index: pd.DataFrame) -> Counts:
     )
 
 
-def _short_sides(root: Path, photos: list[str]) -> list[int]:
-    """The short side of each photo, from its head; LayoutError where one cannot be read."""
+def _short_sides(root: Path, index: pd.DataFrame) -> list[int]:
+    """The short side of each photo, or of its crop, from its head; LayoutError where one cannot be read, or a
+    crop leads out of it."""
     sides: list[int] = []
     broken: list[str] = []
+    photos = index["image"].tolist()
+    crops = index["crop"].tolist() if "crop" in index else [None] * len(photos)
     with progress("looking at the photos", len(photos)) as shown:
-        for photo in photos:
+        for photo, crop in zip(photos, crops, strict=True):
             try:
                 with Image.open(root / photo) as opened:
-                    sides.append(min(opened.size))
+                    width, height = opened.size
+                    if opened.getexif().get(ExifTags.Base.Orientation, 1) > 4:  # it lies on its side
+                        width, height = height, width
+                if crop and (crop[2] > width or crop[3] > height):
+                    raise LayoutError(f"{photo}: its crop {crop} leads out of its {width} × {height} pixels")
+                sides.append(min(crop[2] - crop[0], crop[3] - crop[1]) if crop else min(width, height))
             except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
                 broken.append(photo)
             shown.update()
@@ -197,5 +224,8 @@ def _of_classes(index: pd.DataFrame) -> Iterator[str]:
         if "test" in sizes
         else (sizes.get("gallery", 0) == 0) | (sizes.get("query", 0) == 0)
     )
+    own = index[["label", "class_name"]].drop_duplicates()["class_name"]
+    if shared := sorted({name.rpartition("/")[2] for name in own if "/" in name}):
+        yield f"classes of one name below several super-classes count apart ({few(shared)})"
     if names := sizes.index[lone].tolist():
         yield f"{len(names)} unseen classes cannot be measured, having nothing to find ({few(names)})"

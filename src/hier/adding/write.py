@@ -7,7 +7,7 @@ from typing import Any
 from hier import yaml12
 from hier.adding.choices import Choices, choose
 from hier.adding.photos import Asked, Found, look_at
-from hier.config.dataset import Dataset
+from hier.config.dataset import Columns, Dataset
 from hier.data.fetch import local_path
 from hier.errors import ConfigError
 from hier.files.atomic import write_texts
@@ -62,16 +62,24 @@ def _as_before(asked: Asked, before: Dataset) -> Asked:
     return replace(
         asked,
         table=table,
-        columns=before.columns | asked.columns if table else {},
+        columns=_renamed(before) | asked.columns if table else {},
         levels=asked.levels or tuple(before.levels),
         split=asked.split or files.get("split"),
         unseen=asked.unseen or (None if says else before.unseen),
     )
 
 
+def _renamed(before: Dataset) -> dict[str, str]:
+    """The columns that were given names, as --columns gives them."""
+    usual = Columns().model_dump()
+    said = before.columns.model_dump(exclude={"above"})
+    return {column: name for column, name in said.items() if name != usual[column]}
+
+
 def _dataset_text(dataset: dict[str, Any], found: Found) -> str:
     """The settings that are not what they are without being said."""
     unsaid = {name: field.default for name, field in Dataset.model_fields.items()}
+    unsaid["columns"] = Columns().model_dump()
     said = {name: value for name, value in dataset.items() if name not in unsaid or value != unsaid[name]}
     for source in said["sources"]:
         source["files"] = [{k: v for k, v in file.items() if v not in (None, [])} for file in source["files"]]

@@ -2,15 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hier.commands.common import InProject, given, place
 from hier.errors import ConfigError
-
-if TYPE_CHECKING:
-    from hier.config.dataset import Dataset
 
 NAME = re.compile("[a-z0-9_]+")
 
@@ -81,9 +77,10 @@ def add(
     counts = found.dataset.counts
     sides = ", ".join(f"{number:,} {side}" for side, number in counts.images.items())
     click.echo(f"{len(found.index):,} photos in {asked.folder}: {sides}")
-    click.echo(
-        f"{counts.train_classes} classes for training, {counts.test_classes} unseen; {_levels(found.dataset)}"
-    )
+    drawn = found.dataset.unseen
+    how = f"drawn by seed {drawn.seed}" if drawn else "as the data say"
+    click.echo(f"{counts.train_classes} classes for training, {counts.test_classes} unseen, {how}")
+    click.echo(f"levels: {', '.join(found.dataset.levels)}")
     for remark in found.remarks:
         click.echo(f"note: {remark}", err=True)
     for reason in () if replace else chosen.reasons:
@@ -109,8 +106,3 @@ def _tidy(folder: Path) -> Path:
     if root.is_relative_to(full):
         raise ConfigError(f"{folder} holds this project; name the folder of the photos")
     return full.relative_to(root) if full.is_relative_to(root) else full
-
-
-def _levels(dataset: "Dataset") -> str:
-    drawn = f", drawn by seed {dataset.unseen.seed}" if dataset.unseen else ", as the data say"
-    return f"levels {', '.join(dataset.levels)}{drawn}"

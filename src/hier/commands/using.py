@@ -42,7 +42,7 @@ def embed_images(run: str, folder: str, out: str, threads: int, device: str, wor
     model = _opened(run, threads, device)
     from hier.deployment.vectors import refuse_folder, write_vectors
 
-    refuse_folder(Path(out))
+    refuse_folder(Path(out), ".parquet")
     photos = _photos(folder)
     vectors = model.embed(photos, workers=workers)
     names = [path.relative_to(folder).as_posix() for path in photos]

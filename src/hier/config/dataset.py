@@ -80,6 +80,17 @@ class Unseen(Strict):
     seed: Annotated[int, Field(ge=0)]
 
 
+class Columns(Strict):
+    """What the columns of a table of photos are called; `above` names those of the levels above the class,
+    finest first."""
+
+    path: str = "path"
+    label: str = "label"
+    split: str = "split"
+    crop: str = "crop"
+    above: list[str] = []
+
+
 class Generate(Strict):
     """Images drawn on the spot: a tree of classes in which look follows the tree."""
 
@@ -119,8 +130,7 @@ class Dataset(Strict):
     levels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     counts: Counts
     unseen: Unseen | None = None  # of the layouts `folder` and `table`; none: the data say it
-    # What the layout `table` calls otherwise than a file does: {label: breed} where that has a column breed.
-    columns: dict[Literal["path", "label", "split", "crop"], str] = {}
+    columns: Columns = Columns()  # of the layout `table`
     exclude: list[str] = []
     subset: Subset | None = None  # taken after the facts of the whole have been checked
     # Short side of the stored images in pixels (smaller ones are not enlarged), or all of their pixels.

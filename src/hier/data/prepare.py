@@ -78,7 +78,7 @@ def _paths_are_the_archives(unpacked: Path, files: list[Path], dataset: Dataset)
             text += f" ({inner[0]} in it is an archive of its own; is that the one that is meant?)"
         if the_list(dataset, files[0].parent):
             raise LayoutError(
-                f"{text}; mend it, then: hier dataset add … --name {dataset.name} --replace"
+                f"{text}; mend it, then: hier dataset add PHOTOS --name {dataset.name} --replace"
             ) from error
         names = " or ".join(file.name for file in files)
         place = f"replace {names} where it came from (by hand: downloads/{dataset.name}/), then"

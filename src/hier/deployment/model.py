@@ -13,7 +13,7 @@ from hier.config.run import Runtime
 from hier.deployment.images import Pictures, Source, Sources, list_sources
 from hier.deployment.neighbours import Floats, Integers, distances, nearest_items
 from hier.deployment.stored import RECORD, Stored
-from hier.errors import DamagedInputError
+from hier.errors import ConfigError, DamagedInputError
 from hier.evaluation.retrieval.embed import embed_images
 from hier.kernels import kernels_in_use
 from hier.ledger.artifacts import read_tensors
@@ -72,6 +72,7 @@ class Model:
 
     def distance(self, x: Floats, y: Floats) -> NDArray[np.float64]:
         """Of every x (N×D) to every y (M×D), N×M: on the ball, or 1 − cosine."""
+        self._see_that_they_are_its(x, y)
         return distances(x, y, self.metric, self.curvature)
 
     def nearest(
@@ -79,9 +80,17 @@ class Model:
     ) -> tuple[Integers, NDArray[np.float64]]:
         """The k nearest items of a gallery (M×D) to each query (N×D), exactly, the nearest first: their
         numbers and their distances, both N×k. Without a gallery queries search each other."""
+        self._see_that_they_are_its(query, query if gallery is None else gallery)
         if gallery is None:
             return nearest_items(query, query, k, self.metric, self.curvature, np.arange(len(query)))
         return nearest_items(query, gallery, k, self.metric, self.curvature)
+
+    def _see_that_they_are_its(self, *embeddings: Floats) -> None:
+        """Raise ConfigError where embeddings are of another length than the model's."""
+        for each in embeddings:
+            if np.ndim(each) != 2 or np.shape(each)[1] != self.dim:
+                shape = "×".join(map(str, np.shape(each)))
+                raise ConfigError(f"{self.name} has embeddings N×{self.dim}, and these are {shape}")
 
     @property
     def levels(self) -> list[str] | None:

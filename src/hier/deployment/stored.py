@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hier.config.dataset import Exif
 from hier.config.run import Backbone, Embed, Head
-from hier.errors import DamagedInputError, MissingInputError, TamperedError
+from hier.errors import ConfigError, DamagedInputError, MissingInputError, TamperedError
 from hier.files.hashing import Digest, hash_file
 from hier.ledger.environment import versions
 from hier.ledger.record import Record, content_key, read_sealed
@@ -128,7 +128,9 @@ def read_model(run: str | Path) -> Stored:
     path = Path(run)
     path = path if path.suffix == ".safetensors" else path / MODEL
     if not path.is_file():
-        raise MissingInputError(path, f"hier train {path.parent.name}")
+        if path.absolute().parent.parent.name == "runs":
+            raise MissingInputError(path, f"hier train {path.absolute().parent.name}")
+        raise ConfigError(f"{path} is not there; name the folder of a run, such as runs/RUN")
     stored = Stored(path, path.parent, read_description(path))
     try:
         stored.backbone, stored.head, stored.embed  # noqa: B018 — each reads what it needs

@@ -12,10 +12,12 @@ from hier.errors import ConfigError
 from hier.files.atomic import atomic_file
 
 
-def refuse_folder(out: Path) -> None:
-    """Raise ConfigError where a file cannot be written, since a folder is there."""
+def refuse_folder(out: Path, ending: str = "") -> None:
+    """Raise ConfigError where a file cannot be written, since a folder is there, or has another ending."""
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name a file in it")
+    if out.suffix.lower() != ending and ending:
+        raise ConfigError(f"{out} would hold Parquet; name a file that ends in {ending}")
 
 
 def write_vectors(out: Path, paths: list[str], vectors: NDArray[np.float32], stored: Stored) -> None:

@@ -49,7 +49,7 @@ class Mean(NamedTuple):
 class Standing(NamedTuple):
     """The methods of a dataset, backbone and dimension by their means: `first` have the highest, to the two
     decimals that are shown; `alike` are not told apart from it, `lower` are, and of `unknown` that is
-    not known, since one side has one seed."""
+    not known, since one side has one seed. `above` are those of other dimensions that have a higher one."""
 
     dataset: str
     backbone: str
@@ -58,6 +58,7 @@ class Standing(NamedTuple):
     alike: list[Mean]
     lower: list[Mean]
     unknown: list[Mean]
+    above: list[tuple[Mean, int]]  # with their dimensions
 
 
 def means(cells: pd.DataFrame) -> pd.DataFrame:
@@ -81,8 +82,12 @@ def statuses(cells: pd.DataFrame) -> list[Standing]:
     found = []
     for (dataset, backbone, dim), group in had.groupby(GROUP, sort=False):
         if len(group) > 1:
-            methods = [mean_of(row) for _, row in group.iterrows()]
-            found.append(Standing(str(dataset), str(backbone), int(dim), *_places(methods)))
+            first, alike, lower, unknown = _places([mean_of(row) for _, row in group.iterrows()])
+            others = had[(had["dataset"] == dataset) & (had["backbone"] == backbone) & (had["dim"] != dim)]
+            pairs = [(mean_of(row), int(row["dim"])) for _, row in others.iterrows()]
+            above = [(other, d) for other, d in pairs if round(other.mean, 2) > round(first[0].mean, 2)]
+            group_of = (str(dataset), str(backbone), int(dim))
+            found.append(Standing(*group_of, first, alike, lower, unknown, above))
     return found
 
 
@@ -128,7 +133,14 @@ def best_in_words(cells: pd.DataFrame) -> list[str]:
     found = statuses(cells)
     datasets = [status.dataset for status in found]
     sentences = [_sentence(s, several=datasets.count(s.dataset) > 1) for s in found]
+    sentences = [text + _beyond(status) for text, status in zip(sentences, found, strict=True)]
     return [*sentences, RULE] if any(s.alike or s.lower for s in found) else sentences
+
+
+def _beyond(status: Standing) -> str:
+    """What is not held against a group, and higher: a frozen network at full length, say."""
+    told = [f"{of.method} {of.describe(HEADLINE)} at D {dim}" for of, dim in status.above]
+    return f" Higher still, at another dimension: {', '.join(told)}." if told else ""
 
 
 def _sentence(status: Standing, several: bool) -> str:

@@ -14,7 +14,6 @@ from hier.data.in_place import look_into, read_list
 from hier.data.index import SPLITS
 from hier.data.layouts import Row, to_table
 from hier.errors import LayoutError
-from hier.seeding import numpy_generator
 
 Names = tuple[str, ...]  # from the root of the tree to the class
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two beyond what is inside
@@ -102,7 +101,7 @@ def draw_unseen(classes: list[Names], config: Unseen) -> set[Names]:
 
     A super-class of two classes or more keeps one on either side at least. What rounding leaves over goes
     on to the next super-class, so that super-classes of one class share as the rest does."""
-    rng = numpy_generator(config.seed, "unseen classes")
+    rng = np.random.default_rng(config.seed)
     unseen: set[Names] = set()
     owed = 0.5  # so that the whole is rounded, not cut
     for own in _families(classes):

@@ -37,7 +37,10 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[Line]:
     columns = list(lines[0].values)
     for column in needed:
         if column not in columns:
-            raise LayoutError(f"{path.name} has no column {column} (it has {', '.join(columns)}); rename one")
+            there = f"it has {', '.join(columns)}"
+            raise LayoutError(
+                f"{path.name} has no column {column} ({there}); rename one, or name it (--columns)"
+            )
         if empty := next((line for line in lines if not line.values[column]), None):
             raise LayoutError(f"{empty.where}: {column} is empty")
     return lines
@@ -59,7 +62,7 @@ def read_split(root: Path) -> Callable[[list[Photo]], list[Photo]] | None:
             line = next((said[name] for name in names if name in said), None)
             if line is None:
                 raise LayoutError(f"{path.name} says no split of {key} '{names[-1]}'")
-            found.append(photo._replace(split=line.values["split"], listed=line.where))
+            found.append(photo._replace(split=line.values["split"].lower(), listed=line.where))
         return found
 
     return split
