@@ -1,6 +1,7 @@
 """The groups of conf/. Hydra composes each chosen file; a run is what they give, laid over each other."""
 
 import logging
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,12 @@ class Groups:
         if group and name not in self.names(group):
             raise UnknownNameError(group, name, self.names(group))
         if (group, name) not in self._composed:
-            self._check(self.conf / group / f"{name}.yaml")
+            texts = self._check(self.conf / group / f"{name}.yaml")
             try:
-                chosen = [f"+{group}={name}"] if group else []
-                found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
+                self._composed[group, name] = _by_hydra(group, name, tuple(texts))
             except (HydraException, OmegaConfBaseException, ValueError) as error:
                 path = f"{self.conf / group / name}.yaml"
                 raise ConfigError(f"{path}: {first_line(error)}") from error
-            OmegaConf.set_struct(found, False)
-            self._composed[group, name] = found
         return self._composed[group, name]
 
     def _layer(self, group: str, name: str, protocol: str) -> DictConfig:
@@ -112,10 +110,10 @@ class Groups:
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             raise ConfigError(f"{self.conf}: {first_line(error)}") from error
 
-    def _check(self, path: Path) -> None:
+    def _check(self, path: Path) -> list[str]:
         """A file, and those in its defaults list, must be a mapping that YAML 1.1, which Hydra reads,
-        and YAML 1.2 take for the same: 010 is eight there and ten here."""
-        held = _read(path)
+        and YAML 1.2 take for the same: 010 is eight there and ten here. Their texts."""
+        held, texts = _read(path), [path.read_text(encoding="utf-8")]
         if not isinstance(held, dict):
             raise ConfigError(f"{path} is not a mapping")
         by_hydra: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -130,7 +128,18 @@ class Groups:
             for group, name in entry.items() if isinstance(entry, dict) else [("", entry)]:
                 above = self.conf if group.startswith("/") else path.parent
                 if (other := above / group.strip("/") / f"{name}.yaml").is_file():
-                    self._check(other)
+                    texts += self._check(other)
+        return texts
+
+
+@lru_cache(maxsize=512)
+def _by_hydra(group: str, name: str, texts: tuple[str, ...]) -> DictConfig:
+    """What Hydra makes of a file, which is not to be changed. It follows from `texts`, those of the file and
+    of all that it names, so that suites which are composed one after the other share it."""
+    chosen = [f"+{group}={name}"] if group else []
+    found = compose(None if group else name, chosen + WITHOUT_ITS_OWN)
+    OmegaConf.set_struct(found, False)
+    return found
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
