@@ -34,7 +34,7 @@ np.savez("found.npz", timm=np.concatenate([embed_by_timm(paths[:50]), embed_by_t
 RUNS = {
     "test_resnet": ["methods=[hier]", "schedule.epochs=1"],
     "flat": ["methods=[pa]"],
-    "efficientnet_lite0": ["methods=[hier]"],
+    "efficientnet_lite0": ["methods=[hier]", "backbone.weights=null"],
     "resnet50": ["methods=[hier]"],
     "vit_small": ["methods=[hier]"],
     "deit_small": ["methods=[hier]"],
