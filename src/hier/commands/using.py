@@ -101,7 +101,7 @@ def package(run: str, out: str) -> None:
     README.md                          the model card
 
     RUN is a run's name, or a folder with a model.safetensors. The same model gives the same bytes;
-    `hier verify DIR` proves them. It needs: pip install 'hier[package]'.
+    `hier verify DIR` proves them. It needs: pip install onnx onnxscript.
     """
     folder = run_folder(run)
     from hier.deployment.load import choose_portable_kernels

@@ -40,7 +40,7 @@ def require_onnx() -> None:
     """Raises MissingOnnxError: a package that is needed is not installed."""
     if not can_export():
         lacking = next(name for name in NEEDED if not find_spec(name))
-        raise MissingOnnxError(f"{lacking} is not installed; install it with: pip install 'hier[package]'")
+        raise MissingOnnxError(f"{lacking} is not installed; install it with: pip install onnx onnxscript")
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def _compare(package: Path, anew: Path, home: Path, found: Proof) -> Proof:
 def _excuse(name: str, there: Path, home: Path) -> str:
     """Why a file that is not as it was made anew may be right nevertheless; "" where it may not."""
     if name == ONNX and not can_export():
-        return "onnx and onnxscript are not installed; pip install 'hier[package]'"
+        return "onnx and onnxscript are not installed; pip install onnx onnxscript"
     if name == ONNX and there.exists() and (told := told_in(there)) != made_with():
         return f"it was made with {told or 'nobody knows what'}, and here is {made_with()}"
     needed = {PROXIES: [PROXIES], CARD: [RECORD, METRICS]}.get(name, [])
