@@ -35,7 +35,7 @@ from hier.evaluation.retrieval.embed import embed
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.evaluation.retrieval.while_training import recalls_of
 from hier.files.atomic import full_disk_is_clear
-from hier.gpus import acquire_gpu
+from hier.gpus import acquire_gpus
 from hier.ledger.artifacts import read_images
 from hier.ledger.record import environment
 from hier.models.network import EmbeddingNetwork
@@ -141,9 +141,10 @@ class TimedImages(TrainingImages):
         device: torch.device,
         start: int = 0,
         stop: Callable[[], bool] = lambda: False,
+        part: slice = slice(None),
     ) -> Iterator[tuple[Tensor, Tensor]]:
         self.clock.note()
-        yield from super().epoch(epoch, device, start, stop)
+        yield from super().epoch(epoch, device, start, stop, part)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -155,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
         with (
-            acquire_gpu(run.runtime, "benchmarks/paper_scale.py"),
+            acquire_gpus(run.runtime, "benchmarks/paper_scale.py"),
             tempfile.TemporaryDirectory(prefix="paper-scale-", dir=options.out) as folder,
         ):
             print(table(measure(run, dataset, Path(folder)), run, dataset, suite))

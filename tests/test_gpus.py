@@ -19,7 +19,7 @@ import torch
 from fakes.gpus import UUIDS, pretend
 from hier import gpus as cards
 from hier.errors import CardError
-from hier.gpus import acquire_gpu
+from hier.gpus import acquire_gpus
 
 TESTS = Path(__file__).parent
 GPU = SimpleNamespace(device="auto")
@@ -33,7 +33,7 @@ from hier import gpus as cards
 cards.PAUSE = 0.02
 cuda = pretend(int(sys.argv[2]))
 def card():
-    return cards.acquire_gpu(SimpleNamespace(device="auto"), sys.argv[1])
+    return cards.acquire_gpus(SimpleNamespace(device="auto"), sys.argv[1])
 def say(*words):
     print(*words, flush=True)
 exec(sys.argv[3])
@@ -171,10 +171,10 @@ def notes(folder):
 
 def test_the_card_is_the_current_device_and_its_file_says_whose_it_is(folder):
     cuda = pretend(2)
-    with acquire_gpu(GPU, "first"):
+    with acquire_gpus(GPU, "first"):
         assert cuda.uuid == UUIDS[0]
         other = pretend(2)
-        with acquire_gpu(GPU, "second"):
+        with acquire_gpus(GPU, "second"):
             assert other.uuid == UUIDS[1]
             names = ("first", "second")
             assert notes(folder) == {
@@ -187,13 +187,13 @@ def test_the_card_that_was_worked_on_before_is_taken_first():
     """What a process leaves on a card once, it shall not leave on all of them."""
     cuda = pretend(3)
     cuda.current = 2
-    with acquire_gpu(GPU, "one"):
+    with acquire_gpus(GPU, "one"):
         assert cuda.uuid == UUIDS[2]
 
 
 def test_where_the_cpu_is_asked_for_torch_is_not_loaded(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
-    with acquire_gpu(SimpleNamespace(device="cpu"), "one"):
+    with acquire_gpus(SimpleNamespace(device="cpu"), "one"):
         pass
     assert not folder.exists()
 
@@ -201,7 +201,7 @@ def test_where_the_cpu_is_asked_for_torch_is_not_loaded(folder, monkeypatch):
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_without_a_gpu_nothing_happens(device, folder):
     pretend(0)
-    with acquire_gpu(SimpleNamespace(device=device), "one"):
+    with acquire_gpus(SimpleNamespace(device=device), "one"):
         pass
     assert not folder.exists()
 
@@ -227,10 +227,10 @@ def test_what_fails_leaves_nothing_on_the_card(failure):
         raise failure
 
     cuda.emptied = lambda: left.append(there[0]())
-    with pytest.raises(type(failure)), acquire_gpu(GPU, "one"):
+    with pytest.raises(type(failure)), acquire_gpus(GPU, "one"):
         work()
     assert left == [None]
-    with acquire_gpu(GPU, "again"):
+    with acquire_gpus(GPU, "again"):
         pass
 
 
@@ -239,7 +239,7 @@ def test_what_fails_leaves_nothing_on_the_card(failure):
 
 def refused():
     pretend(1)
-    with pytest.raises(CardError) as caught, acquire_gpu(GPU, "one"):
+    with pytest.raises(CardError) as caught, acquire_gpus(GPU, "one"):
         raise AssertionError("it must not start")
     return str(caught.value)
 
@@ -327,9 +327,9 @@ def test_slices_of_a_card_are_two_cards(visible, folder):
     found = [visible(name) for name in names]
     assert found == [{0: name} for name in names]
     assert visible(f"{names[1]},{names[0]}") == {0: names[1]}
-    with acquire_gpu(GPU, "one"):
+    with acquire_gpus(GPU, "one"):
         visible(names[2])
-        with acquire_gpu(GPU, "two"):
+        with acquire_gpus(GPU, "two"):
             assert set(notes(folder)) == {names[1], f"MIG-GPU-{UUIDS[0]}_1_0"}
 
 
@@ -337,9 +337,9 @@ def test_on_a_cluster_two_jobs_whose_own_card_is_their_first_do_not_wait_for_eac
     """A job that is shut off from the other cards has the index 0 for its own."""
     cuda = pretend(4)
     cuda.seen = [UUIDS[3]]
-    with acquire_gpu(GPU, "one"):
+    with acquire_gpus(GPU, "one"):
         cuda = pretend(1)
-        with acquire_gpu(GPU, "two"):
+        with acquire_gpus(GPU, "two"):
             assert cuda.uuid == UUIDS[0]
 
 
@@ -352,7 +352,7 @@ def test_a_disk_that_cannot_lock_is_one_line_that_names_the_folder(folder, monke
 
     pretend(1)
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(CardError) as caught, acquire_gpu(GPU, "one"):
+    with pytest.raises(CardError) as caught, acquire_gpus(GPU, "one"):
         raise AssertionError("it has no card")
     start = f"cannot keep the locks of GPUs in {folder}: {os.strerror(code)}; remove it, or set TMPDIR"
     assert str(caught.value).startswith(start)

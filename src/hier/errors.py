@@ -171,6 +171,16 @@ class WorkerError(HierError):
         )
 
 
+class ProcessError(HierError):
+    """A process that computes a part of each batch of a run is gone."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a process that trains the run with this one {what}; the same command goes on from the last "
+            "checkpoint. With runtime.processes=1 one process does all, to the same bytes"
+        )
+
+
 class DivergedError(HierError):
     """The loss became NaN or infinite."""
 

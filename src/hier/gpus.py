@@ -1,4 +1,4 @@
-"""A job that works on a GPU has the card to itself: it takes a free one, and waits where none is.
+"""A job that works on GPUs has them to itself: it takes free ones, and waits where there are too few.
 
 A card is taken by locking a file of its name. The lock is the operating system's (it goes with the
 process), and the files lie in the user's temporary folder, so that two of a user's jobs on a machine
@@ -11,14 +11,17 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from tempfile import gettempdir
 from traceback import clear_frames
 from typing import TextIO
 
 from hier.config.run import Runtime
-from hier.errors import CardError
+from hier.errors import CardError, ConfigError
+
+held: list[int] = []
+"""The cards that this process holds, by torch's index; the first is torch's current device."""
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
 PAUSE = 1.0  # seconds between two looks for a free card
@@ -42,27 +45,35 @@ def number() -> int:
 
 
 @contextmanager
-def acquire_gpu(runtime: Runtime, name: str) -> Iterator[None]:
-    """Hold a card while the block runs, as torch's current device: the one that "cuda" means.
+def acquire_gpus(runtime: Runtime, name: str, wanted: int = 1) -> Iterator[None]:
+    """Hold cards while the block runs, the first as torch's current device: the one that "cuda" means.
 
-    Waits, and says so once, while others hold all that this process sees; they are told `name`. Without
-    a GPU, or where the runtime wants none, the block simply runs. Not to be nested: the inner one would
-    wait for the outer one's card. CardError where the folder of the locks cannot be used.
+    Waits, and says so once, while others hold too many of those that this process sees; they are told
+    `name`. Without a GPU, or where the runtime wants none, the block simply runs. Not to be nested: the inner
+    one would wait for the outer one's cards. CardError where the folder of the locks cannot be used;
+    ConfigError where there are too few cards.
     """
     cards = _visible() if runtime.device != "cpu" else {}
     if not cards:
         yield
         return
+    if len(cards) < wanted:
+        raise ConfigError(
+            f"{name}: runtime.processes {wanted} needs as many GPUs, and {len(cards)} can be seen here; "
+            f"compose with runtime.processes={len(cards)}, or with runtime.device=cpu"
+        )
     import torch
 
-    with _one_of(cards, name) as index:
-        torch.cuda.set_device(index)
+    with _some_of(cards, name, wanted) as indices:
+        torch.cuda.set_device(indices[0])
+        held[:] = indices
         try:
             yield
         except BaseException as error:
             clear_frames(error.__traceback__)  # their variables hold memory of the card
             raise
         finally:
+            held.clear()
             gc.collect()
             torch.cuda.empty_cache()  # the process may live on
 
@@ -90,37 +101,54 @@ def _visible() -> dict[int, str]:
 
 
 @contextmanager
-def _one_of(cards: dict[int, str], name: str) -> Iterator[int]:
-    """Hold the first card that is free, by its index; wait for it if need be."""
+def _some_of(cards: dict[int, str], name: str, wanted: int) -> Iterator[list[int]]:
+    """Hold the first cards that are free, by their indices; wait for them if need be."""
     with ExitStack() as opened:
         locks = {i: opened.enter_context(_lock_of(card)) for i, card in cards.items()}
-        index = _wait_for_one(locks, name)
-        locks[index].truncate(0)
-        print(f"process {os.getpid()} ({name})", file=locks[index], flush=True)
+        indices = _wait_for(wanted, locks, name)
+        for index in indices:
+            locks[index].truncate(0)
+            print(f"process {os.getpid()} ({name})", file=locks[index], flush=True)
         try:
-            yield index
+            yield indices
         finally:
-            # To close it would not do: a loader's worker, if one was forked, has it open as well.
-            fcntl.flock(locks[index], fcntl.LOCK_UN)
+            _give_back(indices, locks)
 
 
-def _wait_for_one(locks: dict[int, TextIO], name: str) -> int:
-    """The index of the first card that is free, and from now on this process's."""
+def _wait_for(wanted: int, locks: dict[int, TextIO], name: str) -> list[int]:
+    """The indices of the first cards that are free, and from now on this process's: all at once, since two
+    that waited with a card in hand would wait for each other."""
     told = False
     while True:
-        for index, lock in locks.items():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return index
-            except BlockingIOError:
-                lock.seek(0)
-            except OSError as error:  # a disk without locks, among others
-                raise CardError(Path(lock.name).parent, str(error.strerror)) from error
+        taken = [*islice((index for index, lock in locks.items() if _take(lock)), wanted)]
+        if len(taken) == wanted:
+            return taken
+        _give_back(taken, locks)
         if not told:
-            holders = [lock.read().strip() or "another process" for lock in locks.values()]
-            print(f"{name}: waiting for a GPU, held by {' and '.join(holders)}", flush=True)
+            others = [lock for index, lock in locks.items() if index not in taken]
+            holders = [lock.read().strip() or "another process" for lock in others]
+            what = "a GPU" if wanted == 1 else f"{wanted} GPUs"
+            print(f"{name}: waiting for {what}, held by {' and '.join(holders)}", flush=True)
             told = True
         time.sleep(PAUSE)
+
+
+def _take(lock: TextIO) -> bool:
+    """Whether a card was free; it is this process's now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        return False
+    except OSError as error:  # a disk without locks, among others
+        raise CardError(Path(lock.name).parent, str(error.strerror)) from error
+    return True
+
+
+def _give_back(indices: list[int], locks: dict[int, TextIO]) -> None:
+    for index in indices:
+        # To close it would not do: a loader's worker, if one was forked, has it open as well.
+        fcntl.flock(locks[index], fcntl.LOCK_UN)
 
 
 def _lock_of(card: str) -> TextIO:

@@ -41,7 +41,7 @@ def _keys(kind: str, *groups: str) -> tuple[str, ...]:
 
 _of_run, _of_dataset = partial(_keys, "runs.{run}"), partial(_keys, "datasets.{dataset}")
 
-# Of the runtime, what can change a number; how many workers load images cannot.
+# Of the runtime, what can change a number; how many processes load images or train cannot.
 ON_CPU = _keys("runtime", "kernels", "threads")
 NUMERICS = (*ON_CPU, *_keys("runtime", "device", "precision", "tf32", "cudnn_benchmark"))
 

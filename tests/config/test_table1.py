@@ -155,6 +155,7 @@ def test_what_the_scripts_share(official):
         assert run.schedule.warmup == "zero_rate"
         assert run.sampler.model_dump() == {
             "batch_size": 180, "images_per_class": 2, "epoch": "images", "replacement": True,
+            "shards": 1,
         }  # fmt: skip
         assert (run.head.norm, run.head.riemannian) == ("layer_norm", True)
         assert run.protocol.model_dump() == {
@@ -197,6 +198,7 @@ def test_hyp_has_its_own_published_settings(official, backbone, dataset):
     for run in runs_of(official, "hyp", backbone=backbone, dataset=dataset):
         assert run.sampler.model_dump() == {
             "batch_size": batch, "images_per_class": each, "epoch": "classes", "replacement": False,
+            "shards": 1,
         }  # fmt: skip
         assert (run.head.norm, run.head.riemannian) == ("none", False)
         assert run.optimizer.network_gradient_scale == 1.0

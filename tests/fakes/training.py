@@ -14,6 +14,7 @@ from hier.stages.train import tensors, write_history
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.loop import train
+from hier.training.together import together
 
 CONF = Path(__file__).parents[2] / "conf"
 CLASSES, PER_CLASS, SIZE = 8, 6, 16
@@ -61,7 +62,9 @@ def changed(run, **groups):
 def trained(run, store, folder, identity="same", **settings):
     """(network, proxies, history) of a run; `settings` are those of its checkpoints."""
     checkpoints = Checkpoints(run.name, identity, folder, **settings)
-    network, objective, history = train(run, images_of(store, run), CLASSES, checkpoints)
+    images = images_of(store, run)
+    with together(run, images, CLASSES, checkpoints) as group:
+        network, objective, history = train(run, images, CLASSES, checkpoints, group=group)
     return tensors(network), tensors(objective), history
 
 

@@ -18,7 +18,7 @@ import torch
 from fakes.gpus import UUIDS, pretend
 from hier import gpus, pipeline
 from hier.config.settings import Settings
-from hier.gpus import acquire_gpu
+from hier.gpus import acquire_gpus
 from hier.ledger.locks import holders
 from hier.ledger.run_job import run_stage
 from hier.pipeline import STAGES
@@ -103,7 +103,7 @@ def test_one_stage_alone_holds_a_card_too(seen):
     pretend(2)
     run_stage("shop", "veg")
     run_stage("chop", "veg")
-    with acquire_gpu(seen, "other"):
+    with acquire_gpus(seen, "other"):
         pretend(2)
         run_stage("cook", "soup")
     assert seen[-1] == ("cook", "ab")
@@ -121,7 +121,7 @@ def test_which_card_it_was_changes_no_key_and_no_output(seen, toy):
     run_chain()
     path = toy.job("plate@soup").record
     before = json.loads(path.read_text())
-    with acquire_gpu(seen, "other"):
+    with acquire_gpus(seen, "other"):
         pretend(2)
         run_stage("plate", "soup", force=True)
     assert [had for name, had in seen if name == "plate"] == ["a", "ab"]
@@ -160,7 +160,7 @@ def test_whoever_stops_a_job_that_waits_loses_nothing(real, number):
     """The record of what was there still stands, so that there is nothing to do without --force."""
     real()
     pretend(1)
-    with acquire_gpu(SimpleNamespace(device="auto"), "other"):
+    with acquire_gpus(SimpleNamespace(device="auto"), "other"):
         with command("train", RUN, "--force") as waiting:
             said = f"train@{RUN}: waiting for a GPU, held by process {os.getpid()} (other)\n"
             assert waiting.stdout.readline() == said
@@ -178,7 +178,7 @@ def test_an_input_that_is_missing_is_told_before_the_wait(real):
     Path("data/smoke/index.parquet").unlink()
     pretend(1)
     with (
-        acquire_gpu(SimpleNamespace(device="auto"), "other"),
+        acquire_gpus(SimpleNamespace(device="auto"), "other"),
         command("train", RUN, "--force") as job,
     ):
         out, err = job.communicate()

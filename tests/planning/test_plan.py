@@ -326,13 +326,13 @@ def test_what_is_timed_has_a_card_to_itself(suite, monkeypatch):
     took = []
 
     @contextmanager
-    def acquire_gpu(runtime, name):
+    def acquire_gpus(runtime, name):
         took.append((runtime, name))
         yield
         took.append("gave back")
 
     run = suite.run("smoke-pa-test_resnet-16-s0")
-    monkeypatch.setattr(throughput, "acquire_gpu", acquire_gpu)
+    monkeypatch.setattr(throughput, "acquire_gpus", acquire_gpus)
     monkeypatch.setattr(throughput, "_measure", lambda *_: took.append("measured"))
     throughput.measure(run, 2, whole=False)
     assert took == [

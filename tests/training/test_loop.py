@@ -99,8 +99,8 @@ def test_a_crash_within_an_epoch_is_made_good(runs, store, tmp_path, undisturbed
     run = runs["hier"]
     epoch_of = TrainingImages.epoch
 
-    def crash(self, epoch, device, start, stop):
-        for step, batch in enumerate(epoch_of(self, epoch, device, start, stop)):
+    def crash(self, epoch, device, start, **rest):
+        for step, batch in enumerate(epoch_of(self, epoch, device, start, **rest)):
             if (epoch, step) == (when, 1):
                 raise KeyboardInterrupt
             yield batch
@@ -111,9 +111,9 @@ def test_a_crash_within_an_epoch_is_made_good(runs, store, tmp_path, undisturbed
             trained(run, store, tmp_path)
     epochs = []
 
-    def watched(self, epoch, device, start, stop):
+    def watched(self, epoch, device, start, **rest):
         epochs.append(epoch)
-        return epoch_of(self, epoch, device, start, stop)
+        return epoch_of(self, epoch, device, start, **rest)
 
     monkeypatch.setattr(TrainingImages, "epoch", watched)
     assert same_result(trained(run, store, tmp_path), undisturbed)

@@ -438,8 +438,8 @@ def test_a_second_ctrl_c_stops_at_once(runs, store, tmp_path, monkeypatch):
 def test_a_signal_at_the_end_of_an_epoch_is_answered_there(runs, store, tmp_path, undisturbed, monkeypatch):
     whole, epochs = TrainingImages.epoch, []
 
-    def last(self, epoch, device, start, stop):
-        yield from whole(self, epoch, device, start, stop)
+    def last(self, epoch, device, start, **rest):
+        yield from whole(self, epoch, device, start, **rest)
         epochs.append(epoch)
         term()
 

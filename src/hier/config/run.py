@@ -188,18 +188,23 @@ class Sampler(Strict):
 
     An `epoch` has as many steps as the `images` fill, or visits each of the `classes` once (Hyp). Images of
     a class are drawn with `replacement` (the released code), or none twice before all were seen once.
+
+    The network computes a batch in as many equal `shards`, whose gradients are summed in their order; the
+    objective sees the whole batch. More than one can be computed by several processes (`Runtime`).
     """
 
     batch_size: AtLeastTwo
     images_per_class: Count
     epoch: Literal["images", "classes"] = "images"
     replacement: bool = False
+    shards: Count = 1
 
     @model_validator(mode="after")
     def divides(self) -> Self:
-        size, each = self.batch_size, self.images_per_class
-        if size % each:
-            raise ValueError(f"sampler.images_per_class {each} does not divide sampler.batch_size {size}")
+        size = self.batch_size
+        for name in ("images_per_class", "shards"):
+            if size % (parts := getattr(self, name)):
+                raise ValueError(f"sampler.{name} {parts} does not divide sampler.batch_size {size}")
         return self
 
 
@@ -248,6 +253,9 @@ class Runtime(Strict):
     On a GPU `tf32` lets float32 products keep 10 bits of their mantissa, and `cudnn_benchmark` lets
     cuDNN choose among its deterministic algorithms by their time. `compile` has PyTorch's compiler fuse
     the network's operations while training: the rounding is another, and the first steps take minutes.
+
+    So many `workers` load images. So many `processes` train, each on its share of the sampler's shards, with
+    `threads` threads and on a GPU of its own. Neither changes a result.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -255,6 +263,7 @@ class Runtime(Strict):
     threads: Count
     kernels: Kernels = "portable"
     workers: CountFromZero
+    processes: Count = 1
     tf32: bool = False
     cudnn_benchmark: bool = False
     compile: bool = False
@@ -301,6 +310,11 @@ class Run(Strict):
                     f"protocol.choose {protocol.choose} has no epoch to choose: the first look is after "
                     f"epoch {first} from 0, of schedule.epochs {epochs}; lower protocol.test_from"
                 )
+        if (shards := self.sampler.shards) % (processes := self.runtime.processes):
+            raise ValueError(
+                f"runtime.processes {processes} does not divide sampler.shards {shards}: each process "
+                "computes as many shards as the others"
+            )
         head, hier = self.head, self.regularizer
         if isinstance(hier, Hier):
             batch = self.sampler.batch_size

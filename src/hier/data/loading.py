@@ -115,7 +115,7 @@ def _next(
             batch = next(iterator, None)
         except Exception as error:
             if dead := next((each for each in processes if not each.is_alive()), None):
-                raise WorkerError(_end_of(dead)) from error
+                raise WorkerError(how_it_ended(dead)) from error
             if "timed out" not in str(error):
                 raise _own(error) from error
             waited += TICK
@@ -126,14 +126,6 @@ def _next(
             where = f"in a worker that loads images:\n{batch.trace}"
             raise batch.error from RuntimeError(where)
         return batch
-
-
-def _end_of(process: BaseProcess) -> str:
-    code = process.exitcode or 0
-    if code >= 0:
-        return f"ended with exit code {code}"
-    number = signal.Signals(-code)
-    return f"was killed by {number.name}{CAUSES.get(number, '')}"
 
 
 @contextmanager
@@ -188,15 +180,28 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _begin(worker: int) -> None:
-    """Live as long as the process that takes the batches: no signal to a whole group ends a worker
-    before it, since it may still finish a step, and none outlives it."""
+def live_as_long_as_parent() -> None:
+    """Let no signal to a whole group of processes end this one before its parent, which may still finish
+    a step, and do not outlive it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def how_it_ended(process: BaseProcess) -> str:
+    """How a process ended, in words."""
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"ended with exit code {code}"
+    number = signal.Signals(-code)
+    return f"was killed by {number.name}{CAUSES.get(number, '')}"
+
+
+def _begin(worker: int) -> None:
+    live_as_long_as_parent()
     for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGFPE):
         signal.signal(number, signal.SIG_DFL)  # torch's handler writes a line of its own
     # A batch that cannot be sent would be waited for for ever.
     Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))  # type: ignore[attr-defined]
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

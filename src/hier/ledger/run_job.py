@@ -113,13 +113,14 @@ def _disowned_input(work: Job, hasher: Hasher) -> str | None:
 
 @contextmanager
 def _gpu(work: Job, suite: "Suite") -> Iterator[None]:
-    """A card of its own for a job that works on a GPU; waited for while the old record still stands."""
+    """Cards of its own for a job that works on GPUs; waited for while the old record still stands."""
     if not work.stage.gpu:
         yield
         return
-    from hier.gpus import acquire_gpu
+    from hier.gpus import acquire_gpus
 
     with hashing() as hasher:  # an input that is missing is told before the wait
         fingerprint(work, hasher)
-    with acquire_gpu(suite.run(work.key).runtime, work.name):
+    runtime = suite.run(work.key).runtime
+    with acquire_gpus(runtime, work.name, runtime.processes if work.stage.name == "train" else 1):
         yield

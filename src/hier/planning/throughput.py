@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hier.config.run import Run
 from hier.errors import ConfigError
-from hier.gpus import acquire_gpu
+from hier.gpus import acquire_gpus
 from hier.models.network import build_network
 from hier.planning.rates import Rate, batch_of, is_whole, keep_rates, key_of, machine
 from hier.progress import track
@@ -40,10 +40,10 @@ def measure(run: Run, batch: int, whole: bool) -> Rate:
 
     Precision, image size and threads are the run's; training is timed only where it trains. The reading of
     images is not in it; the objective, with its regulariser, is where the step is `whole`, and then `batch`
-    must be the run's own. On a GPU, a card that no other job works on is waited for (see `acquire_gpu`).
+    must be the run's own. On a GPU, a card that no other job works on is waited for (see `acquire_gpus`).
     ConfigError where the run asks for a GPU and there is none, or the batch does not fit on it.
     """
-    with acquire_gpu(run.runtime, f"hier plan --measure, {run.name}"):
+    with acquire_gpus(run.runtime, f"hier plan --measure, {run.name}"):
         device = make_deterministic(run.runtime)
         try:
             return _measure(run, batch, whole, device)

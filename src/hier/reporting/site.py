@@ -25,7 +25,7 @@ from hier.results.paper import KEYS, columns_of, name_of, rows
 from hier.results.table import caveats, describe, marked, wide
 
 # Of a run's settings, what changes no value: two machines give the same page.
-CHANGE_NOTHING = {"runtime": {"workers"}}
+CHANGE_NOTHING = {"runtime": {"workers", "processes"}}
 NUMBERS = ("paper", "ours", "sd", "difference")  # of a cell, rounded and without −0.00
 
 

@@ -222,8 +222,8 @@ def settings_hash(suite: "Suite", run: "Run") -> str:
     nowhere = {"sources", "mirrors", "by_hand", "limits", "image_size"}
     dataset = suite.dataset(run.dataset).model_dump(exclude=nowhere, exclude_defaults=True)
     own = run.model_dump(exclude_defaults=True)
-    # How many load the images changes no value; for kernels and threads there is the promise.
-    for name in ("workers", "kernels", "threads"):
+    # How many load images or train changes no value; for kernels and threads there is the promise.
+    for name in ("workers", "processes", "kernels", "threads"):
         own["runtime"].pop(name, None)
     return sha256(json.dumps([own, dataset], sort_keys=True).encode()).hexdigest()[:16]
 

@@ -22,6 +22,7 @@ from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
 from hier.training.loop import start_network, train
 from hier.training.state import History
+from hier.training.together import together
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
@@ -41,7 +42,8 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
             from hier.evaluation.retrieval.while_training import recalls_of
 
             recalls = recalls_of(run, index, store, held_out, suite.dataset(run.dataset).ks)
-        network, proxies, history = train(run, images, len(labels), checkpoints, recalls)
+        with together(run, images, len(labels), checkpoints) as group:
+            network, proxies, history = train(run, images, len(labels), checkpoints, recalls, group)
     else:
         make_deterministic(run.runtime)
         network = start_network(run)

@@ -51,18 +51,20 @@ class TrainingImages:
         device: torch.device,
         start: int = 0,
         stop: Callable[[], bool] = lambda: False,
+        part: slice = slice(None),
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images B×3×S×S float32, classes B int64) on `device`, from step `start` on.
+        """Yield (images B×3×S×S float32, classes B int64) on `device`, from step `start` on; of the images
+        only a `part` of each batch, where another is asked for.
 
         torch's own generator is not drawn from: the workers' seeds come from one with a name. Raises
         HierError: a loader worker failed, or `stop` says so while it is waited for; see `batches`."""
         chosen = epoch_batches(self.classes, self.run.sampler, self.run.seed, epoch)
         images = AugmentedImages(self.store, self.rows[chosen.ravel()], self.run, epoch)
-        size = self.run.sampler.batch_size
+        left = np.arange(len(images)).reshape(chosen.shape)[start:, part]  # positions of the epoch
         loaded = batches(
             images,
-            range(start * size, len(images)),  # positions of the epoch, those left
-            size,
+            left.ravel().tolist(),
+            left.shape[1],
             self.run.runtime.workers,
             stop,
             torch_generator(self.run.seed, "loader", epoch),

@@ -13,12 +13,13 @@ from hier.seeding import seed_for
 from hier.training.batches import TrainingImages
 from hier.training.checkpoint import Checkpoints
 from hier.training.determinism import make_deterministic
+from hier.training.group import ALONE, Group
 from hier.training.interruption import interruptible
 from hier.training.model_selection import ModelSelector, Recalls
 from hier.training.objective import Objective
 from hier.training.optimisation import start_epoch
+from hier.training.shards import build_step
 from hier.training.state import Generators, History, State
-from hier.training.step import Step
 
 
 def start_network(run: Run) -> EmbeddingNetwork:
@@ -33,8 +34,10 @@ def train(
     num_classes: int,
     checkpoints: Checkpoints,
     recalls: Recalls | None = None,
+    group: Group = ALONE,
 ) -> tuple[EmbeddingNetwork, Objective, History]:
-    """Train a run to its last epoch; goes on from its newest good checkpoint where there is one.
+    """Train a run to its last epoch; goes on from its newest good checkpoint where there is one. In a
+    `group` each process does so and computes its part of every batch.
 
     The result is the same however often it was stopped on the way, down to the last bit: the network of the
     epoch that the protocol chooses, the objective with its proxies then, and per epoch each term's mean, the
@@ -45,7 +48,7 @@ def train(
     device = make_deterministic(run.runtime)
     network = start_network(run).to(device)
     objective = Objective(run, num_classes).to(device)
-    step = Step(run, network, objective, device)
+    step = build_step(run, network, objective, device, group)
     selector = ModelSelector(run, recalls, objective)
     generators = Generators(run.seed, device)
     state = State(
@@ -64,6 +67,7 @@ def train(
         progress(run.name, run.schedule.epochs * images.steps) as bar,
     ):
         shown = ProgressLine(run, bar, state, images.steps)
+        part = group.part_of(run.sampler.batch_size)
         for epoch in range(state.epoch, run.schedule.epochs):
             rate = start_epoch(step.optimizer, run.schedule, epoch)
             if not state.step:  # within an epoch the generators go on as the checkpoint has them
@@ -71,7 +75,7 @@ def train(
             network.train()
             try:
                 for batch, classes in images.epoch(
-                    epoch, device, state.step, stop=lambda: interruption.asked
+                    epoch, device, state.step, stop=lambda: interruption.asked, part=part
                 ):
                     loss, terms = step(batch, classes, generators.regularizer)
                     if not loss.isfinite():  # nothing is saved of what that step has made

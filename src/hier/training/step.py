@@ -32,15 +32,28 @@ class Step:
         self, images: Tensor, classes: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from images (B×3×S×S) and classes (B, int64); return the loss and its terms."""
-        terms = self.objective(self.embed(images), classes, generator)
-        loss = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        loss, terms = self.differentiate(images, classes, generator)
         self.scaler.unscale_(self.optimizer)
         scale_gradients(self.network, self.config)
         clip_gradients(self.parameters, self.config)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return loss, terms
+
+    def differentiate(
+        self, images: Tensor, classes: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give each parameter its gradient, times the scaler's factor; return the loss and its terms."""
+        return self.backward(self.embed(images), classes, generator)
+
+    def backward(
+        self, z: Tensor, classes: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Differentiate the loss of embeddings z (B×D) by all that they depend on."""
+        terms: dict[str, Tensor] = self.objective(z, classes, generator)
+        loss = torch.stack(list(terms.values())).sum()
+        self.scaler.scale(loss).backward()
         return loss, terms
 
     def embed(self, images: Tensor) -> Tensor:
