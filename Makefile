@@ -21,7 +21,7 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke same-bytes same-networks own-photos packages emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -63,7 +63,7 @@ bench-quick: $(INSTALLED) ## the same in small, against half of each bound (3 mi
 	@$(call bench,--quick)
 
 define bench
-status=0; for each in regularizer retrieval images step engines; do \
+status=0; for each in regularizer retrieval images step processes engines; do \
 	printf '\n## %s\n\n' $$each; python benchmarks/$$each.py $(1) || status=1; \
 done; exit $$status
 endef
@@ -71,8 +71,8 @@ endef
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests
 	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not large"
 
-packages: $(INSTALLED) ## test that models of large networks give the same elsewhere, in timm and onnxruntime (2 minutes)
-	@pytest --numprocesses 2 --dist load -m large tests/deployment
+test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes (2 minutes)
+	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training
 
 # Apart from `test`: what counts every branch slows down all that it counts, and `test` asks nothing of it.
 coverage: $(INSTALLED) .validator/.installed ## run the tests and list the lines and branches that none of them reaches

@@ -18,7 +18,7 @@ import torch
 
 from fakes.gpus import UUIDS, pretend
 from hier import gpus as cards
-from hier.errors import CardError
+from hier.errors import CardError, ConfigError
 from hier.gpus import acquire_gpus
 
 TESTS = Path(__file__).parent
@@ -189,6 +189,35 @@ def test_the_card_that_was_worked_on_before_is_taken_first():
     cuda.current = 2
     with acquire_gpus(GPU, "one"):
         assert cuda.uuid == UUIDS[2]
+
+
+def test_a_job_takes_as_many_as_it_wants_or_none(folder):
+    """With one in hand it would wait for others that wait for that one."""
+    pretend(3)
+    with acquire_gpus(GPU, "one"):
+        cuda = pretend(3)
+        with acquire_gpus(GPU, "two", 2):
+            assert (cards.held, cuda.uuid) == ([1, 2], UUIDS[1])
+            assert {name for name, text in notes(folder).items() if "two" in text} == {*UUIDS[1:3]}
+    assert cards.held == []
+    wants = "with cards.acquire_gpus(SimpleNamespace(device='auto'), 'pair', 2): say('has', cuda.uuid[0])"
+    with job("one", 2) as one:
+        assert line(one) == "has a"
+        with job("pair", 2, wants) as pair, job("other", 2) as other:
+            # It is nobody's while the pair waits, but for the moment in which that looks.
+            assert any(text == "has b" for text in iter(lambda: line(other), ""))
+            assert line(pair).startswith("pair: waiting for 2 GPUs, held by process ")
+            one.kill()
+            other.kill()
+            assert line(pair) == "has a"
+
+
+def test_more_than_there_are_is_refused(folder):
+    pretend(1)
+    says = r"^train@r: runtime.processes 2 needs as many GPUs, and 1 can be seen here"
+    with pytest.raises(ConfigError, match=says), acquire_gpus(GPU, "train@r", 2):
+        pass
+    assert not folder.exists()
 
 
 def test_where_the_cpu_is_asked_for_torch_is_not_loaded(folder, monkeypatch):

@@ -442,10 +442,12 @@ def test_what_finds_neighbours_makes_a_training_stale_that_looks_at_recall(sourc
         ("runtime.threads", 5, {"train", "embed", "evaluate", "views"}),
         ("runtime.device", "cuda", {"train", "embed"}),
         ("runtime.workers", 5, set()),
+        ("runtime.processes", 5, set()),
+        ("sampler.shards", 2, {"train"}),
     ],
 )
 def test_a_setting_makes_stale_what_reads_it(sources, params, setting, value, changed):
-    """How many workers load images changes no number; tables show every setting."""
+    """How many processes load images or train changes no number; tables show every setting."""
     before = keys(params)
     other = deepcopy(params)
     run = next(work.key for work in jobs(params) if work.stage.name == "train")
