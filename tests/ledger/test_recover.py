@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hier.audit.audit import LedgerAudit
 from hier.errors import BusyError, HierError
 from hier.ledger import locks as module
+from hier.ledger import torn as torn_module
 from hier.ledger.locks import half_written, holders, locked_job, recover
 
 LEFT = [
@@ -161,3 +163,74 @@ def test_an_unfinished_merge_of_the_ledger_is_left_alone(tmp_path, monkeypatch):
     Path("dvc.lock").write_text(text)
     recover(lambda _: None)
     assert Path("dvc.lock").read_text() == text
+
+
+def as_dvc_writes(toy, names):
+    """dvc.lock with the entries of some jobs, as DVC itself writes it."""
+    from dvc.utils.serialize import dumps_yaml
+
+    entries = {toy.job(name).dvc_name: toy.entry(name) for name in names}
+    for entry in entries.values():
+        for kind in ("deps", "outs"):
+            entry[kind].sort(key=lambda item: item["path"])
+    return dumps_yaml({"schema": "2.0", "stages": entries})
+
+
+def tampered(toy):
+    """The jobs that hier verify calls tampered."""
+    audit = LedgerAudit(toy.SETTINGS)
+    return [name for name in toy.NAMES if audit.finding(toy.job(name)).status == "tampered"]
+
+
+@pytest.mark.parametrize("last", ["serve-menu", "cook@stew"])
+def test_a_ledger_cut_anywhere_is_never_taken_for_tampering(done, monkeypatch, last):
+    """At each byte of its last entry, and at the end of each line before it. The last output of one of the
+    two entries is a record, that of the other a folder, which has a number of files."""
+    text = as_dvc_writes(done, [name for name in done.NAMES if last == "serve-menu" or name != "serve@menu"])
+    done.write("dvc.lock", text.encode())
+    done.commit("dvc.lock")
+    assert tampered(done) == []
+    monkeypatch.setattr(torn_module, "git", lambda *_: text)
+    begin = text.index(f"\n  {last}:\n")
+    for cut in (n for n in range(len(text)) if n > begin or text[n - 1] == "\n"):
+        Path("dvc.lock").write_text(text[:cut])
+        if not torn_module.torn():
+            assert tampered(done) == [], text[:cut]
+
+
+def test_a_whole_ledger_is_left_alone_whatever_git_has(done, monkeypatch):
+    text = as_dvc_writes(done, done.NAMES)
+    done.write("dvc.lock", text.encode())
+    earlier = as_dvc_writes(done, done.NAMES[:2])
+    for has in (None, "", text, earlier, "<<<<<<< a\n=======\n>>>>>>> b\n", "- a", "stages:"):
+        monkeypatch.setattr(torn_module, "git", lambda *_, has=has: has)
+        assert torn_module.torn() == ""
+
+
+def test_an_earlier_ledger_that_git_put_there_is_left_alone(done):
+    """As `git checkout COMMIT -- dvc.lock` does: it ends before entries that the last commit has."""
+    texts = [as_dvc_writes(done, done.NAMES[:count]) for count in (2, 5)]
+    for text in texts:
+        done.write("dvc.lock", text.encode())
+        done.commit("dvc.lock")
+    done.git("checkout", "--quiet", "HEAD^", "--", "dvc.lock")
+    recover(pytest.fail)
+    assert Path("dvc.lock").read_text() == texts[0]
+
+
+@pytest.mark.parametrize(("cut", "why"), [
+    ("    outs:", "ends within its entry serve-menu"),
+    ("  serve-menu:", "ends before its entry serve-menu"),
+    ("  cook@stew:", "ends before its entry cook@stew"),
+])  # fmt: skip
+def test_what_was_cut_off_at_the_end_of_a_line_is_seen(done, cut, why):
+    text = as_dvc_writes(done, done.NAMES)
+    done.write("dvc.lock", text.encode())
+    done.commit("dvc.lock")
+    Path("dvc.lock").write_text(text[: text.rindex(cut)])
+    said = []
+    recover(said.append)
+    rest = "it is put aside as .hier/dvc.lock.torn, the committed one counts, and hier adopt enters the rest"
+    assert said == [f"dvc.lock {why}; {rest}"]
+    assert Path("dvc.lock").read_text() == text
+    assert Path(".hier/dvc.lock.torn").read_text() == text[: text.rindex(cut)]

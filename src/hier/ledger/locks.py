@@ -13,18 +13,16 @@ from pathlib import Path
 
 import psutil
 
-from hier.errors import BusyError, ConflictError, HierError
+from hier.errors import BusyError, HierError
 from hier.files.lock import free, living, locked
 from hier.files.lock_owner import Holder, describe, identify, is_here, is_identity, lives
-from hier.git import git
 from hier.jobs import Job
-from hier.ledger.dvc_lock import LOCK, readable_ledger
+from hier.ledger.torn import put_aside_torn
 
 FOLDER = Path(".hier/locks")
 ENGINES = ("snakemake", "dvc", "hier")
 # `-f`, alone or among others of `dvc repro` and `dvc exp run` that take no value.
 DVC_FORCE = re.compile("-[ikpPqRsv]*f[fikpPqRsv]*")
-TORN = Path(".hier/dvc.lock.torn")
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 MADE = ("data", "runs", "results", "weights", ".checkpoints", ".hier")
 TEMPORARY = (".*.part", f".{'[0-9A-Za-z_-]' * 22}.tmp")
@@ -141,12 +139,7 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
     for leftover in half_written():
         say(f"removing {leftover}, half written")
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    with suppress(ConflictError):  # a merge that is not finished is the user's
-        if (why := readable_ledger()[1]) and LOCK.is_file():  # DVC does not write it whole or not at all
-            say(f"{why}; it is put aside as {TORN}, the committed one counts, and hier adopt enters the rest")
-            TORN.parent.mkdir(exist_ok=True)
-            LOCK.replace(TORN)
-            git("checkout", "HEAD", "--", str(LOCK))
+    put_aside_torn(say)
 
 
 def half_written() -> list[Path]:
