@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -49,9 +50,9 @@ def environment(folder):
     return ENVIRONMENT | {"PYTHONPATH": path}
 
 
-def call(folder, *arguments):
+def call(folder, *arguments, **variables):
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(folder),
+        [*COMMAND, *arguments], cwd=folder, env=environment(folder) | variables,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -60,13 +61,17 @@ def lock_by(project, flock):
     (project.parent / "site/sitecustomize.py").write_text(FLOCKS[flock])
 
 
-@contextmanager
-def working(project, wrap=()):
-    """A process that is at work on the job, halted in the midst of it."""
-    process = subprocess.Popen(
-        [*wrap, *COMMAND, *WORK], cwd=project, env=environment(project),
+def started(project, wrap=(), **variables):
+    return subprocess.Popen(
+        [*wrap, *COMMAND, *WORK], cwd=project, env=environment(project) | variables,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+@contextmanager
+def working(project, wrap=(), **variables):
+    """A process that is at work on the job, halted in the midst of it."""
+    process = started(project, wrap, **variables)
     try:
         while not (project / NOTE).exists():
             assert process.poll() is None, process.communicate()[1]
@@ -149,3 +154,75 @@ def test_one_on_another_machine_keeps_its_job_until_the_user_says_that_it_is_gon
         assert f"taking download@smoke from process {process.pid} on node7" in done.stdout
     done = call(project, *WORK)
     assert done.returncode == 0, done.stderr
+
+
+# --- jobs of a batch system -----------------------------------------------------------------------
+
+OF_SLURM = {"SLURM_JOB_ID": "17"}
+
+
+@contextmanager
+def waiting(project, *words, **variables):
+    """A second process that waits for who works on the job; the first line that it says."""
+    process = started(project, **variables)
+    try:
+        said = process.stdout.readline()
+        for word in words:
+            assert word in said, (said, process.communicate())
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(OF_SLURM, {}), (OF_SLURM, {"SLURM_JOB_ID": "18"}), ({}, {"HIER_WAIT": "1"})],
+    ids=["for a job of Slurm", "one job of Slurm for another", "as told"],
+)
+def test_a_second_one_waits_and_finds_the_work_done(project, first, second):
+    with working(project, **first) as process:
+        who = f"Slurm job 17 on {socket.gethostname()} since 2" if first else f"process {process.pid} since 2"
+        with waiting(project, f"download@smoke: waiting for {who}", **second) as other:
+            process.send_signal(signal.SIGCONT)
+            assert process.wait(60) == 0
+            record = (project / "data/smoke/download.record.json").read_bytes()
+            assert other.communicate(timeout=60) == ("download@smoke: current, nothing to do\n", "")
+            assert other.returncode == 0
+    assert (project / "data/smoke/download.record.json").read_bytes() == record
+
+
+def test_one_that_waits_for_who_was_killed_does_the_work(project):
+    with working(project, **OF_SLURM) as process, waiting(project, "waiting for Slurm job 17") as other:
+        process.kill()
+        process.wait()
+        assert other.communicate(timeout=60)[0] == ""
+        assert other.returncode == 0
+    assert call(project, *WORK).stdout == "download@smoke: current, nothing to do\n"
+
+
+def test_two_of_one_job_of_slurm_are_as_two_in_one_terminal(project):
+    with working(project, **OF_SLURM) as process:
+        done = call(project, *WORK, **OF_SLURM)
+        assert done.returncode == 4
+        who = f"Slurm job 17 on {socket.gethostname()} since 2"
+        assert one_line(done).startswith(f"error: download@smoke is being worked on by {who}")
+        assert process.poll() is None
+
+
+def test_one_that_waits_ends_at_once_on_sigterm_and_says_so(project):
+    with working(project, **OF_SLURM) as process, waiting(project, "waiting for Slurm job 17") as other:
+        other.send_signal(signal.SIGTERM)
+        assert other.communicate(timeout=60) == ("", "download@smoke: stopped while it waited\n")
+        assert other.returncode == 143
+        assert process.poll() is None
+        assert (project / NOTE).exists()
+
+
+def test_a_job_of_slurm_on_another_machine_is_waited_for(project, elsewhere):
+    """Its disk has no locks."""
+    lock_by(project, "ENOLCK")
+    who = "Slurm job 17 on node7 since 2"
+    with working(project, elsewhere, **OF_SLURM) as process, waiting(project, f"waiting for {who}") as other:
+        process.send_signal(signal.SIGCONT)
+        assert other.communicate(timeout=60) == ("download@smoke: current, nothing to do\n", "")

@@ -1,5 +1,7 @@
 """After a kill: what it left behind goes, what is whole stays, and nobody at work is disturbed."""
 
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from hier.audit.audit import LedgerAudit
 from hier.errors import BusyError, HierError
 from hier.ledger import locks as module
 from hier.ledger import torn as torn_module
-from hier.ledger.locks import half_written, holders, locked_job, recover
+from hier.ledger.locks import half_written, heed_announced, holders, locked_job, recover
 
 LEFT = [
     "data/veg/.larder.x1.part/sub/a", "data/veg/.larder.x1.part/.b.77.part",
@@ -121,6 +123,56 @@ def test_a_lock_that_snakemake_left_behind_is_removed_by_snakemake(done, monkeyp
     recover(said.append)
     assert called == [("snakemake", "--unlock")]
     assert said == ["removing the lock that a killed Snakemake left behind"]
+
+
+def test_jobs_of_a_batch_system_go_on_and_keep_what_they_write(done, monkeypatch):
+    """Their Snakemake is gone, and its lock is left behind."""
+    called = []
+    monkeypatch.setattr(module, "call", lambda *command: called.append(command))
+    done.write("runs/soup/.dish.txt.99.part", b"half")
+    done.write(".snakemake/locks/0.input.lock", b"")
+    of_slurm = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(
+        of_slurm, stdout=subprocess.PIPE, env=os.environ | {"SLURM_JOB_ID": "17"}
+    ) as process:
+        process.stdout.readline()
+        said = []
+        recover(said.append)
+        process.kill()
+    goes_on = f"cook@soup goes on as Slurm job 17 on {socket.gethostname()} since "
+    assert said[0].startswith(goes_on)
+    assert said[1:] == ["removing the lock that a killed Snakemake left behind"]
+    assert called == [("snakemake", "--unlock")]
+    assert Path("runs/soup/.dish.txt.99.part").exists()
+
+
+def test_a_snakemake_that_works_is_told_of_and_its_lock_is_not_removed(done, capsys):
+    """Two of them, as on other targets; each has a note of its own."""
+    heed_announced(unlock=True)
+    announce = "from hier.ledger.locks import announce; announce('snakemake'); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    working = [subprocess.Popen([sys.executable, "-c", announce], **pipes) for _ in range(2)]
+    try:
+        for process in working:
+            process.stdout.readline()
+        heed_announced(unlock=False)
+        said = capsys.readouterr().err
+        for process in working:
+            assert f"snakemake (process {process.pid} since 2" in said
+        assert said.startswith("still at work here: ")
+        assert said.endswith("; wait for it or end it\n")
+        with pytest.raises(
+            BusyError, match="Snakemake's lock is not left over: still at work here: snakemake"
+        ):
+            heed_announced(unlock=True)
+        working[0].communicate(b"end\n")
+        with pytest.raises(BusyError, match="still at work here: snakemake; wait for it or end it"):
+            recover()
+    finally:
+        for process in working:
+            process.kill()
+            process.communicate()
+    heed_announced(unlock=True)
 
 
 def test_a_lock_that_cannot_be_removed_is_one_line(done, monkeypatch):

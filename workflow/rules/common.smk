@@ -14,7 +14,7 @@ from hier.pipeline import REPORT, STAGES, TABLE_CSV
 from hier.project import refuse_dead_links, refuse_foreign_code
 from hier.ledger.due import let_be_replaced, stale_reasons, unsettled
 from hier.files.hashing import files_in
-from hier.ledger.locks import announce
+from hier.ledger.locks import announce, heed_announced
 
 for _folder in (Path(), Path(".snakemake")):
     if _folder.exists() and not os.access(_folder, os.W_OK):
@@ -27,6 +27,8 @@ try:
     refuse_dead_links()
     SETTINGS = Settings.read()
     SETTINGS.suite()
+    if workflow.is_main_process:
+        heed_announced("--unlock" in sys.argv)
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

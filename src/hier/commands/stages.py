@@ -7,6 +7,8 @@ from hier.pipeline import Stage
 
 FORCE = "Work anew even where it is current."
 force_option = click.option("--force", is_flag=True, envvar="HIER_FORCE", help=FORCE)
+WAIT = "Wait for whoever works on it (as for a job of Slurm, PBS or LSF)."
+wait_option = click.option("--wait", is_flag=True, envvar="HIER_WAIT", help=WAIT)
 OUT = "Where such a page is written (results/SUITE/compare, …/times)."
 out_option = click.option("--out", metavar="FOLDER", help=OUT)
 
@@ -19,10 +21,11 @@ def stage_command(stage: Stage) -> click.Command:
     @command(stage.name, help=f"{stage.help}.")
     @click.argument("key", metavar=stage.scope.upper() if one else "[SUITE]", required=one)
     @force_option
-    def run(key: str | None, force: bool) -> None:
+    @wait_option
+    def run(key: str | None, force: bool, wait: bool) -> None:
         from hier.ledger.run_job import run_stage
 
-        run_stage(stage.name, key or "", force)
+        run_stage(stage.name, key or "", force, wait)
 
     return run
 
@@ -30,13 +33,16 @@ def stage_command(stage: Stage) -> click.Command:
 @command()
 @click.argument("suite", required=False)
 @force_option
+@wait_option
 @click.option(
     "--against", type=click.Path(exists=True), metavar="OTHER",
     help="Compare the table with another instead of making the report.",
 )  # fmt: skip
 @click.option("--times", is_flag=True, help="Show times and images per second instead.")
 @out_option
-def report(suite: str | None, force: bool, against: str | None, times: bool, out: str | None) -> None:
+def report(
+    suite: str | None, force: bool, wait: bool, against: str | None, times: bool, out: str | None
+) -> None:
     """Make the pages: table, runs, hierarchies, neighbours → results/SUITE/report/index.html.
 
     \b
@@ -53,7 +59,7 @@ def report(suite: str | None, force: bool, against: str | None, times: bool, out
     if not (times or against):
         if out:
             raise click.UsageError("--out goes with --against or --times")
-        run_stage("report", suite or "", force)
+        run_stage("report", suite or "", force, wait)
         return
     settings = Settings.read()
     if suite is None and len(settings.suites) > 1:

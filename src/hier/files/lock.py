@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -28,32 +28,46 @@ LEASE = 600.0  # seconds without a renewal after which a holder elsewhere is hel
 BEAT = 15.0  # seconds between two renewals
 WATCH = 60.0  # seconds for which one looks whether a note that seems old is renewed after all
 PAUSE = 1.0  # seconds between two looks at a lock that one waits for
+Wait = bool | Callable[[Holder | None], bool]
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextmanager
-def locked(place: Path, wait: bool = False, **about: Any) -> Iterator[None]:
+def locked(place: Path, wait: Wait = False, **about: Any) -> Iterator[None]:
     """Hold the lock at `place` (its files are `place`.lock and `place`.json) while the block runs.
 
     `about` is more that the note says of the holder. One that finds its lock in other hands stops, as on
-    SIGTERM. BusyError where another process holds it, unless told to `wait`; OSError where the disk refuses.
+    SIGTERM. BusyError where another process holds it, unless told to `wait`: for any, or for a holder of whom
+    a function says so. OSError where the disk refuses.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        claim = None
-        while claim is None:
+        claim = _acquire(place, wait, about, stack)
+        stack.callback(claim.withdraw)
+        claim.start()
+        yield
+
+
+def _acquire(place: Path, wait: Wait, about: dict[str, Any], stack: ExitStack) -> "_Claim":
+    """Take the lock, and have `stack` give the disk's own one back; waits as `locked` is told to."""
+    waited = False
+    try:
+        while True:
             try:
                 with ExitStack() as attempt:
                     flocked = attempt.enter_context(_flock(place))
                     claim = _Claim(place, about | {"flock": flocked})
                     stack.enter_context(attempt.pop_all())
+                    return claim
             except BusyError:
-                if not wait:
+                waited = True
+                if not (wait(_holder(place)) if callable(wait) else wait):
                     raise
-                time.sleep(PAUSE)
-        stack.callback(claim.withdraw)
-        claim.start()
-        yield
+            time.sleep(PAUSE)
+    except SystemExit:  # SIGTERM
+        if waited:
+            print(f"{place.name}: stopped while it waited", file=sys.stderr, flush=True)
+        raise
 
 
 def free(place: Path, by_force: bool = False) -> bool:
@@ -163,6 +177,11 @@ def _is_renewed(place: Path, seen: Note) -> bool:
         if look(place) != seen:
             return True
     return False
+
+
+def _holder(place: Path) -> Holder | None:
+    seen = look(place)
+    return seen.holder if seen else None
 
 
 def _busy(place: Path) -> BusyError:

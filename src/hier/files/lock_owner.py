@@ -13,12 +13,14 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 NAMESPACE = Path("/proc/self/ns/pid")
 NOTED = {"process": dict, "host": str, "boot": str, "since": str, "inode": int, "flock": bool}
 IDENTITY = {"pid": int, "created": float}
+BATCH = {"SLURM_JOB_ID": "Slurm", "PBS_JOBID": "PBS", "LSB_JOBID": "LSF"}
+"""The variables by which systems that run jobs on clusters tell a process which one it is of."""
 
 
 def myself() -> Holder:
     """This process."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return here() | {"process": identify(os.getpid()), "since": since}
+    return here() | {"process": identify(os.getpid()), "since": since, "batch": own_batch_job()}
 
 
 def is_holder(known: Any) -> bool:
@@ -31,8 +33,23 @@ def describe(holder: Holder | None) -> str:
     if not holder:
         return "another process"
     where = "" if is_here(holder) else f" on {holder['host']}"
+    who = f"process {holder['process']['pid']}{where}"
+    if batch := batch_job(holder):
+        who = f"{batch} on {holder['host']}"
     engine = f", called by {holder['called_by']}" if holder.get("called_by") else ""
-    return f"process {holder['process']['pid']}{where} since {holder['since']}{engine}"
+    return f"{who} since {holder['since']}{engine}"
+
+
+def own_batch_job() -> str:
+    """The job of a batch system that this process is of, such as `Slurm job 17`; "" where it is of none."""
+    found = (f"{system} job {os.environ[name]}" for name, system in BATCH.items() if os.environ.get(name))
+    return next(found, "")
+
+
+def batch_job(holder: Holder) -> str:
+    """The job of a batch system that a holder is of, or ""."""
+    batch = holder.get("batch")
+    return batch if isinstance(batch, str) else ""
 
 
 def here() -> dict[str, Any]:

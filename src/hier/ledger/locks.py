@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import dropwhile
 from pathlib import Path
@@ -15,7 +15,16 @@ import psutil
 
 from hier.errors import BusyError, HierError
 from hier.files.lock import free, living, locked
-from hier.files.lock_owner import Holder, describe, identify, is_here, is_identity, lives
+from hier.files.lock_owner import (
+    Holder,
+    batch_job,
+    describe,
+    identify,
+    is_here,
+    is_identity,
+    lives,
+    own_batch_job,
+)
 from hier.jobs import Job
 from hier.ledger.torn import put_aside_torn
 
@@ -30,26 +39,70 @@ TEMPORARY = (".*.part", f".{'[0-9A-Za-z_-]' * 22}.tmp")
 
 
 @contextmanager
-def locked_job(job: Job) -> Iterator[None]:
-    """Hold a job while the block runs; a holder whose engine was killed is ended first, and BusyError
-    names any other."""
+def locked_job(job: Job, wait: bool = False) -> Iterator[None]:
+    """Hold a job while the block runs. A holder whose engine was killed is ended first. One that is another
+    job of a batch system, or by `wait` any, is waited for; BusyError names any other.
+
+    A cluster's job outlives the engine that sent it away. An engine that is started anew sends a second one
+    after it, which would fail as long as the first works, and so use up its retries.
+    """
     holder = living(FOLDER / job.name)
     if holder and orphaned(holder):
         print(f"ending process {holder['process']['pid']} ({job.name}), whose engine is gone")
         stop(holder)
     engine = _caller()
     identity, called_by = (identify(engine.pid), _engine(engine)) if engine else (None, None)
-    with locked(FOLDER / job.name, job=job.name, engine=identity, called_by=called_by):
+    patience = _Patience(job.name, wait)
+    with locked(FOLDER / job.name, patience, job=job.name, engine=identity, called_by=called_by):
         yield
+
+
+class _Patience:
+    """Says of a holder whether it is waited for, and, once, that it is."""
+
+    def __init__(self, name: str, for_any: bool) -> None:
+        self.name, self.for_any, self.told = name, for_any, set[str]()
+
+    def __call__(self, holder: Holder | None) -> bool:
+        if holder is None:  # it has just taken the lock, or given it back
+            return self.for_any or bool(self.told or own_batch_job())
+        if not (self.for_any or _is_other_batch_job(holder)):
+            return False
+        who = describe(holder)
+        if who not in self.told:
+            print(f"{self.name}: waiting for {who}", flush=True)
+            self.told.add(who)
+        return True
+
+
+def _is_other_batch_job(holder: Holder) -> bool:
+    """Two processes of one job on one machine are as two in one terminal."""
+    batch = batch_job(holder)
+    return batch != "" and not (is_here(holder) and batch == own_batch_job())
 
 
 def announce(engine: str) -> None:
     """Let other machines see, until this process ends, that an engine works here; whether two may do so
     is for the engine to say."""
     announced = ExitStack()
-    with suppress(BusyError):
-        announced.enter_context(locked(FOLDER / engine, called_by=engine))
+    for number in range(1, 100):
+        with suppress(BusyError):
+            announced.enter_context(locked(FOLDER / f"{engine}.{number}", called_by=engine))
+            break
     atexit.register(announced.close)
+
+
+def heed_announced(unlock: bool) -> None:
+    """Say which engines work here, on whatever machine. BusyError where one does and the user tells Snakemake
+    to remove its lock, as Snakemake itself advises whom it refuses."""
+    announced = {name: holder for name, holder in holders().items() if "." in name}
+    if not announced:
+        return
+    found = (f"{_shown(name)} ({describe(holder)})" for name, holder in announced.items())
+    said = _still_at_work(found, announced)
+    if unlock:
+        raise BusyError(f"Snakemake's lock is not left over: {said}")
+    print(said, file=sys.stderr)
 
 
 def holders() -> dict[str, Holder]:
@@ -114,6 +167,7 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
     """Bring the project to a state from which either engine goes on; `break_locks` takes the user's word that
     no other machine works here, whatever locks say.
 
+    Jobs of a batch system go on: an engine that is started anew waits for them, and what they write stays.
     BusyError where an engine, or a stage that somebody called by hand, is still at work here; HierError where
     Snakemake's lock could not be removed.
     """
@@ -123,23 +177,43 @@ def recover(say: Callable[[str], None] = print, break_locks: bool = False) -> No
             say(f"ending process {holder['process']['pid']} ({name}), whose engine is gone")
             stop(holder)
         elif break_locks and not is_here(holder):
-            say(f"taking {name} from {describe(holder)}")
-    left = []
-    for name in (name for name in _noted() if not free(FOLDER / name, break_locks)):
-        elsewhere = name in at_work and not is_here(at_work[name])
-        left.append(f"{name} ({describe(at_work[name])})" if elsewhere else name)
-    if still := [*left, *engines_at_work(Path())]:
-        mend = "wait for it or end it"
-        if any(not is_here(holder) for holder in holders().values()):
-            mend += "; if its machine is gone for good: hier recover --break-locks"
-        raise BusyError(f"still at work here: {', '.join(still)}; {mend}")
+            say(f"taking {_shown(name)} from {describe(holder)}")
+    left = {name: at_work.get(name) for name in _noted() if not free(FOLDER / name, break_locks)}
+    going_on = {name: holder for name, holder in left.items() if holder and _goes_on(holder)}
+    others = [_at_work(name, holder) for name, holder in left.items() if name not in going_on]
+    if still := [*others, *engines_at_work(Path())]:
+        raise BusyError(_still_at_work(still, holders()))
+    for name, holder in going_on.items():
+        say(f"{name} goes on as {describe(holder)}; what it writes stays, and Snakemake waits for it")
     if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
         say("removing the lock that a killed Snakemake left behind")
         call("snakemake", "--unlock")
-    for leftover in half_written():
+    for leftover in [] if going_on else half_written():
         say(f"removing {leftover}, half written")
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     put_aside_torn(say)
+
+
+def _goes_on(holder: Holder) -> bool:
+    """Whether a holder is a job of a batch system whose engine may be gone: that of a living one is seen by
+    what the engine holds, but for DVC, which holds nothing."""
+    return batch_job(holder) != "" and "job" in holder and holder.get("called_by") != "dvc"
+
+
+def _at_work(name: str, holder: Holder | None) -> str:
+    return f"{_shown(name)} ({describe(holder)})" if holder and not is_here(holder) else _shown(name)
+
+
+def _still_at_work(named: Iterable[str], holders: dict[str, Holder]) -> str:
+    mend = "wait for it or end it"
+    if not all(map(is_here, holders.values())):
+        mend += "; if its machine is gone for good: hier recover --break-locks"
+    return f"still at work here: {', '.join(named)}; {mend}"
+
+
+def _shown(name: str) -> str:
+    """The name of a lock as it is told: an engine's without its number."""
+    return name.partition(".")[0]
 
 
 def half_written() -> list[Path]:

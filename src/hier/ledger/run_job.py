@@ -26,10 +26,10 @@ SHORTAGE = re.compile("out of memory|can't allocate memory|not enough memory")
 """How torch says it."""
 
 
-def run_stage(name: str, key: str = "", force: bool = False) -> None:
+def run_stage(name: str, key: str = "", force: bool = False, wait: bool = False) -> None:
     """Run stage `name` for the dataset, run or suite `key` (if not given, the only one), unless it is
-    current, which is seen without loading torch; by `force` even so, as where DVC was told to. HierError is
-    whatever the user can mend."""
+    current, which is seen without loading torch; by `force` even so, as where DVC was told to. `wait` lets it
+    wait for whoever works on it. HierError is whatever the user can mend."""
     refuse_foreign_code()
     settings = Settings.read(only=key or None)
     scope = STAGES[name].scope
@@ -42,7 +42,7 @@ def run_stage(name: str, key: str = "", force: bool = False) -> None:
     except (KeyError, TypeError, AttributeError):  # what an edit by hand broke, the schema tells
         settings.suite()
         raise
-    with locked_job(work):
+    with locked_job(work, wait):
         if not (force or forced_by_dvc()) and current(work):
             print(f"{work.name}: current, nothing to do", flush=True)
             return
