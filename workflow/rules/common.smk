@@ -6,13 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))  # the code that lies beside the Snakefile
 
+from snakemake.dag import DAG
+
 from hier.config.settings import Settings
 from hier import gpus
 from hier.errors import HierError
 from hier.jobs import job, jobs, no_data
 from hier.pipeline import REPORT, STAGES, TABLE_CSV
 from hier.project import refuse_dead_links, refuse_foreign_code
-from hier.ledger.due import let_be_replaced, stale_reasons, unsettled
+from hier.ledger.due import let_be_replaced, make_as_young, stale_reasons, unsettled
 from hier.files.hashing import files_in
 from hier.ledger.locks import announce, heed_announced
 
@@ -32,6 +34,8 @@ try:
 except HierError as error:  # a mistake in params.yaml ends here, in one line
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+DAG.check_output_mtime = make_as_young  # instead of refusing, and deleting, outputs that are older than an input
 
 
 onstart:

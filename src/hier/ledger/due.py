@@ -9,6 +9,7 @@ import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hier.config.settings import Settings
 from hier.errors import MissingInputError
@@ -18,6 +19,9 @@ from hier.jobs import Job, jobs
 from hier.ledger.dvc_lock import cached
 from hier.ledger.locks import holders
 from hier.ledger.record import stale_reason
+
+ROUNDING = 1e-6
+"""Seconds: Snakemake takes times as floats, which are as exact as that."""
 
 
 def stale_reasons(settings: Settings) -> dict[str, str | None]:
@@ -57,6 +61,22 @@ def let_be_replaced(due: Iterable[Job]) -> None:
                     else:
                         own_copy(path)
                     hasher.carry_over_digest(path)
+
+
+async def make_as_young(dag: Any, job: Any, outputs: Iterable[Any]) -> None:
+    """Give outputs that a job of Snakemake's has just made the time of its youngest input, if that is later.
+
+    It stands for DAG.check_output_mtime of Snakemake, which fails such a job, and so deletes its outputs. An
+    input is that young where the clock of another machine, or that of a disk's server, is ahead.
+    """
+
+    async def times(files: Iterable[Any]) -> dict[Any, float]:
+        return {f: (await f.mtime_uncached()).local() for f in files if await f.exists_local()}
+
+    youngest = max((await times(job.input)).values(), default=0.0)
+    for file, time in (await times(outputs)).items():
+        if time < youngest:
+            file.touch((youngest + ROUNDING,) * 2)
 
 
 def _stale_reason(job: Job, hasher: Hasher) -> str | None:
