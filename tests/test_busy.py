@@ -177,8 +177,8 @@ def waiting(project, *words, **variables):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(OF_SLURM, {}), (OF_SLURM, {"SLURM_JOB_ID": "18"}), ({}, {"HIER_WAIT": "1"})],
-    ids=["for a job of Slurm", "one job of Slurm for another", "as told"],
+    [(OF_SLURM, {"SLURM_JOB_ID": "18"}), ({}, {"HIER_WAIT": "1"})],
+    ids=["one job of Slurm for another", "as told"],
 )
 def test_a_second_one_waits_and_finds_the_work_done(project, first, second):
     with working(project, **first) as process:

@@ -100,7 +100,7 @@ def test_what_one_host_works_on_the_other_leaves_alone(project):
     assert not any(project.path(name).exists() for name in HALF)
     done = project.run(*SNAKEMAKE, host="nodeb")
     assert done.returncode == 0, done.stderr
-    assert "Nothing to be done" in project.run(*SNAKEMAKE, "--dry-run").stderr
+    assert "Nothing to be done" in project.run(*SNAKEMAKE, "--dry-run").stdout
     assert project.worked()[:4] == worked
     assert sorted(project.worked()[4:]) == [*COOKING, "serve@menu"]
 
