@@ -30,6 +30,7 @@ MORE = {
     "adopt": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
     "status": {"Snakemake and DVC together": "../ledger.md#snakemake-and-dvc-together"},
     "recover": {"Kills": "../ledger.md#kills", "Locks": "../ledger.md#locks"},
+    "remote-check": {"Remotes": "../remotes.md"},
     "trace": {"A trace as printed": "../ledger.md#a-trace-as-printed"},
     "diff": {"The ledger": "../ledger.md"},
     "crate": {"The ledger": "../ledger.md"},

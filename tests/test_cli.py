@@ -34,6 +34,7 @@ COMMANDS = [
     "adopt",
     "status",
     "recover",
+    "remote",
     "trace",
     "diff",
     "crate",

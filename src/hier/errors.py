@@ -209,6 +209,10 @@ class BusyError(HierError):
     exit_code = 4
 
 
+class RemoteError(HierError):
+    """A DVC remote cannot be used, or lacks what dvc.lock names."""
+
+
 class StaleError(HierError):
     """A result is not what its inputs, parameters and code now say; it was not adopted."""
 

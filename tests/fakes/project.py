@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from copy import copy
 from pathlib import Path
 
 from fakes.nursery import DVC, HIER, SNAKEMAKE, engines, forking, nursery
@@ -75,6 +76,15 @@ class Project:
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
+
+    def clone(self, folder: Path) -> "Project":
+        """A clone in another folder."""
+        self.run("git", "clone", "--quiet", ".", str(folder))
+        other = copy(self)
+        other.folder = folder
+        for name, value in (("user.name", "test"), ("user.email", "test@example.org")):
+            other.run("git", "config", name, value)
+        return other
 
     def path(self, name: str) -> Path:
         return self.folder / name

@@ -35,16 +35,7 @@ def made(new_project):
 
 @pytest.fixture
 def clone(made, tmp_path):
-    return cloned(made, tmp_path / "clone")
-
-
-def cloned(project, folder):
-    project.run("git", "clone", "--quiet", ".", str(folder))
-    other = copy(project)
-    other.folder = folder
-    for name, value in (("user.name", "test"), ("user.email", "test@example.org")):
-        other.run("git", "config", name, value)
-    return other
+    return made.clone(tmp_path / "clone")
 
 
 def verified(project, *options):
@@ -153,7 +144,7 @@ def test_a_clone_makes_the_committed_figures_again(made, clone):
 
 def test_what_git_moves_on_without_the_rest_is_stale_and_not_tampered(made, tmp_path):
     """As after a `git pull` of a colleague's results, before `dvc checkout`."""
-    project = cloned(made, tmp_path / "mine")
+    project = made.clone(tmp_path / "mine")
     project.make_all()
     project.run("hier", "adopt")
     project.commit("mine")
@@ -171,7 +162,7 @@ def test_what_git_moves_on_without_the_rest_is_stale_and_not_tampered(made, tmp_
 
 
 def test_the_state_of_the_ledger_ends_what_verify_says(made, tmp_path):
-    project = cloned(made, tmp_path / "anew")
+    project = made.clone(tmp_path / "anew")
     project.run("hier", "compose", *SUITE, "regularizer.weight=9.0")
     project.make_all()
     last = project.run("hier", "verify").stdout.splitlines()[-1]
@@ -229,7 +220,7 @@ def test_a_conflict_in_the_ledger_is_mended_as_the_message_says(conflicted, tmp_
 
 def test_the_other_sides_entries_are_believed_while_they_are_merged(conflicted, tmp_path):
     """As of a colleague whose records were never here."""
-    project = cloned(conflicted, tmp_path / "clone")
+    project = conflicted.clone(tmp_path / "clone")
     project.run("git", "fetch", "--quiet", "origin", "theirs")
     project.run("git", "merge", "FETCH_HEAD", check=False)
     project.run("git", "checkout", "--theirs", "dvc.lock")

@@ -11,8 +11,10 @@ A job's status:
 """
 
 import json
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,15 @@ STATUSES = ("current", AWAY, "not run", "stale", "tampered")  # from best to wor
 @dataclass(frozen=True)
 class Finding:
     """What was found about one job: what is wrong with it, if anything, whether dvc.lock has this very
-    result (`adopted`), and what one should know of a result that is in order (`notice`)."""
+    result (`adopted`), what one should know of a result that is in order (`notice`), and where DVC's cache
+    has damaged copies of it, these and what came of them (`spoilt`)."""
 
     job: Job
     status: str
     reason: str = ""
     adopted: bool = False
     notice: str = ""
+    spoilt: tuple[str, ...] = ()
 
     def describe(self) -> str:
         return f"{self.job.name} is {self.status}: {self.reason}"
@@ -75,6 +79,9 @@ class Finding:
             return f"git checkout {path}"
         if TAKE_OVER in self.reason:
             return self.job.command
+        if self.spoilt:
+            removal = shlex.join(["rm", "-rf", *self.spoilt])
+            return f"{removal} && dvc pull (or make it anew: snakemake --cores all)"
         made = " ".join([*self.job.outputs, str(self.job.record)])
         return f"rm -rf {made} {FOLDER / self.job.name} && snakemake --cores all"
 
@@ -129,6 +136,9 @@ class LedgerAudit(RecordAudit):
         finding = self._finding(job)
         if finding.status in ("stale", "tampered"):
             refuse_conflicts(job.in_git)
+        if finding.status == "tampered":
+            with suppress(OSError):  # told as what is wrong
+                return replace(finding, spoilt=tuple(self._spoilt(job)))
         return finding
 
     def _finding(self, job: Job) -> Finding:
@@ -222,7 +232,7 @@ class LedgerAudit(RecordAudit):
         """A file of DVC's cache or of the kept ones that is not what its name promises."""
         named = {path: digest["md5"] for path, digest in record["outputs"].items()}
         for path, md5 in (named | {str(job.record): self.hasher(job.record).md5}).items():
-            if damaged := self._damaged_in_cache(md5):
+            if damaged := next(self._damaged_in_cache(md5), None):
                 return f"{damaged}, DVC's copy of {path}, is not what its name says"
         of_kept = read_sealed(kept_record(job)) or record
         if of_kept["key"] == record["key"]:  # else it was of other work
@@ -232,13 +242,51 @@ class LedgerAudit(RecordAudit):
                 return f"{kept}, the kept copy of {path}, is not what the record says"
         return None
 
-    def _damaged_in_cache(self, md5: str) -> Path | None:
-        """The first damaged file of what DVC's cache has by a hash: of a folder its list, then its files."""
+    def _spoilt(self, job: Job) -> Iterator[str]:
+        """Where DVC's cache has damaged copies of what a job has made: these, and what may have come of them.
+        All must go, since DVC reads neither anew."""
+        copies = self._damaged_copies(job)
+        if not copies:
+            return
+        yield from (path for path in _made(job) if Path(path).exists() and not self._vouched(job, path))
+        if (FOLDER / job.name).exists():
+            yield str(FOLDER / job.name)
+        yield from copies
+
+    def _vouched(self, job: Job, path: str) -> bool:
+        """Whether an output or the record of a job is as dvc.lock, or the record, has it."""
+        if path in job.in_git or self.hasher(Path(path)).md5 == self._entered(job).get(path):
+            return True
+        record = believed(job)
+        if record is None or path == str(job.record):
+            return record is not None
+        return path in record["outputs"] and not changed_output([path], record, self.hasher)
+
+    def _damaged_copies(self, job: Job) -> list[str]:
+        """The damaged files of DVC's cache of what the record of a job or dvc.lock says that it has made."""
+        record = believed(job) or {"outputs": {}}
+        named = {digest["md5"] for digest in record["outputs"].values()} | {*self._entered(job).values()}
+        return sorted(str(file) for md5 in named for file in self._damaged_in_cache(md5))
+
+    def _entered(self, job: Job) -> dict[str, str]:
+        """The MD5 of each output of a job, and of its record, that dvc.lock has."""
+        with suppress(KeyError, TypeError, AttributeError):  # an entry that is none is told otherwise
+            digests = {path: self.ledger.digest(job, path) for path in _made(job)}
+            return {path: digest["md5"] for path, digest in digests.items() if digest}
+        return {}
+
+    def _damaged_in_cache(self, md5: str) -> Iterator[Path]:
+        """The damaged files of what DVC's cache has by a hash: of a folder its list, else its files."""
         file, name = cached(md5), md5.removesuffix(".dir")
         if file is None:
-            return None
+            return
         if name != self.hasher.file(file).md5 and name != self.hasher.anew(file).md5:
-            return file
-        members = json.loads(file.read_bytes()) if md5.endswith(".dir") else []
-        found = (self._damaged_in_cache(member["md5"]) for member in members)
-        return next(filter(None, found), None)
+            yield file
+        elif md5.endswith(".dir"):
+            for member in json.loads(file.read_bytes()):
+                yield from self._damaged_in_cache(member["md5"])
+
+
+def _made(job: Job) -> tuple[str, ...]:
+    """A job's outputs and its record."""
+    return *job.outputs, str(job.record)

@@ -1,5 +1,6 @@
 """What `hier verify` found, on the terminal and as JSON."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,12 @@ def verdict(found: list[VerificationReport], by_hash: bool = False) -> None:
                 "Put back what is named above (dvc checkout; git checkout for what git keeps, from an "
                 f"earlier COMMIT where git merged {LOCK} by itself), or remove it and its record and "
                 "make it anew: snakemake --cores all"
+            )
+        if spoilt := dict.fromkeys(path for f in wrong for path in f.spoilt):
+            mend = (
+                "DVC's cache has damaged copies, as a damaged remote leaves them. Remove these and what "
+                f"came of them: {shlex.join(['rm', '-rf', *spoilt])}; then bring whole ones: dvc pull "
+                "(hier remote check says whether the remote has them), or make them: snakemake --cores all"
             )
         raise TamperedError(f"tampered: {', '.join(names)}. {mend}")
     if report.refuted:
