@@ -21,7 +21,7 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large remote-check emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -73,6 +73,9 @@ test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the te
 
 test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes (2 minutes)
 	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training
+
+remote-check: $(INSTALLED) ## push two suites to an S3 server of this machine, kill ten pushes, mend, clone and pull (1 minute)
+	@HIER_PUSH_KILLS=10 pytest tests/workflow/test_remotes.py
 
 # Apart from `test`: what counts every branch slows down all that it counts, and `test` asks nothing of it.
 coverage: $(INSTALLED) .validator/.installed ## run the tests and list the lines and branches that none of them reaches

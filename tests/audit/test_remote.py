@@ -17,6 +17,7 @@ from hier.ledger.dvc_lock import Ledger, cache_file
 from hier.ledger.objects import Object, members, named_objects
 
 DISH, REST, LARDER = "runs/soup/dish.txt", "runs/soup/rest", "data/veg/larder"
+CACHE = Path(".dvc/cache/files/md5")
 LOCK_OF_REAL_STAGES = """schema: '2.0'
 stages:
   evaluate@one:
@@ -69,8 +70,8 @@ def adopted(toy):
 def remote(adopted, tmp_path):
     """A folder that has all of DVC's cache."""
     folder = tmp_path / "remote"
-    shutil.copytree(cache_file("").parent.parent, folder)
-    return Remote("store", get_odb(localfs, str(folder), hash_name="md5"))
+    shutil.copytree(CACHE, folder)
+    return Remote("store", str(folder), get_odb(localfs, str(folder), hash_name="md5"))
 
 
 def oid_of(path):
@@ -128,7 +129,7 @@ def test_a_list_that_is_none_is_told(text):
 def test_all_that_dvcs_cache_has_is_looked_for_once(remote):
     found = looked(remote)
     assert {one.oid for one in found.states} == {
-        f"{file.parent.name}{file.name}" for file in cache_file("").parent.parent.rglob("*") if file.is_file()
+        f"{file.parent.name}{file.name}" for file in CACHE.rglob("*") if file.is_file()
     }
     assert set(found.states.values()) == {State.WHOLE}
     assert (found.wrong, found.unread) == ({}, [])

@@ -1,6 +1,10 @@
-"""DVC remotes on an S3 server of this machine: two suites are pushed, damaged, cut off and repaired."""
+"""DVC remotes on an S3 server of this machine: two suites are pushed, damaged, cut off and repaired.
+
+HIER_PUSH_KILLS=10 is the long form, `make remote-check`.
+"""
 
 import json
+import os
 import re
 from contextlib import closing
 from socket import socket
@@ -17,7 +21,7 @@ WHOLE = "whole"  # the remote that has everything and stays so
 REPORT, MODEL = "results/smoke/report", f"runs/{PA}/model.safetensors"
 EMBEDDINGS = f"runs/{MS}/embeddings.safetensors"
 OF_GIT = re.compile(r"runs/[^/]+/(metrics\.json|history\.csv)|results/[^/]+/[a-z_]+\.(csv|md|tex)")
-KILLS = 10
+KILLS = int(os.environ.get("HIER_PUSH_KILLS", "3"))
 # Let `dvc push` kill itself when it has begun to send some files.
 KILLED = """
 import os, signal
@@ -67,11 +71,11 @@ def use(project, remote, url, more=""):
 
 
 def checked(project, *options):
-    """The exit code of `hier remote check`, its lines, and its last line on standard error."""
+    """The exit code of `hier remote check`, its lines, and the one line of its error."""
     done = project.run("hier", "remote", "check", *options, check=False)
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == (1 if done.returncode else 0), done.stderr
-    return done.returncode, done.stdout.splitlines(), done.stderr.strip()
+    said = [line for line in done.stderr.splitlines() if " left]" not in line]  # but for progress
+    assert len(said) == (1 if done.returncode else 0), done.stderr
+    return done.returncode, done.stdout.splitlines(), "".join(said)
 
 
 def outputs(project):
@@ -82,7 +86,7 @@ def outputs(project):
 
 
 def all_of(number, remote):
-    return f"{number} of {number} objects are whole in {remote} (s3://{BUCKET}/{remote}/files/md5)"
+    return f"{number} of {number} objects are whole in {remote} (s3://{BUCKET}/{remote})"
 
 
 def needs_nothing(project):
@@ -108,8 +112,8 @@ def test_a_clone_of_what_was_pushed_needs_nothing(project, bucket, tmp_path):
     needs_nothing(clone)
 
 
-def test_a_push_killed_at_ten_moments_is_repaired(project, bucket, tmp_path):
-    """Ten pushes and ten repairs, each of a process of its own."""
+def test_a_push_that_was_killed_is_repaired(project, bucket, tmp_path):
+    """At moments spread over what is sent; each time the remote is empty before."""
     stored = bucket.objects(WHOLE)
     for number in range(KILLS):
         remote = f"killed-{number}"
@@ -143,7 +147,7 @@ def test_what_a_remote_lacks_is_named_before_a_pull_and_mended(project, bucket, 
     expected |= {f"{MODEL} is damaged, {outs[MODEL]}", f"{EMBEDDINGS} is missing, {outs[EMBEDDINGS]}"}
     assert (code, {*lines[:-1]}) == (3, expected)
     assert lines[-1].startswith(f"{total - gone - 1} of {total} objects are whole in ")
-    said = f"error: {gone} objects are missing in {damaged}, 1 are damaged; upload them anew with: "
+    said = f"error: objects in {damaged}: {gone} missing and 1 damaged; upload them anew with: "
     assert error == f"{said}hier remote check --repair"
     code, lines, _ = checked(project, "--repair")
     assert (code, {*lines[:-1]}) == (0, {f"{line}: uploaded anew" for line in expected})
@@ -192,7 +196,7 @@ def test_only_what_is_composed_counts_where_that_is_asked(project, bucket, damag
     code, lines, error = checked(clone, "--repair")
     assert code == 1
     assert lines[0].endswith(": DVC's cache does not have it here")
-    assert "repair it where DVC's cache has them whole" in error
+    assert "repair it from a clone whose cache has them whole" in error
 
 
 def test_a_folder_is_a_remote_as_well(project, bucket, tmp_path):
@@ -200,7 +204,7 @@ def test_a_folder_is_a_remote_as_well(project, bucket, tmp_path):
         f"[core]\n    remote = disk\n['remote \"disk\"']\n    url = {tmp_path}/disk\n"
     )
     number = len(bucket.objects(WHOLE))
-    where = f"disk ({tmp_path}/disk/files/md5)"
+    where = f"disk ({tmp_path}/disk)"
     assert checked(project)[1][-1] == f"0 of {number} objects are whole in {where}"
     assert checked(project, "--repair")[1][-1] == f"{number} of {number} objects are whole in {where}"
     assert "up to date" in project.run("dvc", "push").stdout
@@ -217,7 +221,7 @@ def test_what_cannot_be_used_is_one_line(project, bucket, monkeypatch):
         use(project, WHOLE, f"http://127.0.0.1:{port.getsockname()[1]}")
         code, lines, error = checked(project)
     assert (code, lines) == (1, [])
-    assert error.startswith(f"error: cannot use remote whole (s3://{BUCKET}/whole/files/md5): ")
+    assert error.startswith(f"error: cannot use remote whole (s3://{BUCKET}/whole): ")
     use(project, WHOLE, bucket.url)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -38,10 +38,11 @@ class Remote:
     """A DVC remote. Each method raises RemoteError where it cannot be reached or refuses."""
 
     name: str
+    address: str
     store: "HashFileDB"
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.store.fs.unstrip_protocol(self.store.path)})"
+        return f"{self.name} ({self.address})"
 
     @property
     def jobs(self) -> int:
@@ -84,10 +85,9 @@ class Remote:
         try:
             yield
         except Exception as error:  # of the libraries of any kind of store
-            said = " ".join(str(error).split()) or type(error).__name__
             raise RemoteError(
-                f"cannot use remote {self}: {said}; see that it can be reached, and that its credentials "
-                "are set on this machine (dvc remote modify --local)"
+                f"cannot use remote {self}: {_one_line(error)}; see that it can be reached, and that its "
+                "credentials are set on this machine (dvc remote modify --local)"
             ) from error
 
 
@@ -116,22 +116,30 @@ def open_remote(name: str | None = None) -> Iterator[Remote]:
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+
+    try:
+        repo = Repo()
+    except DvcException as error:
+        raise ConfigError(f"DVC cannot work here: {_one_line(error)}") from error
+    with repo:
+        yield _remote(repo, _chosen(repo, name))
+
+
+def _remote(repo: "Repo", name: str) -> Remote:
+    from dvc.exceptions import DvcException
     from dvc_objects.fs.errors import RemoteMissingDepsError
 
     try:
-        with Repo() as repo:
-            name = _chosen(repo, name)
-            remote = repo.cloud.get_remote(name)
-            if remote.fs.version_aware or remote.worktree:
-                raise ConfigError(
-                    f"remote {name} keeps versions of files (version_aware), not objects by MD5"
-                )
-            yield Remote(name, remote.odb)
+        found = repo.cloud.get_remote(name)
     except (RemoteMissingDepsError, ImportError) as error:
-        kind = getattr(error, "protocol", "KIND")
-        raise RemoteError(f"remote {name}: {error}; install what it needs: pip install dvc-{kind}") from error
+        kind = repo.config["remote"][name]["url"].partition(":")[0]
+        lacking = f"the packages for remote {name} are not installed"
+        raise RemoteError(f"{lacking}; install them with: pip install dvc-{kind}") from error
     except DvcException as error:
-        raise ConfigError(f"DVC cannot use remote {name}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"DVC cannot use remote {name}: {_one_line(error)}") from error
+    if found.fs.version_aware or found.worktree:
+        raise ConfigError(f"remote {name} keeps versions of files, not objects by their MD5 (version_aware)")
+    return Remote(name, found.fs.unstrip_protocol(found.path), found.odb)
 
 
 def _chosen(repo: "Repo", name: str | None) -> str:
@@ -144,6 +152,10 @@ def _chosen(repo: "Repo", name: str | None) -> str:
     if chosen not in names:
         raise UnknownNameError("remote", chosen, names)
     return str(chosen)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def check(remote: Remote, objects: Iterable[Object], deep: bool = False) -> Checked:

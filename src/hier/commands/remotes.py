@@ -58,14 +58,14 @@ def check(name: str | None, only_composed: bool, deep: bool, repair: bool) -> No
         total = len(found.states) + unseen
         click.echo(f"{total - unseen - len(left):,} of {total:,} objects are whole in {there}")
     if left:
-        damaged = sum(state is remotes.State.DAMAGED for state in left.values())
-        said = (
-            f"{len(left) - damaged + unseen:,} objects are missing in {there.name}, {damaged:,} are damaged"
-        )
-        mend = "upload them anew with: hier remote check --repair"
+        again = f"hier remote check --repair{f' --remote {name}' if name else ''}"
+        mend = f"upload them anew with: {again}"
         if repair:
             mend = (
-                "repair it where DVC's cache has them whole, or make them anew here "
-                "(snakemake --cores all && hier adopt), then: hier remote check --repair"
+                "repair it from a clone whose cache has them whole, or make them anew here (snakemake "
+                f"--cores all && hier adopt), then: {again}"
             )
-        raise (TamperedError if damaged else RemoteError)(f"{said}; {mend}")
+        damaged = sum(state is remotes.State.DAMAGED for state in left.values())
+        counts = {"missing": len(left) - damaged + unseen, "damaged": damaged}
+        said = " and ".join(f"{number:,} {state}" for state, number in counts.items() if number)
+        raise (TamperedError if damaged else RemoteError)(f"objects in {there.name}: {said}; {mend}")
