@@ -1,7 +1,8 @@
 """Does a DVC remote have every object that dvc.lock names, with the bytes that its name promises?
 
 DVC itself looks no further than a folder's list: where that is in the remote, the folder counts as pushed.
-A killed `dvc push` can leave a list without its files, and nothing that DVC does heals it.
+A push that was cut off can leave a list without its files (of two folders that share files which could not
+be sent, DVC sends the second one's list all the same), and nothing that DVC does heals it.
 """
 
 from collections.abc import Callable, Iterable, Iterator

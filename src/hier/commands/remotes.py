@@ -23,10 +23,10 @@ def check(name: str | None, only_composed: bool, deep: bool, repair: bool) -> No
     hier remote check --repair         upload what is missing or damaged, from DVC's cache here
 
     DVC stores a file under the MD5 of its bytes, and of a folder a list of its files. It asks a remote for
-    the list alone: after a killed `dvc push` it can take a folder as pushed whose files are not there, and
-    it says nothing of damaged bytes. This command looks at every file: at the MD5 that the store tells (S3,
-    of a file that was sent in one part), else at its bytes, which it reads. It changes nothing without
-    --repair, which sends whole objects alone, and a folder's list after its files.
+    the list alone: after a `dvc push` that was cut off it can take a folder as pushed whose files are not
+    there, and it says nothing of damaged bytes. This command looks at every file: at the MD5 that the store
+    tells (S3, of a file that was sent in one part), else at its bytes, which it reads. It changes nothing
+    without --repair, which sends whole objects alone, and a folder's list after its files.
 
     `dvc push` sends the suites that are composed; dvc.lock names others, too, which count here.
 
