@@ -21,7 +21,7 @@ export HOME ?= $(or $(TMPDIR),/tmp)
 # The suite grocery needs an optional dependency of pyproject.toml.
 INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
 
-.PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large remote-check emulator bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
+.PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large remote-check emulator slurm slurm-daemons bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -55,6 +55,16 @@ emulator: ## install QEMU's user emulation, if there is none (Debian's qemu-user
 	test "$$(id -u)" = 0 || sudo=sudo; \
 	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq qemu-user >/dev/null; } || \
 		{ echo "could not install it: install QEMU's user emulation by other means, so that qemu-x86_64 is on the PATH"; exit 1; }
+
+slurm: $(VENV)/.installed-slurm slurm-daemons ## run the suite smoke on a Slurm of two nodes whose jobs are stopped in every way (5 minutes)
+	@pytest --quiet tests/workflow/test_slurm_profile.py
+	@PYTHONPATH=src:tests python -m fakes.slurm .slurm
+
+slurm-daemons: ## install Slurm and munge, if there are none (Debian's slurm-wlm)
+	@command -v sbatch >/dev/null && { command -v munged || test -x /usr/sbin/munged; } >/dev/null && exit 0; \
+	test "$$(id -u)" = 0 || sudo=sudo; \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; } || \
+		echo "could not install Slurm, so make slurm is skipped; install slurmctld, slurmd and munge by other means"
 
 bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)

@@ -13,6 +13,7 @@ from hier import gpus
 from hier.errors import HierError
 from hier.jobs import job, jobs, no_data
 from hier.pipeline import REPORT, STAGES, TABLE_CSV
+from hier.planning.requests import Request, Requests
 from hier.project import refuse_dead_links, refuse_foreign_code
 from hier.ledger.due import let_be_replaced, make_as_young, stale_reasons, unsettled
 from hier.files.hashing import files_in
@@ -28,7 +29,7 @@ try:
     refuse_foreign_code()
     refuse_dead_links()
     SETTINGS = Settings.read()
-    SETTINGS.suite()
+    SUITE = SETTINGS.suite()
     if workflow.is_main_process:
         heed_announced("--unlock" in sys.argv)
 except HierError as error:  # a mistake in params.yaml ends here, in one line
@@ -117,17 +118,22 @@ def settings(stage):
     return lambda wildcards: job_of(stage, wildcards).params
 
 
+@cache
+def requests():
+    """What jobs ask for. That a cluster has no GPUs, a profile says by `--resources gpu=0`."""
+    at_most = workflow.global_resources.get("gpu").value  # None: not bounded
+    return Requests(SUITE, gpus=at_most != 0)
+
+
+def asks(stage, what):
+    """The resource function of a rule: what its job asks for, wherever it is asked (--resources bounds it)."""
+    return lambda wildcards: getattr(requests().of(stage, wildcards[stage.scope]), what)
+
+
 def threads_of(stage):
     if stage.scope != "run":
         return 1
-    return lambda wildcards: SETTINGS.runs[wildcards.run]["runtime"]["threads"]
-
-
-def gpus_of(stage):
-    """Whether a job asks for a card: where there is one, and its run does not forbid it."""
-    if not (stage.gpu and gpus.number()):
-        return 0
-    return lambda wildcards: int(SETTINGS.runs[wildcards.run]["runtime"]["device"] != "cpu")
+    return lambda wildcards: requests().threads(stage, wildcards.run)
 
 
 def outputs_of_suite():

@@ -1,6 +1,8 @@
 # One rule for each stage of hier.pipeline: archive → images → model → embeddings → metrics → table → page.
-# As many GPU jobs at once as there are cards, unless --resources or a profile says otherwise. Which
-# card is whose, each job sees to itself. Where there is none, a cluster's own scheduler decides.
+# What a job asks for follows from the settings. On a machine with cards, at most as many GPU jobs as there are
+# cards run at once, and without any card all run on CPUs: what is not bounded bounds nothing. A profile of a
+# cluster says how many cards that has, so those of the machine where it is called count for nothing. Which
+# card is whose, each job sees to itself.
 if gpus.number():
     workflow.global_resources.setdefault("gpu", gpus.number())
 
@@ -37,8 +39,11 @@ for _stage in STAGES.values():
             key="{%s}" % _stage.scope,
             settings=settings(_stage.name),
             force=force(_stage.name),
+        # The nodes of a cluster seldom reach the internet: what is downloaded, Snakemake's own machine fetches.
+        localrule:
+            _stage.name == "download"
         threads: threads_of(_stage)
         resources:
-            gpu=gpus_of(_stage),
+            **{what: asks(_stage, what) for what in Request._fields},
         shell:
             "hier {rule} {params.key} {params.force}"

@@ -49,6 +49,12 @@ def show(
 def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
     """Images trained on over all epochs, and images embedded: at the end, once more for features, and at
     every look."""
+    trained, looked_at, embedded = images_by_stage(run, dataset)
+    return trained, looked_at + embedded
+
+
+def images_by_stage(run: Run, dataset: Dataset) -> tuple[int, int, int]:
+    """Images trained on over all epochs, those embedded at looks meanwhile, and those embedded at the end."""
     counts = {str(split): images for split, images in dataset.counts.images.items()}
     classes = dataset.counts.train_classes
     if part := dataset.subset:
@@ -57,7 +63,7 @@ def images_of(run: Run, dataset: Dataset) -> tuple[int, int]:
     test = sum(images for split, images in counts.items() if split != "train")
     steps = steps_per_epoch(counts["train"], classes, run.sampler) * run.schedule.epochs
     looks = sum(is_looked_at(run, epoch) for epoch in range(run.schedule.epochs))
-    return steps * run.sampler.batch_size, test * (1 + looks + run.embed.features)
+    return steps * run.sampler.batch_size, test * looks, test * (1 + run.embed.features)
 
 
 class Hours:

@@ -48,6 +48,21 @@ def kept_rates(runs: Collection[Run]) -> dict[str, Rate]:
     return {name: rate for name, rates in of.items() if (rate := next(filter(None, rates), None))}
 
 
+def slowest_rates(runs: Collection[Run], gpus: bool = True) -> dict[str, Rate]:
+    """The slowest rate of each run by its name that is kept of any machine: of those with a GPU, or else (and
+    without `gpus`) of those without; runs of which none is kept are left out."""
+    stored = _read()
+    found: dict[str, Rate] = {}
+    for run in runs:
+        on_gpu = gpus and run.runtime.device != "cpu"
+        for gpu in (True, False)[not on_gpu :]:
+            of = key_of(run, gpu, "")
+            if rates := [rate for key, rate in stored.items() if key.endswith(of)]:
+                found[run.name] = min(rates, key=lambda rate: (rate.training or 0.0, rate.embedding))
+                break
+    return found
+
+
 def keep_rates(rates: dict[str, Rate]) -> None:
     """Keep rates by their `key_of`; where the file cannot be written, the plan goes without it."""
     text = RATES.dump_json(_read() | rates, indent=2).decode() + "\n"

@@ -1,0 +1,204 @@
+"""`make slurm`: the suite smoke on a cluster of two nodes whose jobs are stopped in every way.
+
+The profile runs it on a Slurm of this machine's own (see fakes.slurm_cluster). Meanwhile one training is held
+up until the time limit has struck twice, one is cancelled, one loses its node's daemon and one its node, and
+one has finished but is reported as failed. Then one command makes the rest. Every artifact must be the same
+bytes as those of a project in which nothing happened.
+
+    python -m fakes.slurm FOLDER        (FOLDER is made anew, and removed when all went well)
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+
+from fakes.slurm_cluster import Cluster, why_not
+from fakes.smoke import call, new_project
+
+METHODS = ("untrained", "pa", "ms", "hyp", "hier")
+UNTRAINED, PA, MS, HYP, HIER = (f"smoke-{method}-test_resnet-16-s0" for method in METHODS)
+RUNS = (HIER, PA, MS, HYP, UNTRAINED)
+# Long enough that a training is still at work when it is stopped.
+SETTINGS = ["suite=smoke", "schedule.epochs=30"]
+LIMIT = 1  # minute; Slurm has no shorter one
+PROFILE = ["snakemake", "--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2"]
+NOT_COMPARED = (".record.json", ".snakemake_timestamp")
+# In place of `hier`: a training that ends well, and whose step is killed in its teardown, once.
+TORN_DOWN = """#!/bin/sh
+{hier} "$@" || exit
+test "$1 $2" != "train {run}" && exit
+test -e {mark} && exit
+touch {mark}
+kill -9 $$
+"""
+
+
+def main(folder: Path) -> None:
+    """Do it; SystemExit says what is not as it should be."""
+    started = time.monotonic()
+    if reason := why_not():
+        print(f"slurm: skipped: {reason}")
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "weights").mkdir(parents=True)  # it needs none
+    local, there = (new_project(folder / name, folder / "weights") for name in ("local", "there"))
+    for project in (local, there):
+        call(("hier", "compose", *SETTINGS), project, dict(os.environ), started)
+    with Cluster(folder / "cluster") as cluster, ThreadPoolExecutor(1) as beside:
+        undisturbed = ("snakemake", "--cores", "1", "--quiet", "all")
+        reference = beside.submit(call, undisturbed, local, dict(os.environ), started)
+        train_disturbed(cluster, there, started)
+        call(tuple(PROFILE), there, cluster.environment, started)
+        if "Nothing to be done" not in call((*PROFILE, "--dry-run"), there, cluster.environment, started):
+            raise SystemExit("slurm: snakemake finds something left to do")
+        reference.result()
+    compare(artifacts(local), artifacts(there))
+    shutil.rmtree(folder)
+    print(f"slurm: all is well [{time.monotonic() - started:.0f} s]", flush=True)
+
+
+def train_disturbed(cluster: Cluster, project: Path, started: float) -> None:
+    """Train each run under the shortest time limit while its job is stopped; Snakemake must go on itself."""
+    mark = cluster.folder / "torn-down"
+    torn = TORN_DOWN.format(hier=shutil.which("hier"), run=UNTRAINED, mark=mark)
+    cluster.write_command("hier", torn)
+    models = [f"runs/{run}/model.safetensors" for run in RUNS]
+    command = (*PROFILE, "--set-resources", f"train:runtime={LIMIT}", "--", *models)
+    environment = cluster.environment | {"HIER_CHECKPOINT_MINUTES": "0"}
+    disturbances: list[Callable[[Cluster, Path], None]] = [hold_up_twice, cancel, restart_slurmd, lose_node]
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(call, command, project, environment, started)
+        for done in [pool.submit(disturb, cluster, project) for disturb in disturbances]:
+            done.result()
+        training.result()
+    cluster.write_command("hier", f'#!/bin/sh\nexec {shutil.which("hier")} "$@"\n')
+    expect_ends(cluster, project)
+
+
+def hold_up_twice(cluster: Cluster, project: Path) -> None:
+    """Let a training make steps, then suspend it until its time is up; and once more where it goes on."""
+    for _ in range(2):
+        process = at_work(cluster, project, HIER)
+        process.suspend()
+        cluster.wait_for("the time limit", lambda gone=process: not lives(gone), 60 * LIMIT + 60)
+
+
+def cancel(cluster: Cluster, project: Path) -> None:
+    at_work(cluster, project, PA)
+    cluster.say("scancel", job_of(cluster, PA)[0])
+
+
+def restart_slurmd(cluster: Cluster, project: Path) -> None:
+    """Kill the daemon of a node, whose job works on, and start it again."""
+    at_work(cluster, project, MS)
+    node = job_of(cluster, MS)[1]
+    cluster.kill_slurmd(node)
+    time.sleep(3)
+    cluster.start_node(node)
+
+
+def lose_node(cluster: Cluster, project: Path) -> None:
+    """Kill a node with all that works on it, and start it again once Slurm has given it up."""
+    at_work(cluster, project, HYP)
+    number, node = job_of(cluster, HYP)
+    cluster.lose_node(node)
+    cluster.wait_for("the lost job to be queued anew", lambda: (number, "PENDING") in states(cluster, HYP))
+    cluster.start_node(node)
+
+
+def expect_ends(cluster: Cluster, project: Path) -> None:
+    """How the jobs of each run ended, and what their logs say."""
+    cluster.wait_for("the last job's end", lambda: all(s != "COMPLETING" for _, s, *_ in cluster.jobs()))
+    expected = {
+        HIER: {"TIMEOUT": 2, "COMPLETED": 1},
+        PA: {"CANCELLED": 1, "COMPLETED": 1},
+        MS: {"COMPLETED": 1},
+        HYP: {"COMPLETED": 1},
+        UNTRAINED: {"FAILED": 1, "COMPLETED": 1},
+    }
+    for run, ends in expected.items():
+        if (found := Counter(state for _, state in states(cluster, run))) != ends:
+            raise SystemExit(f"slurm: the jobs of {run} ended as {dict(found)}, not {ends}")
+    went_on = {HIER: 2, PA: 1, MS: 0, HYP: 1, UNTRAINED: 0}
+    for run, times in went_on.items():
+        if (found := logs(project, run).count(f"{run}: going on after")) != times:
+            raise SystemExit(f"slurm: by its logs {run} went on from a checkpoint {found} times, not {times}")
+    if "current, nothing to do" not in logs(project, UNTRAINED):
+        raise SystemExit("slurm: what had finished was made anew")
+
+
+def logs(project: Path, run: str) -> str:
+    """What the jobs of a run have written, those of attempts that failed included."""
+    files = sorted((project / "logs/slurm").glob(f"group_{run}_*/*.log"))
+    return "".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def at_work(cluster: Cluster, project: Path, run: str) -> psutil.Process:
+    """The process that trains a run, once it has made a step."""
+    found: list[psutil.Process] = []
+    checkpoints = project / ".checkpoints" / run
+
+    def makes_steps() -> bool:
+        for process in psutil.process_iter(["cmdline", "create_time"]):
+            words = [Path(word).name for word in process.info["cmdline"] or ()]
+            if words[1:4] == ["hier", "train", run] and words[0].startswith("python"):
+                times = [path.stat().st_mtime for path in checkpoints.rglob("*.pt")]
+                if process.cwd() == str(project) and max(times, default=0) > process.info["create_time"]:
+                    found.append(process)
+        return bool(found)
+
+    cluster.wait_for(f"{run} to train", makes_steps, 180)
+    return found[0]
+
+
+def lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def job_of(cluster: Cluster, run: str) -> tuple[str, str]:
+    """Number and node of the job that works on a run."""
+    return next((n, node) for n, state, of, node in cluster.jobs() if state == "RUNNING" and names(of, run))
+
+
+def states(cluster: Cluster, run: str) -> list[tuple[str, str]]:
+    """Number and state of each job of a run."""
+    return [(number, state) for number, state, of, _ in cluster.jobs() if names(of, run)]
+
+
+def names(comment: str, run: str) -> bool:
+    return comment == f"rule_{run}_train"
+
+
+def artifacts(project: Path) -> dict[str, str]:
+    """The hash of everything that was made, records apart: they say when and where."""
+    paths = [path for folder in ("data", "runs", "results") for path in (project / folder).rglob("*")]
+    return {
+        str(path.relative_to(project)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+        if path.is_file() and not path.name.endswith(NOT_COMPARED)
+    }
+
+
+def compare(local: dict[str, str], there: dict[str, str]) -> None:
+    """Refuse whatever is not the same in both."""
+    if wrong := sorted(path for path in local | there if local.get(path) != there.get(path)):
+        raise SystemExit(f"slurm: {len(wrong)} of {len(local)} artifacts differ: {', '.join(wrong[:5])}")
+    print(f"slurm: {len(local)} of {len(local)} artifacts are the same bytes", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]).resolve())
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"slurm: {error}: {error.stderr}") from error
