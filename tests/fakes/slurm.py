@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,7 +30,8 @@ UNTRAINED, PA, MS, HYP, HIER = (f"smoke-{method}-test_resnet-16-s0" for method i
 RUNS = (HIER, PA, MS, HYP, UNTRAINED)
 # Long enough that a training is still at work when it is stopped.
 SETTINGS = ["suite=smoke", "schedule.epochs=30"]
-LIMIT = 1  # minute; Slurm has no shorter one
+# Minutes. The shortest limit that there is strikes twice; a slow machine may take longer for the rest.
+LIMIT = f"1 if wildcards.run == '{HIER}' and attempt <= 2 else 20"
 PROFILE = ["snakemake", "--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2"]
 NOT_COMPARED = (".record.json", ".snakemake_timestamp")
 # In place of `hier`: a training that ends well, and whose step is killed in its teardown, once.
@@ -55,21 +56,25 @@ def main(folder: Path) -> None:
     local, there = (new_project(folder / name, folder / "weights") for name in ("local", "there"))
     for project in (local, there):
         call(("hier", "compose", *SETTINGS), project, dict(os.environ), started)
-    with Cluster(folder / "cluster") as cluster, ThreadPoolExecutor(1) as beside:
-        undisturbed = ("snakemake", "--cores", "1", "--quiet", "all")
-        reference = beside.submit(call, undisturbed, local, dict(os.environ), started)
-        train_disturbed(cluster, there, started)
-        call(tuple(PROFILE), there, cluster.environment, started)
-        if "Nothing to be done" not in call((*PROFILE, "--dry-run"), there, cluster.environment, started):
-            raise SystemExit("slurm: snakemake finds something left to do")
-        reference.result()
+    with Cluster(folder / "cluster") as cluster, ThreadPoolExecutor() as pool:
+        try:
+            undisturbed = ("snakemake", "--cores", "1", "--quiet", "all")
+            reference = pool.submit(call, undisturbed, local, cluster.beside, started)
+            train_disturbed(cluster, pool, there, started)
+            call(tuple(PROFILE), there, cluster.environment, started)
+            if "Nothing to be done" not in call((*PROFILE, "--dry-run"), there, cluster.environment, started):
+                raise SystemExit("slurm: snakemake finds something left to do")
+            reference.result()
+        except BaseException:
+            cluster.end()  # else the pool would wait for what is still at work
+            raise
     compare(artifacts(local), artifacts(there))
     shutil.rmtree(folder)
     print(f"slurm: all is well [{time.monotonic() - started:.0f} s]", flush=True)
 
 
-def train_disturbed(cluster: Cluster, project: Path, started: float) -> None:
-    """Train each run under the shortest time limit while its job is stopped; Snakemake must go on itself."""
+def train_disturbed(cluster: Cluster, pool: ThreadPoolExecutor, project: Path, started: float) -> None:
+    """Train each run while its job is stopped; Snakemake must go on by itself."""
     mark = cluster.folder / "torn-down"
     torn = TORN_DOWN.format(hier=shutil.which("hier"), run=UNTRAINED, mark=mark)
     cluster.write_command("hier", torn)
@@ -77,21 +82,23 @@ def train_disturbed(cluster: Cluster, project: Path, started: float) -> None:
     command = (*PROFILE, "--set-resources", f"train:runtime={LIMIT}", "--", *models)
     environment = cluster.environment | {"HIER_CHECKPOINT_MINUTES": "0"}
     disturbances: list[Callable[[Cluster, Path], None]] = [hold_up_twice, cancel, restart_slurmd, lose_node]
-    with ThreadPoolExecutor() as pool:
-        training = pool.submit(call, command, project, environment, started)
-        for done in [pool.submit(disturb, cluster, project) for disturb in disturbances]:
-            done.result()
-        training.result()
+    training = pool.submit(call, command, project, environment, started)
+    disturbing = [pool.submit(disturb, cluster, project) for disturb in disturbances]
+    for done in wait([training, *disturbing], return_when=FIRST_EXCEPTION).done:
+        done.result()
     cluster.write_command("hier", f'#!/bin/sh\nexec {shutil.which("hier")} "$@"\n')
     expect_ends(cluster, project)
 
 
 def hold_up_twice(cluster: Cluster, project: Path) -> None:
     """Let a training make steps, then suspend it until its time is up; and once more where it goes on."""
-    for _ in range(2):
-        process = at_work(cluster, project, HIER)
-        process.suspend()
-        cluster.wait_for("the time limit", lambda gone=process: not lives(gone), 60 * LIMIT + 60)
+
+    def strikes() -> int:
+        return sum(state == "TIMEOUT" for _, state in states(cluster, HIER))
+
+    while (before := strikes()) < 2:
+        at_work(cluster, project, HIER).suspend()
+        cluster.wait_for("the time limit", lambda before=before: strikes() > before, 300)
 
 
 def cancel(cluster: Cluster, project: Path) -> None:
@@ -130,10 +137,11 @@ def expect_ends(cluster: Cluster, project: Path) -> None:
     for run, ends in expected.items():
         if (found := Counter(state for _, state in states(cluster, run))) != ends:
             raise SystemExit(f"slurm: the jobs of {run} ended as {dict(found)}, not {ends}")
-    went_on = {HIER: 2, PA: 1, MS: 0, HYP: 1, UNTRAINED: 0}
-    for run, times in went_on.items():
-        if (found := logs(project, run).count(f"{run}: going on after")) != times:
-            raise SystemExit(f"slurm: by its logs {run} went on from a checkpoint {found} times, not {times}")
+    for run in (HIER, PA, HYP):
+        if f"{run}: going on after" not in logs(project, run):
+            raise SystemExit(f"slurm: {run} began anew instead of going on from its checkpoint")
+    if logs(project, HYP).count("Building DAG") < 3:  # two of each attempt
+        raise SystemExit(f"slurm: the log of the job that lost its node has not the first attempt of {HYP}")
     if "current, nothing to do" not in logs(project, UNTRAINED):
         raise SystemExit("slurm: what had finished was made anew")
 
@@ -158,12 +166,8 @@ def at_work(cluster: Cluster, project: Path, run: str) -> psutil.Process:
                     found.append(process)
         return bool(found)
 
-    cluster.wait_for(f"{run} to train", makes_steps, 180)
+    cluster.wait_for(f"{run} to train", makes_steps, 900)
     return found[0]
-
-
-def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def job_of(cluster: Cluster, run: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "s
 SBIN = "/usr/sbin"  # where Debian has the daemons, and not all have it on their path
 OURS = "HIER_CLUSTER"
 NODES = ("n1", "n2")
-PATIENCE = 60.0  # seconds for a daemon to start or to see what another did
+PATIENCE = 180.0  # seconds for a daemon to start or to see what another did
 
 # A GPU that is none (/dev/null) lets the profile ask for one as it is; a job finds no CUDA and uses its CPU.
 # SlurmdTimeout and KillWait are short for a test. Jobs are remembered, so that it can ask how they ended.
@@ -45,6 +45,8 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -55,7 +57,7 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-SlurmdTimeout=10
+SlurmdTimeout=20
 KillWait=20
 MinJobAge=3600
 SchedulerParameters=bf_interval=5,sched_interval=5
@@ -84,14 +86,17 @@ def why_not() -> str:
 
 
 class Cluster:
-    """Runs while its block does; `environment` is for commands that use it. Commands lie first in `bin`."""
+    """Runs while its block does. What lies in `bin` comes before a command of that name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bin = folder / "bin"
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}{os.pathsep}{SBIN}"
-        own = {"SLURM_CONF": str(folder / "slurm.conf"), OURS: str(folder), "PATH": path}
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")} | own
+        # What is started in this environment ends with the cluster; in the other it uses it, too.
+        self.beside = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")} | {
+            OURS: str(folder)
+        }
+        self.environment = self.beside | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -101,14 +106,22 @@ class Cluster:
         try:
             self._start()
         except BaseException:
-            self._end()
+            self.end()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.end()
+
+    def end(self) -> None:
+        """End all that belongs to the cluster; may be called twice."""
+        assert self.guardian.stdin is not None
+        self.guardian.stdin.close()
+        self.guardian.wait()
+        for daemon in self.daemons.values():
+            daemon.wait()
 
     def say(self, *command: str) -> str:
         """What a command of Slurm's prints."""
@@ -131,17 +144,21 @@ class Cluster:
     def lose_node(self, name: str) -> None:
         """Kill a node's daemon and all that works on it, as a power failure would."""
         self.kill_slurmd(name)
-        for process in processes_of(self.folder):
+        at_work = [*processes_of(self.folder)]
+        # Those first that would tell the controller how a job has ended.
+        for process in [each for each in at_work if is_step(each, self.folder, name)]:
+            process.kill()
+        for process in at_work:
             with suppress(psutil.Error):
-                if is_step(process, self.folder, name) or process.environ().get("SLURMD_NODENAME") == name:
+                if process.environ().get("SLURMD_NODENAME") == name:
                     process.kill()
 
     def wait_for(self, what: str, seen: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Wait until `seen`; SystemExit says that `what` did not come."""
+        """Wait until `seen`; SystemExit says that `what` did not come, as when the cluster has ended."""
         give_up = time.monotonic() + patience
         while not seen():
-            if time.monotonic() > give_up:
-                raise SystemExit(f"slurm: waited {patience:.0f} s for {what}; see {self.folder}/*.log")
+            if time.monotonic() > give_up or self.guardian.poll() is not None:
+                raise SystemExit(f"slurm: waited for {what} in vain; see {self.folder}/*.log")
             time.sleep(0.2)
 
     def _write(self) -> None:
@@ -187,18 +204,11 @@ class Cluster:
 
     def _daemon(self, name: str, *command: str) -> None:
         path = self.environment["PATH"]
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{name}.out").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
                 [str(shutil.which(command[0], path=path)), *command[1:]],
                 env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-
-    def _end(self) -> None:
-        assert self.guardian.stdin is not None
-        self.guardian.stdin.close()
-        self.guardian.wait()
-        for daemon in self.daemons.values():
-            daemon.wait()
 
 
 def processes_of(folder: Path) -> Iterator[psutil.Process]:
@@ -212,9 +222,11 @@ def processes_of(folder: Path) -> Iterator[psutil.Process]:
 def is_step(process: psutil.Process, folder: Path, node: str = "*") -> bool:
     """Whether a process watches over a job for a node: it has written its title over its environment, and
     keeps the node's log open."""
-    if process.name() != "slurmstepd":
+    try:
+        files = process.open_files() if process.name() == "slurmstepd" else []
+    except psutil.Error:  # it has ended
         return False
-    return any(Path(file.path).match(str(folder / f"{node}.log")) for file in process.open_files())
+    return any(Path(file.path).match(str(folder / f"{node}.log")) for file in files)
 
 
 def free_ports(number: int) -> list[int]:
@@ -236,8 +248,6 @@ def guard(folder: Path) -> None:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(left, timeout=1)
-        if all(process.status() == psutil.STATUS_ZOMBIE for process in left if process.is_running()):
-            return  # their parent's to collect
 
 
 if __name__ == "__main__":
