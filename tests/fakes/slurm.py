@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -82,23 +83,27 @@ def train_disturbed(cluster: Cluster, pool: ThreadPoolExecutor, project: Path, s
     command = (*PROFILE, "--set-resources", f"train:runtime={LIMIT}", "--", *models)
     environment = cluster.environment | {"HIER_CHECKPOINT_MINUTES": "0"}
     disturbances: list[Callable[[Cluster, Path], None]] = [hold_up_twice, cancel, restart_slurmd, lose_node]
-    training = pool.submit(call, command, project, environment, started)
+    coordinator = pool.submit(call, command, project, environment, started)
     disturbing = [pool.submit(disturb, cluster, project) for disturb in disturbances]
-    for done in wait([training, *disturbing], return_when=FIRST_EXCEPTION).done:
+    for done in wait([coordinator, *disturbing], return_when=FIRST_EXCEPTION).done:
         done.result()
     cluster.write_command("hier", f'#!/bin/sh\nexec {shutil.which("hier")} "$@"\n')
     expect_ends(cluster, project)
 
 
 def hold_up_twice(cluster: Cluster, project: Path) -> None:
-    """Let a training make steps, then suspend it until its time is up; and once more where it goes on."""
+    """Suspend a training that has made steps until its time is up; and once more where it goes on."""
 
     def strikes() -> int:
         return sum(state == "TIMEOUT" for _, state in states(cluster, HIER))
 
+    # On a slow machine the limit may strike before there is a step to go on from.
     while (before := strikes()) < 2:
-        at_work(cluster, project, HIER).suspend()
-        cluster.wait_for("the time limit", lambda before=before: strikes() > before, 300)
+        cluster.wait_for("a step", lambda before=before: strikes() > before or training(project, HIER), 900)
+        if strikes() == before:
+            for process in training(project, HIER):
+                process.suspend()
+            cluster.wait_for("the time limit", lambda before=before: strikes() > before, 300)
 
 
 def cancel(cluster: Cluster, project: Path) -> None:
@@ -154,20 +159,21 @@ def logs(project: Path, run: str) -> str:
 
 def at_work(cluster: Cluster, project: Path, run: str) -> psutil.Process:
     """The process that trains a run, once it has made a step."""
-    found: list[psutil.Process] = []
-    checkpoints = project / ".checkpoints" / run
+    cluster.wait_for(f"{run} to train", lambda: bool(training(project, run)), 900)
+    return training(project, run)[0]
 
-    def makes_steps() -> bool:
-        for process in psutil.process_iter(["cmdline", "create_time"]):
-            words = [Path(word).name for word in process.info["cmdline"] or ()]
-            if words[1:4] == ["hier", "train", run] and words[0].startswith("python"):
-                times = [path.stat().st_mtime for path in checkpoints.rglob("*.pt")]
-                if process.cwd() == str(project) and max(times, default=0) > process.info["create_time"]:
+
+def training(project: Path, run: str) -> list[psutil.Process]:
+    """The process that trains a run and has made a step, if there is one."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "create_time"]):
+        words = [Path(word).name for word in process.info["cmdline"] or ()]
+        if words[1:4] == ["hier", "train", run] and words[0].startswith("python"):
+            with suppress(psutil.Error):
+                written = [path.stat().st_mtime for path in (project / ".checkpoints" / run).rglob("*.pt")]
+                if process.cwd() == str(project) and max(written, default=0) > process.info["create_time"]:
                     found.append(process)
-        return bool(found)
-
-    cluster.wait_for(f"{run} to train", makes_steps, 900)
-    return found[0]
+    return found
 
 
 def job_of(cluster: Cluster, run: str) -> tuple[str, str]:
