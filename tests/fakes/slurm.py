@@ -95,7 +95,7 @@ def train_disturbed(cluster: Cluster, pool: ThreadPoolExecutor, project: Path, s
 
 
 def meet_limit_twice(cluster: Cluster, project: Path) -> None:
-    """Give a training that has made steps the shortest limit that Slurm has, and hold it up until that strikes;
+    """Give a training that makes steps the shortest limit that Slurm has, and hold it up until that strikes;
     and once more where it goes on."""
     for _ in range(2):
         at_work(cluster, project, HIER).suspend()

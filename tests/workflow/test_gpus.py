@@ -32,3 +32,5 @@ def test_a_dry_run_asks_for_the_same_on_every_machine(project):
     without = asked(project, 0, *LOCAL)
     assert asked(project, 1, *LOCAL) == without
     assert gpus_asked(project, 0, *LOCAL) == NEED
+    # Evaluation and views stand beside each other in a run's job, whose nodes would add up to two.
+    assert {rule for rule, resources in without if "nodes=1" in resources} == {"train", "embed"}

@@ -125,9 +125,16 @@ def requests():
     return Requests(SUITE, gpus=at_most != 0)
 
 
-def asks(stage, what):
-    """The resource function of a rule: what its job asks for, wherever it is asked (--resources bounds it)."""
-    return lambda wildcards: getattr(requests().of(stage, wildcards[stage.scope]), what)
+def resources_of(stage):
+    """The resources of a rule: what its jobs ask for, wherever they are asked (--resources bounds it)."""
+
+    def asks(what):
+        return lambda wildcards: getattr(requests().of(stage, wildcards[stage.scope]), what)
+
+    found = {what: asks(what) for what in Request._fields}
+    if stage.gpu:  # several cards are of one node; stages beside each other in one job would add up to two
+        found["nodes"] = 1
+    return found
 
 
 def threads_of(stage):

@@ -44,6 +44,6 @@ for _stage in STAGES.values():
             _stage.name == "download"
         threads: threads_of(_stage)
         resources:
-            **{what: asks(_stage, what) for what in Request._fields},
+            **resources_of(_stage),
         shell:
             "hier {rule} {params.key} {params.force}"
