@@ -15,8 +15,8 @@ from hier.planning.rates import slowest_rates
 
 # Megabytes that a process holds beside its batches (Python, torch with CUDA, an index), and a loader worker.
 PROCESS, WORKER = 4_000, 500
-# Bytes that a pixel of a batch takes in float32. Of the networks here ResNet-50 keeps most for the backward pass,
-# 1,700; gradients of it and what an operation works with come to as much again.
+# Bytes that a pixel of a batch takes in float32. Of the networks here ResNet-50 keeps most for the
+# backward pass, 1,700; gradients of it and what an operation works with come to as much again.
 PIXEL = {"train": 4_000, "embed": 500}
 
 STARTING = 10  # minutes: imports, hashes of inputs, a slow disk
@@ -79,7 +79,7 @@ class Requests:
 
 def processes_of(stage: Stage, run: Run) -> int:
     """Processes that a stage of a run works with, each on a card of its own; only training has several."""
-    return getattr(run.runtime, "processes", 1) if stage.name == "train" else 1
+    return run.runtime.processes if stage.name == "train" else 1
 
 
 def _batch(stage: Stage, run: Run) -> int:
