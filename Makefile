@@ -69,7 +69,7 @@ slurm-daemons: ## install Slurm and munge, if there are none (Debian's slurm-wlm
 bench: $(INSTALLED) ## time loss, search, images, a step and the engines, on a quiet machine; 1 where a bound is missed
 	@$(call bench)
 
-bench-quick: $(INSTALLED) ## the same in small, against half of each bound (3 minutes)
+bench-quick: $(INSTALLED) ## the same in small, against half of each bound (4 minutes)
 	@$(call bench,--quick)
 
 define bench
