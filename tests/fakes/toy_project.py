@@ -24,6 +24,7 @@ SETTINGS = replace(
     toy_pipeline.SETTINGS, runs={name: run | RUNTIME for name, run in toy_pipeline.SETTINGS.runs.items()}
 )
 EVERYWHERE = """
+import sys
 from dataclasses import replace
 from fakes import toy_pipeline
 from hier import pipeline
@@ -32,6 +33,11 @@ pipeline.STAGES.clear()
 for stage in toy_pipeline.STAGES:  # Snakemake knows folders as the only output alone
     pipeline.STAGES[stage.name] = replace(stage, outputs=stage.outputs[:1])
 Settings.suite = lambda self, name=None: None  # the toy's fit no schema
+if any(word.endswith("snakemake") for word in sys.orig_argv):
+    from hier.planning import requests
+    requests.Requests.__init__ = lambda self, suite, gpus=True: None
+    requests.Requests.of = lambda self, stage, key: requests.Request(0, 1, 100, 10)
+    requests.Requests.threads = lambda self, stage, run: 1
 """
 OWN_FLOCK = """
 import fcntl
