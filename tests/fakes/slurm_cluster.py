@@ -30,7 +30,7 @@ OURS = "HIER_CLUSTER"
 NODES = ("n1", "n2")
 PATIENCE = 180.0  # seconds for a daemon to start or to see what another did
 
-# A GPU that is none (/dev/null) lets the profile ask for one as it is; a job finds no CUDA and uses its CPU.
+# A GPU that is a file lets the profile ask for one as it is; a job finds no CUDA and uses its CPU.
 # SlurmdTimeout and KillWait are short for a test. Jobs are remembered, so that it can ask how they ended.
 CONF = """
 ClusterName=loopback
@@ -66,7 +66,7 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMe
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=64000 Gres=gpu:1
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
-GRES = "NodeName=n[1-2] Name=gpu File=/dev/null\n"
+GRES = "NodeName=n[1-2] Name=gpu File={card}\n"
 # The step of a job that Snakemake starts has no SLURM_CONF any more; a real cluster's lies where Slurm looks.
 SRUN = '#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {srun} "$@"\n'
 
@@ -171,7 +171,8 @@ class Cluster:
         user, host = psutil.Process().username(), socket.gethostname()
         conf = CONF.format(folder=self.folder, host=host, user=user, ports=free_ports(3))
         (self.folder / "slurm.conf").write_text(conf)
-        (self.folder / "gres.conf").write_text(GRES)
+        (card := self.folder / "card").touch()
+        (self.folder / "gres.conf").write_text(GRES.format(card=card))
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
