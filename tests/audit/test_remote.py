@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from dvc_data.hashfile.db import get_odb
 from dvc_objects.fs import localfs
 
 from hier.audit.audit import LedgerAudit
-from hier.audit.remote import Remote, State, check, repair
+from hier.audit.remote import Remote, State, check, open_remote, repair
 from hier.errors import RemoteError, TamperedError
 from hier.ledger.dvc_lock import Ledger, cache_file
 from hier.ledger.objects import Object, members, named_objects
@@ -239,6 +240,27 @@ def test_whatever_a_store_raises_is_one_line_that_names_it(remote, monkeypatch):
 
 
 # --- what `hier verify` says of damage that came from a remote -------------------------------------
+
+
+def test_what_cannot_be_read_in_a_folder_hides_nothing_else(remote):
+    one, other = there(remote, oid_of(DISH)), there(remote, oid_of("runs/stew/dish.txt"))
+    one.unlink()
+    one.mkdir()
+    other.unlink()
+    assert wrong(looked(remote)) == {DISH: "damaged", "runs/stew/dish.txt": "missing"}
+
+
+def test_a_folder_that_is_not_there_is_no_empty_remote(tmp_path, monkeypatch):
+    """It may lie on a disk that is not mounted."""
+    monkeypatch.chdir(tmp_path)
+    for words in (["init", "--no-scm"], ["remote", "add", "--default", "far", "not/mounted"]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], check=True, capture_output=True)
+    says = rf"^remote far: there is no folder {tmp_path}/not/mounted; mount its disk, or let dvc push make it"
+    with pytest.raises(RemoteError, match=says), open_remote():
+        pass
+    (tmp_path / "not/mounted").mkdir(parents=True)
+    with open_remote() as found:
+        assert found.name == "far"
 
 
 def test_the_advice_of_a_damaged_copy_mends(adopted):

@@ -1,5 +1,6 @@
 # Views of hier.pipeline for the rules: inputs, outputs, code and parameters of a stage.
 import os
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,12 @@ DAG.check_output_mtime = make_as_young  # instead of refusing, and deleting, out
 
 
 onstart:
+    if workflow.executor_plugin.name == "slurm":
+        for _program in ("sbatch", "squeue", "sinfo"):  # the plugin would wait for ever for what they say
+            if shutil.which(_program) is None:
+                print(f"error: {_program} is not on the PATH; load Slurm here (module load slurm, on many "
+                      "clusters), or work without it: snakemake --cores all", file=sys.stderr)
+                sys.exit(2)
     announce("snakemake")
 
 

@@ -67,6 +67,10 @@ class Remote:
                 return State.WHOLE if file_md5(path, files) == wanted.md5 else State.DAMAGED
             except FileNotFoundError:
                 return State.MISSING
+            except (PermissionError, IsADirectoryError):
+                if files.protocol != "local":  # a server says so of whoever may see nothing
+                    raise
+                return State.DAMAGED
 
     def read(self, wanted: Object) -> bytes:
         with self._told():
@@ -140,6 +144,10 @@ def _remote(repo: "Repo", name: str) -> Remote:
         raise ConfigError(f"DVC cannot use remote {name}: {_one_line(error)}") from error
     if found.fs.version_aware or found.worktree:
         raise ConfigError(f"remote {name} keeps versions of files, not objects by their MD5 (version_aware)")
+    if found.fs.protocol == "local" and not Path(found.path).is_dir():
+        raise RemoteError(
+            f"remote {name}: there is no folder {found.path}; mount its disk, or let dvc push make it"
+        )
     return Remote(name, found.fs.unstrip_protocol(found.path), found.odb)
 
 

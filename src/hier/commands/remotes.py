@@ -58,7 +58,8 @@ def check(name: str | None, only_composed: bool, deep: bool, repair: bool) -> No
         total = len(found.states) + unseen
         click.echo(f"{total - unseen - len(left):,} of {total:,} objects are whole in {there}")
     if left:
-        again = f"hier remote check --repair{f' --remote {name}' if name else ''}"
+        own = f" --remote {name}" * bool(name) + " --composed" * only_composed + " --deep" * deep
+        again = f"hier remote check --repair{own}"
         mend = f"upload them anew with: {again}"
         if repair:
             mend = (
