@@ -223,6 +223,9 @@ def test_a_folder_is_a_remote_as_well(project, bucket, tmp_path):
     )
     number = len(bucket.objects(WHOLE))
     where = f"disk ({tmp_path}/disk)"
+    says = f"error: remote disk: there is no folder {tmp_path}/disk; mount its disk, or let dvc push make it"
+    assert checked(project, "--repair") == (1, [], says)
+    (tmp_path / "disk").mkdir()
     assert checked(project)[1][-1] == f"0 of {number} objects are whole in {where}"
     assert checked(project, "--repair")[1][-1] == f"{number} of {number} objects are whole in {where}"
     assert "up to date" in project.run("dvc", "push").stdout
