@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from fakes.slurm_cluster import Cluster, why_not
+from fakes.slurm_cluster import Cluster, NoClusterError, why_not
 from fakes.smoke import call, new_project
 
 METHODS = ("untrained", "pa", "ms", "hyp", "hier")
@@ -209,5 +209,7 @@ def compare(local: dict[str, str], there: dict[str, str]) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]).resolve())
+    except NoClusterError as error:
+        print(f"slurm: skipped: no cluster can be started here: {error}")
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"slurm: {error}: {error.stderr}") from error

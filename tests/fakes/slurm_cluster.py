@@ -85,8 +85,13 @@ def why_not() -> str:
     return ""
 
 
+class NoClusterError(Exception):
+    """Slurm's daemons, or a job of theirs, cannot work on this machine."""
+
+
 class Cluster:
-    """Runs while its block does. What lies in `bin` comes before a command of that name."""
+    """Runs while its block does. What lies in `bin` comes before a command of that name. NoClusterError where
+    no job ran within some time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -184,6 +189,17 @@ class Cluster:
         (self.bin / name).chmod(0o755)
 
     def _start(self) -> None:
+        try:
+            self._start_daemons()
+            subprocess.run(["srun", "true"], env=self.environment, check=True, timeout=PATIENCE)
+        except (SystemExit, OSError, subprocess.SubprocessError) as error:
+            raise NoClusterError(str(error)) from error
+        for name, daemon in self.daemons.items():
+            for connection in psutil.Process(daemon.pid).net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.ip != "127.0.0.1":
+                    raise SystemExit(f"slurm: {name} listens on {connection.laddr.ip}, not on loopback alone")
+
+    def _start_daemons(self) -> None:
         files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid",
                  "log-file": "munge.log", "seed-file": "munge.seed"}  # fmt: skip
         options = [f"--{option}={self.folder / name}" for option, name in files.items()]
@@ -193,10 +209,6 @@ class Cluster:
         for node in NODES:
             self.start_node(node)
         self.wait_for("two idle nodes", lambda: self._idle() == len(NODES))
-        for name, daemon in self.daemons.items():
-            for connection in psutil.Process(daemon.pid).net_connections("inet"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.ip != "127.0.0.1":
-                    raise SystemExit(f"slurm: {name} listens on {connection.laddr.ip}, not on loopback alone")
 
     def _idle(self) -> int:
         command = ["sinfo", "--noheader", "--states=idle", "--format=%D"]
