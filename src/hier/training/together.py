@@ -127,15 +127,13 @@ def _join(group: Group, store: dist.TCPStore, on_gpus: bool) -> None:
 
 def _cause(followers: list[tuple[SpawnProcess, Connection]]) -> HierError | None:
     """Why a process is gone; None where all are there."""
-    gone = wait([follower.sentinel for follower, _ in followers], LAST_WORDS)
+    wait([follower.sentinel for follower, _ in followers], LAST_WORDS)
     for _, said in followers:
         with suppress(EOFError, OSError):
             while said.poll():
                 if isinstance(word := said.recv(), HierError):
                     return word
-    ended = [follower for follower, _ in followers if follower.sentinel in gone]
-    for follower in ended:
-        follower.join()  # its files are closed a moment before it has ended
+    ended = [follower for follower, _ in followers if not follower.is_alive()]
     # One that was killed comes first: others end with an error where it is lost to them.
     ended.sort(key=lambda follower: follower.exitcode or 0)
     return ProcessError(how_it_ended(ended[0])) if ended else None
