@@ -203,6 +203,7 @@ def test_one_that_is_lost_is_named_and_the_next_goes_on(store, tmp_path, monkeyp
         if epoch:
             [follower] = multiprocessing.active_children()
             follower.kill()
+            follower.join()
         yield from epoch_of(self, epoch, device, start, **rest)
 
     with monkeypatch.context() as patch:
