@@ -34,6 +34,8 @@ np.savez("found.npz", timm=np.concatenate([embed_by_timm(paths[:50]), embed_by_t
 RUNS = {
     "test_resnet": ["methods=[hier]", "schedule.epochs=1"],
     "flat": ["methods=[pa]"],
+    "scaled": ["methods=[hier]", "head.scale=0.1"],
+    "learned scale": ["methods=[hier]", "head.scale=0.1", "head.learns_scale=true", "schedule.epochs=1"],
     "efficientnet_lite0": ["methods=[hier]", "backbone.weights=null"],
     "resnet50": ["methods=[hier]"],
     "vit_small": ["methods=[hier]"],

@@ -96,6 +96,30 @@ def test_embeddings_lie_within_the_image_of_the_clip_radius():
     assert shrunk(torch.randn(200, 64)).norm(dim=1).max() < 0.1
 
 
+@pytest.mark.parametrize("learns_scale", [False, True])
+@pytest.mark.parametrize("curvature", [0.0, 0.1])
+def test_the_scale_multiplies_what_the_linear_layer_gives(curvature, learns_scale):
+    features = torch.randn(7, 12, dtype=torch.float64)
+    plain = EmbeddingHead(12, head_config(curvature=curvature)).double()
+    scaled = EmbeddingHead(12, head_config(curvature=curvature, scale=0.25, learns_scale=learns_scale)).double()
+    scaled.linear.load_state_dict(plain.linear.state_dict())
+    assert ("scale" in scaled.state_dict()) == learns_scale
+    plain.linear.weight.data *= 0.25
+    plain.linear.bias.data *= 0.25
+    torch.testing.assert_close(scaled(features), plain(features))
+
+
+def test_a_clipped_embedding_has_no_gradient_along_itself_so_a_learned_scale_stays():
+    def gradient(scale):
+        head = EmbeddingHead(64, head_config(dim=16, scale=scale, learns_scale=True)).double()
+        x = head(torch.randn(20, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+        x.backward(torch.randn(20, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+        return abs(head.scale.grad.item())
+
+    assert gradient(1.0) < 1e-14  # ‖u‖ ≈ √16 is above the clip radius
+    assert gradient(0.1) > 1e-2
+
+
 def test_the_gradient_through_the_ball_is_the_riemannian_one():
     head = EmbeddingHead(6, head_config(dim=3)).double()
     flat = EmbeddingHead(6, head_config(dim=3, curvature=0.0)).double()

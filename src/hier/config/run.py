@@ -53,10 +53,11 @@ class Backbone(Strict):
 
 
 class Head(Strict):
-    """LayerNorm → Linear to `dim` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat).
+    """LayerNorm → Linear to `dim`, times `scale` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat).
 
     Hyp's own head has no `norm`, and passes gradients as they are: HIER's, `riemannian`, scales them by
-    the inverse of the metric.
+    the inverse of the metric. With `learns_scale` the scale is a parameter that starts at `scale`; the
+    released code has none (1).
     """
 
     dim: Count
@@ -64,6 +65,8 @@ class Head(Strict):
     clip_radius: Positive
     norm: Literal["layer_norm", "none"] = "layer_norm"
     riemannian: bool = True
+    scale: Positive = 1.0
+    learns_scale: bool = False
 
 
 class Loss(Strict):

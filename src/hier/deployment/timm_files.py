@@ -68,6 +68,8 @@ def head_settings(stored: Stored) -> dict[str, Any]:
     if (head := stored.head) is None:
         return told
     told |= {"norm": head.norm, "norm_eps": 1e-5, "curvature": head.curvature}
+    if head.scale != 1 and not head.learns_scale:
+        told["scale"] = head.scale
     if head.curvature:
         told |= {"clip_radius": head.clip_radius, "max_norm": max_norm(head.curvature)}
     return told

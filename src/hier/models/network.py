@@ -19,7 +19,10 @@ from hier.registry import POOLINGS
 
 
 class EmbeddingHead(nn.Module):
-    """LayerNorm without affine, if any → Linear (orthogonal weight, zero bias) → ball of curvature −c."""
+    """LayerNorm without affine, if any → Linear (orthogonal weight, zero bias) → × scale → ball of curvature −c.
+
+    LayerNorm gives a norm of √F and an orthogonal map keeps its share of it, so at the start ‖u‖ ≈ scale · √D.
+    """
 
     def __init__(self, features: int, config: Head) -> None:
         super().__init__()
@@ -28,11 +31,12 @@ class EmbeddingHead(nn.Module):
         self.linear = nn.Linear(features, config.dim)
         nn.init.orthogonal_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        self.scale = nn.Parameter(torch.tensor(config.scale)) if config.learns_scale else config.scale
         self.config = config
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B×F) to embeddings (B×D, at least float32), on the ball where c > 0."""
-        u = self.linear(self.norm(features))
+        u = self.scale * self.linear(self.norm(features))
         # The map into the ball and every distance need more than half precision.
         u = u if u.dtype == torch.float64 else u.float()
         if not self.config.curvature:

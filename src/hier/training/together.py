@@ -127,13 +127,15 @@ def _join(group: Group, store: dist.TCPStore, on_gpus: bool) -> None:
 
 def _cause(followers: list[tuple[SpawnProcess, Connection]]) -> HierError | None:
     """Why a process is gone; None where all are there."""
-    wait([follower.sentinel for follower, _ in followers], LAST_WORDS)
+    gone = wait([follower.sentinel for follower, _ in followers], LAST_WORDS)
     for _, said in followers:
         with suppress(EOFError, OSError):
             while said.poll():
                 if isinstance(word := said.recv(), HierError):
                     return word
-    ended = [follower for follower, _ in followers if not follower.is_alive()]
+    ended = [follower for follower, _ in followers if follower.sentinel in gone]
+    for follower in ended:  # the sentinel is ready a moment before the exit code is
+        follower.join()
     # One that was killed comes first: others end with an error where it is lost to them.
     ended.sort(key=lambda follower: follower.exitcode or 0)
     return ProcessError(how_it_ended(ended[0])) if ended else None
