@@ -1,5 +1,6 @@
 """Who searches whom, and what is measured: the protocol of a dataset's test side."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,13 @@ from torch import Tensor
 
 from hier.config.run import Run
 from hier.errors import ConfigError
-from hier.evaluation.retrieval.recall import have_match, map_at_r, recall_at_k
+from hier.evaluation.retrieval.recall import (
+    average_precisions,
+    have_match,
+    hits_at_1,
+    mean_of_judged,
+    recall_at_k,
+)
 
 
 class Sides:
@@ -56,14 +63,23 @@ class Retrieval(Sides):
             "exclude_self": not self.separate,
         }
         self.masks = self.separate and run.protocol.masks_gallery_of_query
+        self.judging = {"mask_gallery_of_query": self.masks, "leave_out_unmatched": self.leaves_out}
 
     def recall(self, labels: np.ndarray, ks: list[int]) -> dict[str, float]:
         """Recall@K by the K as text; `labels` are of all N rows."""
-        shares = recall_at_k(
-            *self.sides(labels), ks, **self.search,
-            mask_gallery_of_query=self.masks, leave_out_unmatched=self.leaves_out,
-        )  # fmt: skip
+        shares = recall_at_k(*self.sides(labels), ks, **self.search, **self.judging)
         return {str(k): share for k, share in shares.items()}
+
+    def of_queries(self) -> dict[str, NDArray[np.float64]]:
+        """What measures are means of, for each of the Q queries, NaN where one does not judge it: by the keys
+        of the measures in metrics.json, of Recall@K for K = 1."""
+        found = {"recall": self._hits(self.index["label"].to_numpy())}
+        if (superclasses := self._superclasses()) is not None:
+            found["superclass_recall"] = self._hits(superclasses)
+        return found | {"map_at_r": np.array(self.average_precisions)}
+
+    def _hits(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        return hits_at_1(*self.sides(labels), **self.search, **self.judging).numpy()
 
     def class_recall(self, ks: list[int]) -> dict[str, float]:
         return self.recall(self.index["label"].to_numpy(), ks)
@@ -92,7 +108,12 @@ class Retrieval(Sides):
         return self.matched(labels) | (not self.leaves_out)
 
     def map_at_r(self) -> float:
-        return map_at_r(*self.sides(self.index["label"].to_numpy()), **self.search)
+        """MAP@R, NaN where no query has a match."""
+        return mean_of_judged(self.average_precisions)
+
+    @cached_property
+    def average_precisions(self) -> list[float]:
+        return average_precisions(*self.sides(self.index["label"].to_numpy()), **self.search)
 
     def _superclasses(self) -> NDArray[np.int64] | None:
         superclass = self.index["superclass"]

@@ -65,18 +65,56 @@ def recall_at_k(
             ball, a K is below 1, the metric is unknown or c does not go with it, the two sets
             differ under exclude_self, or all queries are left out.
     """
+    rank, judged = _nearest_own(
+        (query, query_labels, gallery, gallery_labels), ks, metric, c, exclude_self,
+        mask_gallery_of_query, leave_out_unmatched,
+    )  # fmt: skip
+    rank = rank[judged]
+    if len(rank) == 0:
+        raise ValueError("no query has an item of its class")
+    return {k: int((rank <= k).sum()) / len(rank) for k in ks}
+
+
+def hits_at_1(
+    query: Array,
+    query_labels: Array,
+    gallery: Array,
+    gallery_labels: Array,
+    metric: Metric,
+    c: float | None = None,
+    exclude_self: bool = False,
+    mask_gallery_of_query: bool = False,
+    leave_out_unmatched: bool = False,
+) -> Tensor:
+    """Whether each query is right at rank 1: Q float64 values, 1 or 0, and NaN where it is not judged; their
+    mean without NaN is :func:`recall_at_k` of 1, where arguments and errors are explained."""
+    rank, judged = _nearest_own(
+        (query, query_labels, gallery, gallery_labels), [1], metric, c, exclude_self,
+        mask_gallery_of_query, leave_out_unmatched,
+    )  # fmt: skip
+    return (rank == 1).double().masked_fill(~judged, math.nan)
+
+
+def _nearest_own(
+    sides: TwoSides,
+    ks: Sequence[int],
+    metric: Metric,
+    c: float | None,
+    exclude_self: bool,
+    mask_gallery_of_query: bool,
+    leave_out_unmatched: bool,
+) -> tuple[Tensor, Tensor]:
+    """For each query what compares with each K as the rank of its nearest own item, and whether it is judged."""
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
-    pairs = Pairs((query, query_labels, gallery, gallery_labels), metric, c, exclude_self)
+    pairs = Pairs(sides, metric, c, exclude_self)
     rank = nearest_own_ranks(
         pairs.query, pairs.query_labels, pairs.gallery, pairs.gallery_labels,
         ks, exclude_self or mask_gallery_of_query,
     )  # fmt: skip
     if leave_out_unmatched:
-        rank = rank[have_match(pairs.query_labels, pairs.gallery_labels, exclude_self)]
-        if len(rank) == 0:
-            raise ValueError("no query has an item of its class")
-    return {k: int((rank <= k).sum()) / len(rank) for k in ks}
+        return rank, have_match(pairs.query_labels, pairs.gallery_labels, exclude_self)
+    return rank, torch.ones_like(rank, dtype=torch.bool)
 
 
 def have_match(query_labels: Array, gallery_labels: Array, exclude_self: bool = False) -> Tensor:
@@ -107,6 +145,27 @@ def map_at_r(
 
     Arguments and errors are as in :func:`recall_at_k`.
     """
+    return mean_of_judged(
+        average_precisions(query, query_labels, gallery, gallery_labels, metric, c, exclude_self)
+    )
+
+
+def mean_of_judged(values: Sequence[float]) -> float:
+    """The mean of those that are not NaN; NaN where all are."""
+    judged = [value for value in values if not math.isnan(value)]
+    return math.fsum(judged) / len(judged) if judged else math.nan
+
+
+def average_precisions(
+    query: Array,
+    query_labels: Array,
+    gallery: Array,
+    gallery_labels: Array,
+    metric: Metric,
+    c: float | None = None,
+    exclude_self: bool = False,
+) -> list[float]:
+    """What :func:`map_at_r` is the mean of, for each of the Q queries; NaN where R = 0."""
     averages: list[float] = []
     pairs = Pairs((query, query_labels, gallery, gallery_labels), metric, c, exclude_self)
     for own, others, tolerance in pairs.chunks():
@@ -117,9 +176,8 @@ def map_at_r(
         # The rank is too small only where others were cut off, and then still > R.
         rank = m + torch.searchsorted(-others, tolerance - own, right=True)
         precision = torch.where((m <= r) & (rank <= r), m.double() / rank, 0.0)
-        average = precision.sum(1, keepdim=True) / r
-        averages += average[r > 0].tolist()
-    return math.fsum(averages) / len(averages) if averages else math.nan
+        averages += (precision.sum(1, keepdim=True) / r)[:, 0].tolist()  # 0 / 0 is NaN
+    return averages
 
 
 class Pairs:
