@@ -101,7 +101,9 @@ def test_embeddings_lie_within_the_image_of_the_clip_radius():
 def test_the_scale_multiplies_what_the_linear_layer_gives(curvature, learns_scale):
     features = torch.randn(7, 12, dtype=torch.float64)
     plain = EmbeddingHead(12, head_config(curvature=curvature)).double()
-    scaled = EmbeddingHead(12, head_config(curvature=curvature, scale=0.25, learns_scale=learns_scale)).double()
+    scaled = EmbeddingHead(
+        12, head_config(curvature=curvature, scale=0.25, learns_scale=learns_scale)
+    ).double()
     scaled.linear.load_state_dict(plain.linear.state_dict())
     assert ("scale" in scaled.state_dict()) == learns_scale
     plain.linear.weight.data *= 0.25

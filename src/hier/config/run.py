@@ -53,7 +53,7 @@ class Backbone(Strict):
 
 
 class Head(Strict):
-    """LayerNorm → Linear to `dim`, times `scale` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat).
+    """LayerNorm → Linear to `dim`, × `scale` → Poincaré ball of curvature −c (paper, section 4; c = 0: flat).
 
     Hyp's own head has no `norm`, and passes gradients as they are: HIER's, `riemannian`, scales them by
     the inverse of the metric. With `learns_scale` the scale is a parameter that starts at `scale`; the

@@ -19,9 +19,10 @@ from hier.registry import POOLINGS
 
 
 class EmbeddingHead(nn.Module):
-    """LayerNorm without affine, if any → Linear (orthogonal weight, zero bias) → × scale → ball of curvature −c.
+    """LayerNorm without affine, if any → Linear (orthogonal weight, zero bias) → × scale → ball of
+    curvature −c.
 
-    LayerNorm gives a norm of √F and an orthogonal map keeps its share of it, so at the start ‖u‖ ≈ scale · √D.
+    LayerNorm gives a norm of √F, of which an orthogonal map keeps √(D/F): at the start ‖u‖ ≈ scale · √D.
     """
 
     def __init__(self, features: int, config: Head) -> None:

@@ -63,7 +63,10 @@ class Retrieval(Sides):
             "exclude_self": not self.separate,
         }
         self.masks = self.separate and run.protocol.masks_gallery_of_query
-        self.judging = {"mask_gallery_of_query": self.masks, "leave_out_unmatched": self.leaves_out}
+        self.judging: dict[str, Any] = {
+            "mask_gallery_of_query": self.masks,
+            "leave_out_unmatched": self.leaves_out,
+        }
 
     def recall(self, labels: np.ndarray, ks: list[int]) -> dict[str, float]:
         """Recall@K by the K as text; `labels` are of all N rows."""

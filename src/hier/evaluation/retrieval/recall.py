@@ -104,7 +104,7 @@ def _nearest_own(
     mask_gallery_of_query: bool,
     leave_out_unmatched: bool,
 ) -> tuple[Tensor, Tensor]:
-    """For each query what compares with each K as the rank of its nearest own item, and whether it is judged."""
+    """For each query what compares with each K as its nearest own item's rank, and whether it is judged."""
     if any(k < 1 for k in ks):
         raise ValueError(f"each K must be at least 1, got {list(ks)}")
     pairs = Pairs(sides, metric, c, exclude_self)
