@@ -63,14 +63,14 @@ class Retrieval(Sides):
             "exclude_self": not self.separate,
         }
         self.masks = self.separate and run.protocol.masks_gallery_of_query
-        self.judging: dict[str, Any] = {
+        self.judging: dict[str, Any] = self.search | {
             "mask_gallery_of_query": self.masks,
             "leave_out_unmatched": self.leaves_out,
         }
 
     def recall(self, labels: np.ndarray, ks: list[int]) -> dict[str, float]:
         """Recall@K by the K as text; `labels` are of all N rows."""
-        shares = recall_at_k(*self.sides(labels), ks, **self.search, **self.judging)
+        shares = recall_at_k(*self.sides(labels), ks, **self.judging)
         return {str(k): share for k, share in shares.items()}
 
     def of_queries(self) -> dict[str, NDArray[np.float64]]:
@@ -82,7 +82,7 @@ class Retrieval(Sides):
         return found | {"map_at_r": np.array(self.average_precisions)}
 
     def _hits(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        return hits_at_1(*self.sides(labels), **self.search, **self.judging).numpy()
+        return hits_at_1(*self.sides(labels), **self.judging).numpy()
 
     def class_recall(self, ks: list[int]) -> dict[str, float]:
         return self.recall(self.index["label"].to_numpy(), ks)
