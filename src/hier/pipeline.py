@@ -18,12 +18,21 @@ PROXIES = "runs/{run}/proxies.safetensors"
 HISTORY = "runs/{run}/history.csv"
 EMBEDDINGS = "runs/{run}/embeddings.safetensors"
 METRICS = "runs/{run}/metrics.json"
+CLASSES = "runs/{run}/classes.csv"
 VIEWS = "runs/{run}/views.json"
 RESULTS = "results/{suite}"
 TABLE_CSV = f"{RESULTS}/table.csv"
 LAYOUT_CSV = f"{RESULTS}/paper_layout.csv"
 LAYOUT_TEX = f"{RESULTS}/paper_layout.tex"
-TABLES_MADE = (TABLE_CSV, f"{RESULTS}/table.md", LAYOUT_CSV, f"{RESULTS}/paper_layout.md", LAYOUT_TEX)
+COMPARISONS = f"{RESULTS}/comparisons.csv"
+TABLES_MADE = (
+    TABLE_CSV,
+    f"{RESULTS}/table.md",
+    COMPARISONS,
+    LAYOUT_CSV,
+    f"{RESULTS}/paper_layout.md",
+    LAYOUT_TEX,
+)
 REPORT = f"{RESULTS}/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
@@ -156,15 +165,15 @@ STEPS: dict[str, Stage] = {
         ),
         Stage(
             "evaluate", "run",
-            help="Measure RUN's embeddings → runs/RUN/metrics.json",
+            help="Measure RUN's embeddings → runs/RUN/metrics.json, classes.csv",
             inputs=(INDEX, EMBEDDINGS, HISTORY, PROXIES),
-            outputs=(METRICS,),
-            in_git=(METRICS,),
+            outputs=(METRICS, CLASSES),
+            in_git=(METRICS, CLASSES),
             params=_of_run("head", "regularizer", "evaluate", "protocol", *ON_CPU)
             + _of_dataset("ks", "levels"),
             code=(
-                "data/index.py", "evaluation/hierarchy", "evaluation/retrieval", "seeding.py", "geometry",
-                "kernels.py", "ledger/artifacts.py", "results/measures.py",
+                "data/index.py", "evaluation/classes.py", "evaluation/hierarchy", "evaluation/retrieval",
+                "seeding.py", "geometry", "kernels.py", "ledger/artifacts.py", "results/measures.py",
             ),
             packages=("numpy", *TABLES, "safetensors", "scipy", "torch"),
         ),
@@ -184,16 +193,17 @@ STEPS: dict[str, Stage] = {
             "tabulate", "suite",
             help="Gather all runs of SUITE in one graded table → results/SUITE/table.csv, table.md",
             tracked_files=(EXPECTED, *SETTINGS),
-            fan_in=(METRICS,),
+            fan_in=(METRICS, CLASSES),
             outputs=TABLES_MADE,
             in_git=TABLES_MADE,
             params=(),
             code=(
                 "kernels.py", "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
-                "results/cells.py", "results/expected.py", "results/grades.py", "results/means.py",
-                "results/measures.py", "results/paper.py", "results/spread.py", "results/table.py",
+                "results/cells.py", "results/classes.py", "results/comparisons.py", "results/expected.py",
+                "results/grades.py", "results/means.py", "results/measures.py", "results/paired.py",
+                "results/paper.py", "results/spread.py", "results/table.py", "seeding.py",
             ),
-            packages=("pandas", "scipy"),
+            packages=("numpy", "pandas", "scipy"),
         ),
     )
 }  # fmt: skip
@@ -212,7 +222,7 @@ def _all_of(steps: Iterable[Stage], *own: str) -> tuple[str, ...]:
 REPORT_STAGE = Stage(
     "report", "suite",
     help="Make SUITE's pages: table, runs, hierarchies → results/SUITE/report/index.html",
-    inputs=(TABLE_CSV, LAYOUT_CSV, LAYOUT_TEX),
+    inputs=(TABLE_CSV, LAYOUT_CSV, LAYOUT_TEX, COMPARISONS),
     fan_in=(ARCHIVE, INDEX, STORE, MODEL, PROXIES, HISTORY, EMBEDDINGS, METRICS, VIEWS),
     outputs=(REPORT,),
     directory=True,

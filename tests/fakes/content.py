@@ -13,6 +13,7 @@ from hier.config.suite import Suite
 from hier.data.store import ImageStore
 from hier.reporting.content import Content
 from hier.reporting.thumbs import Images
+from hier.results.comparisons import COLUMNS
 
 NAN = float("nan")
 SIDE = 80  # pixels of an image
@@ -41,6 +42,7 @@ def content_of(
     }
     given = {
         "cells": cells_of(suite),
+        "comparisons": pd.DataFrame(columns=COLUMNS),
         "histories": {name: history_of(run) for name, run in suite.runs.items()},
         "metrics": {name: metrics_of(seed) for seed, name in enumerate(suite.runs)},
         "views": views,

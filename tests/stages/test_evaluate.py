@@ -14,6 +14,7 @@ from hier.config.compose import compose
 from hier.config.settings import Settings
 from hier.data.index import write_index
 from hier.errors import DamagedInputError
+from hier.evaluation.classes import by_class
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.jobs import job
 from hier.results.measures import MEASURES, computed
@@ -93,7 +94,7 @@ def brute_force(points, labels, queries, gallery, distance):
         if r:
             found = np.cumsum(right[:r])
             averages.append(sum(found[i] / (i + 1) for i in range(r) if right[i]) / r)
-    return {str(k): hits[k] / len(queries) for k in KS}, sum(averages) / len(averages)
+    return {str(k): hits[k] / len(queries) for k in KS}, sum(averages) / max(1, len(averages))
 
 
 @pytest.mark.parametrize(("method", "distance"), [("hier", poincare), ("pa", cosine)])
@@ -131,6 +132,36 @@ def test_queries_search_the_gallery_and_nothing_else(suite, data, method, distan
     assert metrics["superclass_recall"] == coarse
     assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
     assert (metrics["queries"], metrics["gallery"]) == (len(queries), len(gallery))
+
+
+def test_each_class_adds_what_its_queries_have(suite, data):
+    """A gallery without two of the classes: their queries are misses in R@1, and have no MAP@R."""
+    points, labels = data
+    split = np.where(np.random.default_rng(1).random(60) < 0.5, "query", "gallery")
+    split[labels < 2] = "query"
+    index = index_of(labels, split, labels % 3)
+    queries, gallery = np.flatnonzero(split == "query"), np.flatnonzero(split == "gallery")
+    names = {"recall": "R@1", "superclass_recall": "super-class R@1", "map_at_r": "MAP@R"}
+
+    def expected(own):
+        return {
+            label: brute_force(points, own, queries[labels[queries] == label], gallery, cosine)
+            for label in range(7)
+            if label in labels[queries]
+        }
+
+    run = run_of(suite, "pa")
+    found = by_class(Retrieval(points, index, run), names).set_index(["measure", "label"])["value"]
+    of_class = {label: of for label, of in expected(labels).items() if label > 1}
+    assert found["R@1"].to_dict() == pytest.approx(
+        {0: 0.0, 1: 0.0} | {label: 100 * recall["1"] for label, (recall, _) in of_class.items()}
+    )
+    assert found["MAP@R"].to_dict() == pytest.approx({label: 100 * m for label, (_, m) in of_class.items()})
+    coarse = {label: 100 * recall["1"] for label, (recall, _) in expected(labels % 3).items()}
+    assert found["super-class R@1"].to_dict() == pytest.approx(coarse)
+    leaves_out = run.evaluate.model_copy(update={"unmatched": "leave_out"})
+    table = by_class(Retrieval(points, index, run.model_copy(update={"evaluate": leaves_out})), names)
+    assert table.loc[table["measure"] == "R@1", "label"].tolist() == [*of_class]
 
 
 @pytest.mark.parametrize("superclasses", [[None] * 60, [None] + ["fruit"] * 59])
@@ -217,14 +248,22 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
     work, _, _ = prepared
     Path(work.inputs[2]).write_text(history)
     run_stage(work, suite)
-    (output,) = work.outputs
+    output, classes = work.outputs
     metrics = json.loads(Path(output).read_text())
     recall, map_at_r = brute_force(points, labels, range(60), range(60), poincare)
     assert metrics["recall"] == recall
     assert metrics["map_at_r"] == pytest.approx(map_at_r, rel=1e-12)
     assert metrics.get("best_on_test") == best  # beside the result, which it does not touch
     assert metrics["hierarchy"]["images"] == 60
-    assert set(metrics["hierarchy"]) == {"images", "levels", "proxies", "clustering"}
+    assert set(metrics["hierarchy"]) == {
+        "images", "levels", "proxies", "nearest_proxies", "clustering",
+    }  # fmt: skip
+    table = pd.read_csv(classes)
+    assert list(table) == ["label", "measure", "queries", "value"]
+    for measure, value in ("R@1", recall["1"]), ("MAP@R", map_at_r):
+        of = table[table["measure"] == measure]
+        assert of["queries"].tolist() == np.bincount(labels).tolist()
+        assert np.average(of["value"], weights=of["queries"]) == pytest.approx(100 * value, abs=1e-3)
     assert [path.name for path in Path(output).parent.glob(".*")] == []
 
 

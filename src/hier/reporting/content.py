@@ -18,6 +18,7 @@ class Content:
 
     suite: Suite
     cells: pd.DataFrame  # the graded table, a row per run and measure (results/SUITE/table.csv)
+    comparisons: pd.DataFrame  # of pairs of methods (results/SUITE/comparisons.csv)
     histories: dict[str, pd.DataFrame]  # by run, history.csv
     metrics: dict[str, dict[str, Any]]  # by run, metrics.json
     tables: dict[str, bytes] = field(default_factory=dict)  # files to take along, by name

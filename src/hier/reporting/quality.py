@@ -14,6 +14,7 @@ Row = dict[str, Any]
 
 Z = 1.959964  # of the normal distribution, for 95 %
 COARSE = "coarse R@1"
+NEAREST = "nearest_proxies"
 SHOWN = [measure for measure in TREES if measure.meaning]
 
 
@@ -30,7 +31,8 @@ def quality(content: Content) -> list[dict[str, Any]]:
         rows, sentences = dict[str, Row](), list[str]()
         for run in hiers:
             proxies, own, rival = _rows(content, run)
-            rows |= {row["key"]: row for row in (proxies, own, rival) if row}
+            nearest = [_row(content, run, NEAREST)] if NEAREST in _hierarchy(content, run.name) else []
+            rows |= {row["key"]: row for row in (proxies, *nearest, own, rival) if row}
             sentences += _sentences(run, proxies, own, rival)
         levels = _hierarchy(content, hiers[0].name)["levels"]
         names = [*(name for measure in SHOWN for name in measure.names(levels)), COARSE]
@@ -73,7 +75,7 @@ def _row(content: Content, run: Run, kind: str) -> Row:
         found = _hierarchy(content, run.name)[kind].get(measure.key)
         by_level = found if measure.family else {"": found}
         values |= {measure.name(level): of for level, of in by_level.items()}
-    tree = "proxies of"
+    tree = "nearest proxies of" if kind == NEAREST else "proxies of"
     if kind == "clustering":
         tree = "clustering of the embeddings of"
         values[COARSE] = _coarse_recall(content.metrics[run.name], run)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hier import yaml12
+from hier.reporting.comparisons import forests, recall_curves, recall_figure
 from hier.reporting.content import Content
 from hier.reporting.disk_figure import disk_svg
 from hier.reporting.disk_scene import Scene, Shown, Views, outline
@@ -17,6 +18,7 @@ from hier.reporting.page import Pages
 from hier.reporting.quality import quality
 from hier.reporting.thumbs import by_importance
 from hier.results.cells import rows_without_nan
+from hier.results.comparisons import in_words
 from hier.results.expected import PORTABLE
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.means import best
@@ -39,7 +41,10 @@ def write_report(folder: Path, content: Content) -> None:
     with_galleries = [name for name in content.suite.datasets if content.runs_of(name)]
     grades = {grade.value: grade for grade in Grade}
     pages = Pages(suite=content.suite.suite, grades=grades, show=show, with_galleries=with_galleries)
-    put(folder / "index.html", _index(pages, content))
+    curves = recall_curves(content)
+    for name, of in curves.items():
+        put(folder / "figures" / f"recall-{name}.svg", svg(recall_figure(of)))
+    put(folder / "index.html", _index(pages, content, curves))
     for run in content.metrics:
         _write_run(folder, pages, content, run)
     for dataset in with_galleries:
@@ -58,7 +63,7 @@ def put(path: Path, content: str | bytes) -> None:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _index(pages: Pages, content: Content) -> str:
+def _index(pages: Pages, content: Content, curves: dict[str, Any]) -> str:
     cells, suite = content.cells, content.suite
     table = matrix(cells, set(content.metrics))
     measures = list(dict.fromkeys(cells["measure"]))
@@ -74,6 +79,10 @@ def _index(pages: Pages, content: Content) -> str:
         seeds=cells["seed"].nunique(),
         sentences=describe(cells),
         grades_of_tables=[grade for grade in Grade if grade not in OF_LEDGER],
+        forests=forests(content),
+        compared=in_words(content.comparisons),
+        headline=HEADLINE,
+        recall_curves=curves,
         trees=quality(content),
         measures=measures,
         every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),

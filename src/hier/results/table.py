@@ -22,9 +22,9 @@ def wide(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(cells: pd.DataFrame, suite: str) -> str:
+def markdown(cells: pd.DataFrame, suite: str, comparisons: Sequence[str] = ()) -> str:
     """results/SUITE/table.md: the table with the best values in bold (see :func:`marked`), means where
-    there are several seeds, and which method is best in words."""
+    there are several seeds, which method is best in words, and the lines of the `comparisons`."""
     table, measures = wide(cells), list(cells["measure"].unique())
     lines = [f"# Suite {suite}", ""]
     lines += _head(["dataset", "method", "backbone", "D", "seed"], measures, ["grade"])
@@ -34,7 +34,7 @@ def markdown(cells: pd.DataFrame, suite: str) -> str:
     lines += [*_means(cells, measures), ""]
     for sentence in describe(cells):
         lines += [sentence, ""]
-    lines += [*_published(cells), *_best_on_test(cells)]
+    lines += [*comparisons, *_published(cells), *_best_on_test(cells)]
     return "\n".join(lines).rstrip() + "\n"
 
 

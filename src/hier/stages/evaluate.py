@@ -1,4 +1,4 @@
-"""evaluate: the measures of a run's embeddings and of the trees over them."""
+"""evaluate: the measures of a run's embeddings, class by class too, and of the trees over them."""
 
 import json
 import math
@@ -11,11 +11,12 @@ import torch
 
 from hier.config.run import Run
 from hier.config.suite import Suite
+from hier.evaluation.classes import by_class
 from hier.evaluation.hierarchy.levels import levels_of
 from hier.evaluation.hierarchy.space import clip_share
 from hier.evaluation.hierarchy.trees import Trees
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval, require_matches
-from hier.files.atomic import write_text
+from hier.files.atomic import atomic_file
 from hier.jobs import Job
 from hier.ledger.artifacts import read_embeddings, read_features, read_proxies, reading
 from hier.results.measures import HEADLINE, MEASURES, RECALL, computed, unmatched_in_words
@@ -41,8 +42,8 @@ class Evaluation:
 
 
 def run(job: Job, suite: Suite, content_key: str) -> None:
-    """Write runs/<run>/metrics.json. Raises ConfigError: no query can be right; DamagedInputError: an input
-    is not what an earlier stage writes."""
+    """Write runs/<run>/metrics.json and classes.csv. Raises ConfigError: no query can be right;
+    DamagedInputError: an input is not what an earlier stage writes."""
     run, dataset = suite.run(job.key), suite.dataset(suite.run(job.key).dataset)
     index_path, embeddings_path, history_path, proxies_path = map(Path, job.inputs)
     torch.set_num_threads(run.runtime.threads)
@@ -58,7 +59,12 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
         features = Retrieval(kept, index, run.model_copy(update={"evaluate": by_cosine}))
     evaluation = Evaluation(run, dataset.ks, retrieval, features, trees, best)
     say_unmatched(evaluation)
-    write_text(Path(job.outputs[0]), json.dumps(computed(MEASURES, evaluation), indent=2) + "\n")
+    metrics_path, classes_path = map(Path, job.outputs)
+    metrics = json.dumps(computed(MEASURES, evaluation), indent=2) + "\n"
+    classes = by_class(retrieval, {measure.key: measure.name(1) for measure in MEASURES})
+    with atomic_file(metrics_path) as new_metrics, atomic_file(classes_path) as new_classes:
+        new_metrics.write_text(metrics, encoding="utf-8")
+        classes.to_csv(new_classes, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def say_unmatched(evaluation: Evaluation) -> None:

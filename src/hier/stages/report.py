@@ -15,12 +15,13 @@ from hier.jobs import Job, maker, no_data
 from hier.jobs import job as job_of
 from hier.ledger.artifacts import read_images, reading
 from hier.ledger.record import believed
-from hier.pipeline import HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS
+from hier.pipeline import COMPARISONS, HISTORY, INDEX, METRICS, STORE, TABLE_CSV, VIEWS
 from hier.reporting.content import Content, lineages
 from hier.reporting.history import read_history
 from hier.reporting.site import write_report
 from hier.reporting.thumbs import Images, select_thumbnails
 from hier.results.compare import read_cells
+from hier.results.comparisons import read_comparisons
 from hier.results.expected import kernels_of, read_metrics
 
 
@@ -43,6 +44,7 @@ def gather(job: Job, suite: Suite) -> Content:
     return Content(
         suite,
         cells=_cells(Path(TABLE_CSV.format(suite=suite.suite))),
+        comparisons=read_comparisons(Path(COMPARISONS.format(suite=suite.suite))),
         histories={name: read_history(Path(HISTORY.format(run=name))) for name in had},
         metrics={name: read_metrics(Path(METRICS.format(run=name))) for name in had},
         tables={path.name: path.read_bytes() for path in map(Path, job.inputs[: len(job.stage.inputs)])},

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from fakes.trees import below, lowest_common, path_up, trees
 from hier.evaluation.hierarchy.space import Space
-from hier.evaluation.hierarchy.tree import ROOT, Tree, clustering, tree_of_proxies
+from hier.evaluation.hierarchy.tree import ROOT, Tree, clustering, tree_of_nearest_proxies, tree_of_proxies
 from hier.losses.triplets import reciprocal_neighbours
 
 
@@ -110,6 +110,20 @@ def test_ancestors_by_the_rule_of_the_loss(seed, images, proxies, same_radius):
             continue
         farthest = {p: max(space.between_proxies[i, p] for i in group) for p in nearer}
         assert tree.parent[proxy] == min(farthest, key=farthest.__getitem__)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 9))
+def test_without_the_rule_each_hangs_on_its_nearest(seed, images, proxies):
+    rng = np.random.default_rng(seed)
+    radius = rng.integers(1, 5, proxies) / 5
+    space = space_of(rng.normal(size=(images, 2)), rng.normal(size=(proxies, 2)), radius)
+    tree = tree_of_nearest_proxies(space)
+    for image in range(images):
+        assert space.to_proxies[image, tree.holder[image]] == min(space.to_proxies[image])
+    for proxy in range(proxies):
+        nearer = {p: space.between_proxies[proxy, p] for p in range(proxies) if radius[p] < radius[proxy]}
+        expected = min(nearer, key=nearer.__getitem__) if nearer else ROOT
+        assert tree.parent[proxy] == expected
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40))

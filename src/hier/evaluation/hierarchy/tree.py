@@ -85,11 +85,20 @@ def tree_of_proxies(space: Space) -> Tree:
     the root.
     """
     reach = _reach(space.between_images, space.to_proxies)
-    between = _reach(space.between_proxies, space.between_proxies)
+    return _hung(reach, _reach(space.between_proxies, space.between_proxies), space)
+
+
+def tree_of_nearest_proxies(space: Space) -> Tree:
+    """The tree without the loss's rule: each image hangs on the proxy that is nearest to it, each proxy on
+    the nearest of those strictly nearer to the centre, or on the root."""
+    return _hung(space.to_proxies, space.between_proxies, space)
+
+
+def _hung(of_images: Array, of_proxies: Array, space: Space) -> Tree:
+    """Each image and each proxy on the proxy of its row that is least (N×P, P×P)."""
     nearer = space.proxy_radius[None, :] < space.proxy_radius[:, None]
-    between = np.where(nearer, between, np.inf)
-    parent = np.where(nearer.any(1), between.argmin(1), ROOT)
-    return Tree(parent, reach.argmin(1))
+    above = np.where(nearer, of_proxies, np.inf)
+    return Tree(np.where(nearer.any(1), above.argmin(1), ROOT), of_images.argmin(1))
 
 
 def clustering(distances: Array) -> Tree:

@@ -10,7 +10,7 @@ from hier.config.run import Run
 from hier.evaluation.hierarchy.levels import Integers, Levels, balanced
 from hier.evaluation.hierarchy.purity import Agreement
 from hier.evaluation.hierarchy.space import metric_distances, radius, space
-from hier.evaluation.hierarchy.tree import clustering, tree_of_proxies
+from hier.evaluation.hierarchy.tree import clustering, tree_of_nearest_proxies, tree_of_proxies
 
 MEASURED, MEASURED_OF_EACH = 2000, 4
 """Images that trees are built of, and how many of a class at least where classes are left out."""
@@ -42,6 +42,8 @@ class Trees:
         if (members > 0).sum() < 2 or members.max() < 2:
             return None
         found: dict[str, Any] = {"images": len(self.distances), "levels": self.levels.titles}
-        if self.proxies:
+        if self.proxies and self.space:
             found["proxies"] = measured(Agreement(self.proxies, self.levels))
+            nearest = tree_of_nearest_proxies(self.space)
+            found["nearest_proxies"] = measured(Agreement(nearest, self.levels))
         return found | {"clustering": measured(Agreement(self.clustering, self.levels))}
