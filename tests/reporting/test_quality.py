@@ -107,7 +107,7 @@ def test_the_verdict_is_of_intervals_not_of_values(one, other, verdict):
 def test_a_hier_run_alone_is_held_against_its_own_embeddings(content):
     metrics = {name: of for name, of in content.metrics.items() if name != PA}
     suite = compose(["suite=smoke", "methods=[hier]"], CONF)
-    (found,) = quality(type(content)(suite, content.cells, {}, metrics))
+    (found,) = quality(type(content)(suite, content.cells, content.comparisons, {}, metrics))
     assert len(found["rows"]) == 2
     assert "no run with the same metric loss" in found["sentences"][0]
     assert "against clustering of the embeddings of HIER" in found["sentences"][1]
