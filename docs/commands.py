@@ -22,6 +22,7 @@ MORE = {
     "views": {"The pages": "../pages.md"},
     "tabulate": {"Grades": "../grades.md"},
     "report": {"The pages": "../pages.md"},
+    "watch": {"While training": "../pages.md#while-training"},
     "verify": {
         "Grades": "../grades.md",
         "Forgery": "../ledger.md#forgery",

@@ -30,6 +30,7 @@ COMMANDS = [
     "compose",
     "plan",
     *STAGES,
+    "watch",
     "verify",
     "adopt",
     "status",

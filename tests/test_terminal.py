@@ -25,6 +25,7 @@ LINES = [
     *HELP,
     ["plan"],
     ["plan", "suite=demo", "regularizer.weight=λ"],
+    ["watch"],
     ["verify"],
     ["verify", "--json"],
     ["trace", HIER],

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hier import __version__
-from hier.commands import adding, checking, composing, remotes, stages, telling, using
+from hier.commands import adding, checking, composing, remotes, stages, telling, using, watching
 from hier.errors import HierError, NoProjectError
 from hier.pipeline import STAGES
 from hier.project import find_place, run_own_code
@@ -45,7 +45,7 @@ def cli(debug: bool) -> None:
 for _command in (
     adding.dataset, composing.compose, composing.plan,
     *(stages.stage_command(stage) for stage in STAGES.values() if stage.name != "report"),
-    stages.report,
+    stages.report, watching.watch,
     checking.verify, checking.adopt, checking.status, checking.recover, remotes.remote,
     telling.trace, telling.diff, telling.crate,
     using.embed_images, using.search, using.package,

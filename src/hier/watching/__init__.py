@@ -1,0 +1,1 @@
+"""How trainings go, looked at while they do."""
