@@ -116,7 +116,7 @@ STEPS: dict[str, Stage] = {
             ),
             code=(
                 "data/archive.py", "data/in_place.py", "data/index.py", "data/layouts/__init__.py",
-                "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/split_file.py",
+                "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/{shared}.py",
                 "data/pixels.py", "data/prepare.py", "data/store.py", "kernels.py", "registry.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),
