@@ -101,7 +101,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/in_place.py", "data/retries.py", "kernels.py",
+                "data/in_place.py", "data/listed.py", "data/retries.py", "kernels.py",
             ),
             packages=("numpy", "pillow"),
         ),
