@@ -311,3 +311,30 @@ class TestInterruptions:
         with pytest.raises(ArchiveError):
             keep_listed(path, {"names.txt": "0" * 64}, "data.tar", "a mirror")
         assert listing(tmp_path) == {"data.tar": tar_of(OTHERS)}
+
+
+def test_the_manifest_of_cars_half():
+    """The project's own, as its settings promise it: 16 photos of each of 196 classes, and the labels."""
+    [[file]] = [source.files for source in dataset("cars_half").sources]
+    content = (ROOT / "conf/manifest" / file.manifest.list).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == file.manifest.sha256
+    folder_with(Path("conf/manifest")).joinpath(file.manifest.list).write_bytes(content)
+    listed = read_manifest(file.manifest)
+    assert len(listed) == 16 * 196 + 2
+    assert [path for path in listed if not re.fullmatch(r"cars_train/\d{5}\.jpg", path)] == [
+        "cars_meta.mat", "train_perfect_preds.txt",
+    ]  # fmt: skip
+
+
+def test_the_real_archive_of_cars_half(out, monkeypatch):
+    configured = dataset("cars_half")
+    [[file]] = [source.files for source in configured.sources]
+    places = [ROOT.parent / "shared/data", Path(os.environ.get("HIER_MIRROR") or ROOT)]
+    found = [place for place in places if (place / file.name).exists()]
+    if not found:
+        pytest.skip("the real archives are not there; set HIER_MIRROR to their folder")
+    monkeypatch.setattr("hier.data.listed.MANIFESTS", ROOT / "conf/manifest")
+    download(configured.model_copy(update={"mirrors": [str(found[0])]}), out)
+    with (out / file.name).open("rb") as stream:
+        kept = hashlib.file_digest(stream, "sha256").hexdigest()
+    assert kept == "7cbf76bab5ee227b19742ed0280bcea9e2beb03badb0c5151fc9feb0e97fb24e"
