@@ -18,8 +18,8 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # Snakemake and DVC want a home; a container's user may have none.
 export HOME ?= $(or $(TMPDIR),/tmp)
 
-# The suite grocery needs an optional dependency of pyproject.toml.
-INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE)),$(VENV)/.installed-grocery)
+# The suites of photos need an optional dependency of pyproject.toml.
+INSTALLED := $(VENV)/.installed $(if $(findstring grocery,$(SUITE))$(findstring cars_half,$(SUITE)),$(VENV)/.installed-grocery)
 
 .PHONY: help install reproduce smoke same-bytes same-networks own-photos test-large remote-check emulator slurm slurm-daemons bench bench-quick test coverage pythons browser screenshots docs lint format expected lock clean
 
@@ -81,8 +81,8 @@ endef
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests
 	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not large"
 
-test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes (2 minutes)
-	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training
+test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes, known figures (4 minutes)
+	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training tests/evaluation
 
 remote-check: $(INSTALLED) ## push two suites to an S3 server of this machine, kill ten pushes, mend, clone and pull (1 minute)
 	@HIER_PUSH_KILLS=10 pytest tests/workflow/test_remotes.py

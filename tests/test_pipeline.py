@@ -21,7 +21,7 @@ import hier
 from fakes.nursery import nursery
 from fakes.settings import write_settings
 from hier.config.compose import compose
-from hier.config.settings import PARAMS, Settings
+from hier.config.settings import PARAMS, Settings, choices_of_dataset
 from hier.dvc_view import dvc_yaml
 from hier.files.hashing import Hasher
 from hier.jobs import job, jobs, maker
@@ -156,9 +156,10 @@ PARTS = {
 
 
 def is_chosen(module, stage):
-    """A loss, pooling or layout: the one that a run chooses is in its job's list, see the test of parts."""
+    """A loss, pooling or layout: the one that a run chooses is in its job's list, see the test of parts. So
+    is what some layouts alone need."""
     package, _, stem = module.rpartition(".")
-    return any(
+    return (module == "hier.data.layouts.matlab" and "data/layouts/{shared}.py" in stage.code) or any(
         template in stage.code and package == registry.package and registry.has(stem)
         for template, registry in PARTS.items()
     )
@@ -185,6 +186,7 @@ def test_what_a_part_needs_is_in_the_list_of_the_job_that_chooses_it(template, s
             "search": "x",
             kind: stem(name),
         }
+        chosen |= choices_of_dataset({"layout": chosen["layout"]})
         listed = {f"src/hier/{path.format(**chosen)}" for path in STAGES[stage].code}
         needed = {file for file in registry.files(name) if not is_empty_package(module_of(file))}
         assert {str(file.relative_to(ROOT)) for file in needed} <= listed, name
@@ -421,6 +423,19 @@ def test_a_change_in_the_code_makes_stale_what_it_can_change_and_nothing_else(so
     file.write_text((file.read_text() if file.exists() else "") + "\n# changed\n")
     after = keys(params)
     assert {name for name in STAGE_NAMES if after[name] != before[name]} == changed
+
+
+def test_what_reads_matlab_files_makes_stale_those_datasets_alone_that_have_some():
+    """And no other dataset's key has it, as if there were no such file."""
+    path, prepare = "src/hier/data/layouts/matlab.py", {}
+    for name in LAYOUTS.names():
+        settings = Settings({}, {"mine": {"layout": name}}, {})
+        prepare[name] = job("prepare", "mine", settings).code_paths
+    assert {name for name, paths in prepare.items() if path in paths} == {"cars", "cars_half"}
+    folder = "src/hier/data/layouts"
+    assert [path for path in prepare["grocery"] if path.startswith(folder)] == [
+        f"{folder}/__init__.py", f"{folder}/grocery.py", f"{folder}/sides.py", f"{folder}/split_file.py",
+    ]  # fmt: skip
 
 
 def test_what_finds_neighbours_makes_a_training_stale_that_looks_at_recall(sources, looking):

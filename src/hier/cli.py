@@ -35,10 +35,10 @@ def cli(debug: bool) -> None:
     snakemake --cores all           run it in parallel, or: dvc repro
     hier verify                     grade every cell against the recorded results
 
-    Suites: demo (generated images, minutes), grocery (real photos), omniglot, smoke (a minute),
-    smoke-table1 (all of Table 1 in small; by `make smoke`), table1 (the paper's Table 1; needs
-    GPUs), demo-seeds and the like (several seeds each), ablation-*. One stage by hand: hier train
-    RUN, with the names that `hier plan` shows. Every command works in any folder of the project.
+    Suites: demo (generated images, minutes), grocery and cars_half (real photos), omniglot, smoke
+    (a minute), smoke-table1 (all of Table 1 in small; by `make smoke`), table1 (the paper's Table 1;
+    needs GPUs), demo-seeds and the like (several seeds each), ablation-*. One stage by hand: hier
+    train RUN, with the names that `hier plan` shows. Every command works in any folder of the project.
     """
 
 

@@ -110,7 +110,7 @@ STEPS: dict[str, Stage] = {
             params=_of_dataset("generate", "sources"),
             code=(
                 "data/archive.py", "data/demo.py", "data/download.py", "data/fetch.py",
-                "data/in_place.py", "data/retries.py", "kernels.py",
+                "data/in_place.py", "data/listed.py", "data/retries.py", "kernels.py",
             ),
             packages=("numpy", "pillow"),
         ),
@@ -125,7 +125,7 @@ STEPS: dict[str, Stage] = {
             ),
             code=(
                 "data/archive.py", "data/in_place.py", "data/index.py", "data/layouts/__init__.py",
-                "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/split_file.py",
+                "data/layouts/{layout}.py", "data/layouts/sides.py", "data/layouts/{shared}.py",
                 "data/pixels.py", "data/prepare.py", "data/store.py", "kernels.py", "registry.py",
             ),
             packages=("numpy", "pillow", *TABLES, "scipy"),

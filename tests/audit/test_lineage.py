@@ -12,9 +12,12 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from fakes.settings import edited_settings
 from fakes.traced import FETCHED, HIER, HIER1, PA, WEIGHTS, copy_of, made_up, results
 from hier.audit.lineage import trace
+from hier.audit.origins import origins_of
 from hier.config.settings import Settings
+from hier.files.hashing import Hasher
 from hier.jobs import job
 from hier.ledger.record import recorded, sealed
 from hier.models.description import read_description
@@ -296,6 +299,15 @@ def test_a_broken_promise_is_told(fetched):
     assert found.kept is False
     assert found.sha256 == sha256(b"something else").hexdigest()
     assert f"promised sha256 {FETCHED}: broken" in traced(fetched, HIER)
+
+
+def test_a_manifest_is_told_by_its_name_and_hash(fetched):
+    """What is kept under it follows from it, and was tested when it was read."""
+    with edited_settings() as settings:
+        [file] = settings.datasets["smoke"]["sources"][0]["files"]
+        file |= {"sha256": None, "manifest": {"list": "cars.sha256", "sha256": FETCHED}}
+    [found] = origins_of(job("download", "smoke", Settings.read()), None, Hasher())
+    assert (found.promised, found.kept) == ({"manifest": f"cars.sha256 (sha256 {FETCHED})"}, None)
 
 
 def test_weights_are_told_with_the_hash_in_the_models_header(fetched):

@@ -23,7 +23,7 @@ CONF = Path(__file__).parents[2] / "conf"
 SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
 # Those of few runs; test_table1.py has the large ones, which take seconds each.
 SMALL = [name for name in SUITES if not name.startswith(("table1", "smoke-table1", "ablation"))]
-COMPARED = ("demo", "grocery", "omniglot", "smoke")  # with every method in each block
+COMPARED = ("cars_half", "demo", "grocery", "omniglot", "smoke")  # with every method in each block
 HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"
 
@@ -505,7 +505,7 @@ def test_what_used_to_get_through_or_gave_a_trace(overrides, part):
             "dataset/smoke.yaml",
             "layout: cub",
             "layout: nope",
-            "datasets.smoke.layout: unknown layout 'nope'; choose from: cars, cub, folder, grocery, inshop",
+            "datasets.smoke.layout: unknown layout 'nope'; choose from: cars, cars_half, cub, folder, gro",
         ),
         ("dataset/smoke.yaml", "train: 32", "trian: 32", "datasets.smoke.counts.images.trian"),
         ("dataset/smoke.yaml", "  seed: 0", "  sede: 0", "datasets.smoke.generate.seed: is missi"),

@@ -136,7 +136,7 @@ def test_each_suite_run_and_dataset_has_a_file_of_its_own(tmp_path):
     assert held_in(tmp_path) == {
         "params.yaml": {
             "suites": ["x"],
-            "datasets": {"b": {"layout": "cub"}},
+            "datasets": {"b": {"layout": "cub", "shared": "split_file"}},
             "runs": {"a-b-s0": CHOICES},
         },
         "params/suites/x.yaml": {"runs": ["a-b-s0"]},

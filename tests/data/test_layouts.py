@@ -2,10 +2,14 @@ import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.io import savemat
 
+from fakes.archives import make_cars_half
 from hier.config.dataset import Dataset
+from hier.data.archive import unpack
 from hier.errors import LayoutError, UnknownNameError
 from hier.evaluation.hierarchy.levels import levels_of
 from hier.registry import LAYOUTS
@@ -187,6 +191,114 @@ class TestGrocery:
         assert table["image"].is_unique
 
 
+@pytest.fixture
+def cars_half(tmp_path):
+    """A small archive of that layout, unpacked: four classes, of each the first and the third photo."""
+    make_cars_half(tmp_path, classes=4, images=2)
+    unpack(tmp_path / "cars_half.tar", tmp_path / "root")
+    return tmp_path / "root" / "car_dataset1-2ac69202"
+
+
+class TestCarsHalf:
+    def test_rows(self, cars_half):
+        suv = ("AM General Hummer SUV 2000", "SUV", "train")
+        rl = ("Acura RL Sedan 2012", "Sedan", "train")
+        tl = ("Acura TL Sedan 2012", "Sedan", "test")
+        type_s = ("Acura TL Type-S 2008", "Sedan", "test")
+        expected = [
+            ("cars_train/00001.jpg", 3, *type_s),
+            ("cars_train/00002.jpg", 2, *tl),
+            ("cars_train/00003.jpg", 1, *rl),
+            ("cars_train/00004.jpg", 0, *suv),
+            ("cars_train/00009.jpg", 3, *type_s),  # line 9 is its label, though it is the fifth that is there
+            ("cars_train/00010.jpg", 2, *tl),
+            ("cars_train/00011.jpg", 1, *rl),
+            ("cars_train/00012.jpg", 0, *suv),
+        ]
+        read = LAYOUTS.module("cars_half").read
+        assert rows(read(cars_half, dataset("cars_half"))) == expected
+        top = cars_half.name
+        assert rows(read(cars_half.parent, dataset("cars_half"))) == [
+            (f"{top}/{image}", *rest) for image, *rest in expected
+        ]
+
+    @pytest.mark.parametrize("file", ["cars_meta.mat", "train_perfect_preds.txt", "cars_train"])
+    def test_missing_files(self, cars_half, file):
+        (cars_half / file).rename(cars_half.parent / "elsewhere")
+        with pytest.raises(LayoutError, match=f"{file} is missing: expected at "):
+            LAYOUTS.module("cars_half").read(cars_half, dataset("cars_half"))
+
+    @pytest.mark.parametrize(
+        ("lines", "message"),
+        [
+            ("4\n3\n2\n1\n" * 2, r"preds\.txt has no line 9, the class of cars_train/00009\.jpg"),
+            ("4\n3\n\n1\n", r"preds\.txt has no line 3, the class of cars_train/00003\.jpg"),
+            ("4\n5\n", r"preds\.txt, line 2: expected a class id from 1 to 4, found '5'"),
+            ("4\n0\n", r"preds\.txt, line 2: expected a class id from 1 to 4, found '0'"),
+            ("Acura\n", r"preds\.txt, line 1: expected a class id from 1 to 4, found 'Acura'"),
+        ],
+    )  # fmt: skip
+    def test_bad_labels(self, cars_half, lines, message):
+        (cars_half / "train_perfect_preds.txt").write_text(lines)
+        with pytest.raises(LayoutError, match=message):
+            LAYOUTS.module("cars_half").read(cars_half, dataset("cars_half"))
+
+    @pytest.mark.parametrize("name", ["1.jpg", "00001.png", "0000x.jpg", "00001 (1).jpg"])
+    def test_a_photo_without_a_number(self, cars_half, name):
+        (cars_half / "cars_train" / name).touch()
+        (cars_half / "cars_train/.DS_Store").touch()
+        with pytest.raises(LayoutError, match=r"expected photos <number of five digits>\.jpg, found '.+'"):
+            LAYOUTS.module("cars_half").read(cars_half, dataset("cars_half"))
+
+    @pytest.mark.parametrize(
+        ("name", "body"),
+        [
+            ("Ram C/V Cargo Van Minivan 2012", "Minivan"),
+            ("Ford E-Series Wagon Van 2012", "Van"),
+            ("Infiniti G Coupe IPL 2012", "Coupe"),
+            ("Ford Ranger SuperCab 2011", "Pickup"),
+            ("Dodge Ram Pickup 3500 Quad Cab 2009", "Pickup"),
+            ("Chevrolet HHR SS 2010", "Wagon"),
+        ],
+    )
+    def test_body_types(self, cars_half, name, body):
+        savemat(
+            cars_half / "cars_meta.mat",
+            {"class_names": np.array([["A SUV 2000"] * 3 + [name]], dtype=object)},
+        )
+        table = LAYOUTS.module("cars_half").read(cars_half, dataset("cars_half"))
+        assert table["superclass"].tolist()[:2] == [body, "SUV"]
+
+    @pytest.mark.parametrize(
+        "name", ["Acura TL Type-R 2008", "Coupe", "Audi TT Coupe", "Audi TT Coupe 2012 x"]
+    )
+    def test_a_class_without_a_body_type(self, cars_half, name):
+        savemat(cars_half / "cars_meta.mat", {"class_names": np.array([["A SUV 2000", name]], dtype=object)})
+        with pytest.raises(
+            LayoutError, match=f"meta\\.mat: class '{name}' says no body type; expected one of Conv"
+        ):
+            LAYOUTS.module("cars_half").read(cars_half, dataset("cars_half"))
+
+    def test_the_real_labels(self, tmp_path, real_data):
+        if not (real_data / "cars196-train16-2ac69202.tar").exists():
+            pytest.skip("the real archive of cars_half is not there")
+        with tarfile.open(real_data / "cars196-train16-2ac69202.tar") as tar:
+            for member in filter(tarfile.TarInfo.isfile, tar):  # of the photos, names are enough
+                path = tmp_path / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                photo = member.name.endswith(".jpg")
+                path.write_bytes(b"" if photo else tar.extractfile(member).read())
+        table = LAYOUTS.module("cars_half").read(tmp_path, dataset("cars_half"))
+        assert (table.groupby("label").size() == 16).all()
+        assert table["split"].value_counts().to_dict() == {"train": 1568, "test": 1568}
+        assert sorted(table.loc[table["split"] == "train", "label"].unique()) == [*range(98)]
+        assert table.groupby("superclass")["label"].nunique().to_dict() == {
+            "Sedan": 50, "SUV": 35, "Coupe": 33, "Convertible": 26, "Pickup": 18, "Hatchback": 14,
+            "Van": 7, "Wagon": 7, "Minivan": 6,
+        }  # fmt: skip
+        assert levels_of(table, dataset("cars_half").levels, "cars_half").codes.max(1).tolist() == [195, 8]
+
+
 OMNIGLOT = [
     "images_background/Latin/character02/0002_01.png",
     "images_background/Latin/character01/0001_02.png",
@@ -238,10 +350,10 @@ class TestOmniglot:
 
 def test_every_layout_is_registered_and_others_are_named():
     modules = {path.stem for path in (ROOT / "src/hier/data/layouts").glob("*.py")}
-    modules -= {"__init__", "sides", "split_file"}  # what layouts share
+    modules -= {"__init__", "matlab", "sides", "split_file"}  # what layouts share
     assert set(LAYOUTS.names()) == modules
     with pytest.raises(
-        UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cub, folder, grocery"
+        UnknownNameError, match="unknown layout 'cubs'; choose from: cars, cars_half, cub, folder, grocery"
     ):
         LAYOUTS.module("cubs")
 

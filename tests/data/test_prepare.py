@@ -240,7 +240,7 @@ def test_one_archive_or_two_of_the_same_images_give_the_same_index(tmp_path):
     assert read_index(tmp_path / "two.parquet")["image"].tolist() == list(names.values())
 
 
-@pytest.mark.parametrize("name", ["demo", "grocery", "omniglot"])
+@pytest.mark.parametrize("name", ["cars_half", "demo", "grocery", "omniglot"])
 def test_configurations_are_valid(name):
     text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     dataset = Dataset.model_validate(yaml.safe_load(text))

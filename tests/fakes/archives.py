@@ -129,6 +129,21 @@ def make_cars_halves(folder: Path, classes: int = 8, images: int = 4, size: int 
     return _counts(classes, images)
 
 
+def make_cars_half(folder: Path, classes: int = 8, images: int = 4, size: int = 48) -> dict:
+    """A part of a half: classes are mixed, and of each the last photo but one is left out, but no label."""
+    meta, top = folder / "cars_meta.mat", "car_dataset1-2ac69202"
+    _write_mat(meta, {"class_names": _cars(classes)})
+    content = {f"{top}/cars_meta.mat": meta.read_bytes()}
+    meta.unlink()
+    order = [(c, i) for i in range(images + 1) for c in reversed(range(classes))]
+    for number, (label, of_class) in enumerate(order, start=1):
+        if of_class != images - 1:
+            content[f"{top}/cars_train/{number:05}.jpg"] = jpeg(label, of_class, size)
+    content[f"{top}/train_perfect_preds.txt"] = _lines([str(label + 1) for label, _ in order])
+    _write_tar(folder / "cars_half.tar", content)
+    return _counts(classes, images)
+
+
 def make_sop(folder: Path, classes: int = 8, images: int = 4, size: int = 48) -> dict:
     """Stanford_Online_Products.zip: lists with a header, image ids that run on from list to list."""
     top = "Stanford_Online_Products"

@@ -75,10 +75,10 @@ def _archive(job: Job, settings: dict[str, Any], hasher: Hasher) -> Iterator[Ori
         return
     sources = [source["files"] for source in settings["sources"]]
     complete = (files for files in sources if {file["name"] for file in files} <= here.keys())
-    kinds = ("sha256", "md5", "contents", "unproved")
+    kinds = ("sha256", "md5", "contents", "manifest", "unproved")
     for promise in next(complete, sources[0]):
         digest = here.get(promise["name"], {})
-        promised = {kind: promise[kind] for kind in kinds if promise.get(kind)}
+        promised = {kind: _in_words(promise[kind]) for kind in kinds if promise.get(kind)}
         tested = (digest[kind] == value for kind, value in promised.items() if kind in digest)
         yield Origin(
             promise["name"], digest.get("sha256"), digest.get("size"), kept=next(tested, None),
@@ -95,6 +95,11 @@ def _weights(weights: dict[str, Any], run: str) -> Origin:
         addresses=_addresses(weights), promised={"sha256": promised} if promised else {},
         kept=started_from.startswith(promised) if started_from and promised else None,
     )  # fmt: skip
+
+
+def _in_words(promised: str | dict[str, str]) -> str:
+    """A promise as it is said: a hash or a reason as it is, a manifest by its name and hash."""
+    return promised if isinstance(promised, str) else f"{promised['list']} (sha256 {promised['sha256']})"
 
 
 def _addresses(promise: dict[str, Any]) -> list[str]:

@@ -13,12 +13,21 @@ Exif = Literal["as_stored", "upright"]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")]
 
 
+class Manifest(Strict):
+    """The files of an archive that are used: `list` is the name of a file in conf/manifest/ with a line
+    `<sha256>  <path>` for each, as `sha256sum` writes it; `sha256` is the hash of that file."""
+
+    list: FileName
+    sha256: Sha256
+
+
 class File(Strict):
     """One file of a source and the one proof of its content that must hold.
 
     `url` is its canonical address, `alternates` are tried after it. `sha256` or `md5` is of the file
     itself; `contents`, for archives whose own bytes are not stable, the SHA-256 of the sorted lines
-    `<sha256>  ./<path>` of its files without a single top folder and `contents_exclude` folders.
+    `<sha256>  ./<path>` of its files without a single top folder and `contents_exclude` folders. A `manifest`
+    proves an archive by the files in it that are used; these alone are kept, as a tar (hier.data.listed).
     `unproved` says why there is no checksum; the dataset's counts are then the proof.
 
     With a `folder`, the file is made here: it lists the photos in that folder, as `sha256sum` does, and they
@@ -34,13 +43,18 @@ class File(Strict):
     md5: Md5 | None = None
     contents: Sha256 | None = None
     contents_exclude: list[str] = []
+    manifest: Manifest | None = None
     unproved: str | None = None
 
     @model_validator(mode="after")
     def one_proof(self) -> Self:
-        proofs = (self.sha256, self.md5, self.contents, self.unproved)
+        proofs = (self.sha256, self.md5, self.contents, self.manifest, self.unproved)
         if sum(proof is not None for proof in proofs) != 1:
-            raise ValueError(f"file {self.name}: give exactly one of sha256, md5, contents, unproved")
+            raise ValueError(
+                f"file {self.name}: give exactly one of sha256, md5, contents, manifest, unproved"
+            )
+        if self.manifest is not None and not self.name.endswith(".tar"):
+            raise ValueError(f"file {self.name}: a manifest's files are kept as a tar; name it <name>.tar")
         if self.folder is not None and (self.sha256 is None or self.url or self.alternates):
             raise ValueError(f"file {self.name}: a list of photos has a sha256 and no address")
         return self

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hier import yaml12
 from hier.errors import ConfigError, MissingInputError, UnknownNameError
 from hier.git import refuse_conflicts
-from hier.registry import stem
+from hier.registry import LAYOUTS, stem
 
 if TYPE_CHECKING:
     from hier.config.suite import Suite
@@ -160,8 +160,10 @@ class Settings:
 
 
 def choices_of_dataset(settings: Plain) -> dict[str, str]:
-    """What the code of a dataset's stages follows from, by the name that paths of code have for it."""
-    return {"layout": settings.get("layout", "")}
+    """What the code of a dataset's stages follows from, by the name that paths of code have for it. `shared`
+    is what its layout shares with some others: what reads MATLAB files, or else files that say a split."""
+    layout = settings.get("layout", "")
+    return {"layout": layout, "shared": "matlab" if _needs(str(layout), "matlab") else "split_file"}
 
 
 def choices_of_run(settings: Plain) -> dict[str, str]:
@@ -207,6 +209,12 @@ def by_file(values: Mapping[str, Any]) -> dict[str, Plain]:
 def format_key(key: str) -> str:
     """`file: key`, as messages name a setting; of no key, params.yaml."""
     return ": ".join(filter(None, map(str, locate_key(key))))
+
+
+@lru_cache
+def _needs(layout: str, file: str) -> bool:
+    """Whether a layout imports a file of its folder, at some remove."""
+    return LAYOUTS.has(layout) and any(path.stem == file for path in LAYOUTS.files(layout))
 
 
 def _wanted(

@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from hier.config.dataset import Dataset, File, Source
 from hier.data.archive import AGAIN, SUFFIXES, check, members, refuse_pages
+from hier.data.listed import keep_listed, read_manifest
 from hier.data.retries import CHUNK, NotThereError, transfer, write
 from hier.errors import ArchiveError, ChecksumError, ConfigError, NoDataError
 from hier.files.atomic import atomic_file
@@ -26,14 +27,18 @@ def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
     """Put `file`, verified, into `folder` from the first of `places` (see `places_of`) that has it.
 
     What an address sends goes to `parts`/<name>.part, which outlives a failure: the next try goes on
-    from there. Without a checksum each place begins anew, as two versions could be mixed unseen.
+    from there. Without a checksum each place begins anew, as two versions could be mixed unseen. Of an
+    archive with a manifest the listed files alone are kept, as a tar (see hier.data.listed).
 
     Raises:
+        ConfigError: its manifest is not the one that is promised; nothing was fetched.
         ChecksumError: a copy was found and is not what `file` promises.
-        ArchiveError: a copy that is proved by its contents, or has no checksum, is damaged.
+        ArchiveError: a copy that is proved by its contents, or has no checksum, is damaged, or lacks a
+            listed file.
         NoDataError: no place has it; the message names them all.
         DiskFullError: no space left.
     """
+    listed = read_manifest(file.manifest) if file.manifest else None
     part = parts / f"{file.name}.part"
     reasons = []
     with _no_empty(parts):
@@ -41,7 +46,7 @@ def fetch(file: File, folder: Path, places: Sequence[str], parts: Path) -> None:
             try:
                 with atomic_file(folder / file.name) as path:
                     _get(place, path, part, provable=bool(file.sha256 or file.md5))
-                    _verify(path, file, place)
+                    _verify(path, file, place, listed)
             except NotThereError as reason:
                 reasons.append(f"{place}: {reason}")
             else:
@@ -172,10 +177,14 @@ def _cannot_be_read(path: Path) -> str | None:
     return "not a regular file" if path.exists() else "no such file"
 
 
-def _verify(path: Path, file: File, place: str) -> None:
-    """Prove a copy; what is said of it names the place that it is from, not `path`."""
+def _verify(path: Path, file: File, place: str, listed: Mapping[str, str] | None = None) -> None:
+    """Prove a copy, and keep of it what is `listed`, where that is given. What is said of it names the place
+    that it is from, not `path`."""
     try:
-        _prove(path, file, place)
+        if listed is None:
+            _prove(path, file, place)
+        else:
+            keep_listed(path, listed, file.name, place)
     except ArchiveError as error:
         text = str(error).replace(str(path), f"{file.name} from {place}")
         text = text.replace(path.name, file.name)  # in the command that packs it again

@@ -6,27 +6,26 @@ half of the class ids is for training, the second half is unseen; the authors' o
 classification) play no part.
 """
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hier.config.dataset import Dataset
-from hier.data.layouts import Row, base, below, missing, number, to_table
+from hier.data.layouts import Row, base, below, number, to_table
+from hier.data.layouts.matlab import read_names, read_variable
 from hier.errors import LayoutError
 
 WHOLE = "cars_annos.mat"
 IMAGES = "car_ims"
 META = "devkit/cars_meta.mat"
+NAMES = "class_names"  # the variable in either
 # Each half's images, and its labels with the folder in which they usually lie.
 HALVES = {
     "cars_train": ("devkit", "cars_train_annos.mat"),
     "cars_test": ("", "cars_test_annos_withlabels.mat"),
 }
-UNREADABLE = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, OSError, zlib.error)
 
 
 def read(root: Path, dataset: Dataset) -> pd.DataFrame:
@@ -38,13 +37,13 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
     whole, meta = base(root, "", WHOLE) / WHOLE, base(root, "", META) / META
     if whole.exists():
         top = base(root, "", IMAGES)
-        return to_table(_rows(whole, "relative_im_path", root, top, _names(whole)))
+        return to_table(_rows(whole, "relative_im_path", root, top, read_names(whole, NAMES)))
     if not meta.exists():
         raise LayoutError(
             f"{root}: expected {WHOLE} (beside car_ims/) or {META} (beside cars_train/ and "
             "cars_test/); is this the right archive?"
         )
-    names = _names(meta)
+    names = read_names(meta, NAMES)
     rows: list[Row] = []
     for half, (usual, labels) in HALVES.items():
         top = base(root, "", half)
@@ -54,7 +53,7 @@ def read(root: Path, dataset: Dataset) -> pd.DataFrame:
 
 def _rows(path: Path, field: str, root: Path, folder: Path, names: list[str]) -> Iterable[Row]:
     """The annotations in a file, whose `field` is an image's path below `folder`."""
-    found = _variable(path, "annotations")
+    found = read_variable(path, "annotations")
     lacking = {field, "class"} - set(found.dtype.names or ())
     if lacking:
         raise LayoutError(f"{path}: annotations has no field {' or '.join(sorted(lacking))}")
@@ -67,24 +66,3 @@ def _rows(path: Path, field: str, root: Path, folder: Path, names: list[str]) ->
         split = "train" if class_id <= most // 2 else "test"
         image = below(root, folder, str(file))
         yield Row(image, class_id - 1, names[class_id - 1], None, split, where)
-
-
-def _names(path: Path) -> list[str]:
-    return [str(name) for name in _variable(path, "class_names")]
-
-
-def _variable(path: Path, name: str) -> Any:
-    """A variable of a MATLAB file as an array of one dimension; LayoutError where it cannot be had."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if not path.exists():
-        raise missing(path)
-    try:
-        found = loadmat(path, squeeze_me=True, variable_names=[name])
-    except (MatReadError, *UNREADABLE) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise LayoutError(f"{path} cannot be read as a MATLAB file: {reason}") from error
-    if name not in found:
-        raise LayoutError(f"{path}: expected a variable {name}, there is none")
-    return np.atleast_1d(found[name])
