@@ -501,6 +501,10 @@ def test_jobs_stand_after_what_they_need_and_each_output_has_one_maker(params):
     assert len(list(jobs(params))) == 2 * 1 + 4 * 6 + 2
 
 
+def gathered_of(runs):
+    return [f"runs/{run}/{name}" for name in ("metrics.json", "classes.csv") for run in runs]
+
+
 def test_each_suite_has_the_stages_of_a_suite(params):
     """Beside each other, in one workspace: a run of both is made once, and stands in both tables."""
     smoke = compose(SUITE, ROOT / "conf")
@@ -508,7 +512,7 @@ def test_each_suite_has_the_stages_of_a_suite(params):
     both = Settings.of(pa, smoke)
     found = {work.name: work for work in jobs(both)}
     assert found.keys() == {work.name for work in jobs(params)} | {"tabulate@pa", "report@pa"}
-    assert found["tabulate@pa"].inputs == tuple(f"runs/{run}/metrics.json" for run in pa.runs)
+    assert found["tabulate@pa"].inputs == tuple(gathered_of(pa.runs))
     assert found["tabulate@pa"].outputs[0] == "results/pa/table.csv"
     assert "params/suites/pa.yaml" in found["tabulate@pa"].code_paths
     for work in jobs(params):
@@ -536,13 +540,13 @@ def test_a_job_in_full(params):
         f"runs/{run}/history.csv",
         f"runs/{run}/proxies.safetensors",
     )
-    assert work.outputs == (f"runs/{run}/metrics.json",)
+    assert work.outputs == (f"runs/{run}/metrics.json", f"runs/{run}/classes.csv")
     assert work.record == Path(f"runs/{run}/evaluate.record.json")
     assert {f"runs.{run}.head", f"runs.{run}.evaluate", "datasets.smoke.ks"} <= set(work.params)
     work = job("tabulate", "smoke", params)
     assert (work.name, work.command) == ("tabulate@smoke", "hier tabulate smoke")
     assert work.dvc_name == "tabulate-smoke"
-    assert work.inputs == tuple(f"runs/{run}/metrics.json" for run in params.runs)
+    assert work.inputs == tuple(gathered_of(params.runs))
     assert work.record == Path("results/smoke/tabulate.record.json")
     assert [path for path in work.code_paths if path.startswith("params/")] == [
         "params/suites/smoke.yaml",
@@ -623,7 +627,8 @@ def paths(outputs):
     for output in outputs:
         [(path, settings)] = output.items()
         name = path.rpartition("/")[2]
-        small = name in ("metrics.json", "history.csv") or name.startswith(("table.", "paper_layout."))
+        texts = ("metrics.json", "classes.csv", "history.csv", "comparisons.csv")
+        small = name in texts or name.startswith(("table.", "paper_layout."))
         assert settings == {"persist": True} | ({"cache": False} if small else {})
         yield path
 
@@ -695,7 +700,7 @@ def test_metrics_are_metrics_to_dvc(params):
     stages = yaml.safe_load(dvc_yaml(params))["stages"]
     body = stages["evaluate"]["do"]
     assert list(paths(body["metrics"])) == ["runs/${key}/metrics.json"]
-    assert list(paths(body["outs"])) == ["runs/${key}/evaluate.record.json"]
+    assert list(paths(body["outs"])) == ["runs/${key}/classes.csv", "runs/${key}/evaluate.record.json"]
     assert all(
         "metrics" not in stage.get("do", stage) for name, stage in stages.items() if name != "evaluate"
     )

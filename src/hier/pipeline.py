@@ -201,7 +201,7 @@ STEPS: dict[str, Stage] = {
                 "kernels.py", "ledger/artifacts.py", "ledger/dvc_lock.py", "losses/{loss}.py", "registry.py",
                 "results/cells.py", "results/classes.py", "results/comparisons.py", "results/expected.py",
                 "results/grades.py", "results/means.py", "results/measures.py", "results/paired.py",
-                "results/paper.py", "results/spread.py", "results/table.py", "seeding.py",
+                "results/paper.py", "results/spread.py", "results/table.py",
             ),
             packages=("numpy", "pandas", "scipy"),
         ),

@@ -92,6 +92,7 @@ def test_the_demo_suite_is_spelt_out(composed):
     assert run.loss.model_dump() == {"name": "pa", "margin": 0.1, "alpha": 32.0}
     assert run.head.model_dump() == {
         "dim": 64, "curvature": 0.1, "clip_radius": 2.3, "norm": "layer_norm", "riemannian": True,
+        "scale": 1.0, "learns_scale": False,
     }  # fmt: skip
 
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hier.seeding import numpy_generator
-
 CONFIDENCE = 0.95
 POWER = 0.8
 DRAWS = 10_000
@@ -72,7 +70,7 @@ def over_classes(
     """The 95 % bootstrap interval (percentiles) of Σ sums / Σ queries, where C classes are drawn anew with
     replacement: of each class (C) the sum over its queries of a difference, and how many they are (≥ 1)."""
     classes = len(queries)
-    generator = numpy_generator(0, "classes drawn anew")
+    generator = np.random.default_rng(0)
     means = np.empty(draws)
     for draw in range(draws):
         drawn = np.bincount(generator.integers(classes, size=classes), minlength=classes)
