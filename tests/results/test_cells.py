@@ -18,9 +18,11 @@ from hier.registry import LOSSES
 from hier.results import cells as grading
 from hier.results import expected, paper
 from hier.results.cells import graded_cells
+from hier.results.compare import read_cells
 from hier.results.expected import expected_path, record_expected, settings_hash
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.measures import values
+from hier.results.table import markdown
 
 ROOT = Path(__file__).parents[2]
 UNTRAINED, PA, HIER = (f"smoke-{m}-test_resnet-16-s0" for m in ("untrained", "pa", "hier"))
@@ -125,6 +127,32 @@ def test_cells_are_a_hundred_times_the_metrics(suite):
         "run": HIER, "dataset": "smoke", "method": "hier", "backbone": "test_resnet", "dim": 16,
         "seed": 0,
     }  # fmt: skip
+
+
+def test_what_is_swept_is_a_column_at_the_end_as_the_runs_have_it():
+    words = ["sweep.regularizer.weight=[0.5,1e-5]", "sweep.regularizer.triplets_per_anchor=[7]"]
+    words += ["sweep.backbone.batch_norm=[train]", "sweep.regularizer.proxy_term=[false]"]
+    swept = compose(["suite=smoke", "methods=[pa,hier]", *words], ROOT / "conf")
+    for run in swept.runs:
+        result(run)
+    cells = graded_cells(swept)
+    assert list(cells) == [*COLUMNS, *swept.swept]
+    own = cells.drop_duplicates("run")[swept.swept].to_numpy().tolist()
+    assert own == [
+        [None, None, "train", None], [0.5, 7, "train", "false"], [1e-5, 7, "train", "false"],
+    ]  # fmt: skip
+    path = Path("table.csv")
+    cells.to_csv(path, index=False, float_format="%.4f")
+    ends = {line.split(",")[2]: line.split(",")[-4:] for line in path.read_text().splitlines()[1:]}
+    assert [*ends.values()] == [
+        ["", "", "train", ""], ["0.5", "7", "train", "false"], ["1e-05", "7", "train", "false"],
+    ]  # fmt: skip
+    read = read_cells(path)
+    assert list(read) == list(cells)
+    assert [[*row] for row in read.drop_duplicates("run")[swept.swept].fillna("").to_numpy()] == [
+        *ends.values()
+    ]
+    assert markdown(read, "smoke") == markdown(cells, "smoke")
 
 
 @pytest.mark.parametrize(

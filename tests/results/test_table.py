@@ -92,6 +92,24 @@ def test_a_measure_that_a_run_lacks_is_nan():
     assert wide(cells)["R@2"].isna().tolist() == [True, False]
 
 
+def test_what_is_swept_stands_beside_the_method_in_both_tables():
+    rows = [(m, "R@1", 50.0 + s, "identical", NAN, s) for m in ("pa", "hier_k_2", "hier_k_3") for s in (0, 1)]
+    cells = cells_of(*rows)
+    cells["a.k"] = pd.Series([None, None, 2, 2, 3, 3], dtype=object)
+    table = wide(cells)
+    assert list(table) == ["run", "dataset", "method", "backbone", "dim", "seed", "a.k", "R@1", "grade"]
+    text = markdown(cells, "demo")
+    assert "| dataset | method | a.k | backbone | D | seed | R@1 | grade |" in text
+    assert [row["a.k"] for row in rows_of(text)] == ["–", "–", "2", "2", "3", "3"]
+    means = rows_of(text[text.index("Mean ±") :])
+    assert [(row["method"], row["a.k"], row["seeds"]) for row in means] == [
+        ("pa", "–", "2"), ("hier_k_2", "2", "2"), ("hier_k_3", "3", "2"),
+    ]  # fmt: skip
+    without = cells.drop(columns="a.k")
+    assert markdown(without, "demo").count("|") < text.count("|")
+    assert "a.k" not in markdown(without, "demo")
+
+
 # --- Markdown ------------------------------------------------------------------------------------
 
 

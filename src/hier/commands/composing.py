@@ -44,6 +44,7 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     hier compose suite=table1 protocol=official       as the released code trains and measures
     hier compose suite=demo regularizer.weight=1.0    every run that has this setting and that it fits
     hier compose suite=demo 'runs.demo-hier-*.schedule.epochs=5'
+    hier compose suite=demo 'sweep.regularizer.weight=[0.1,0.5]'   every run that has it, for each value
     """
     from hier.config.settings import Settings
     from hier.dvc_view import DVC_YAML, dvc_yaml
@@ -96,6 +97,7 @@ def plan(overrides: Words, images_per_second: float | None, measure: bool, **cho
     \b
     hier plan suite=table1 --dataset cub --measure
     hier plan suite=table1 --images-per-second 1500
+    hier plan suite=demo 'sweep.regularizer.weight=[0.1,0.5]'
     """
     from hier.config.suite import filter_runs
     from hier.errors import ConfigError

@@ -3,6 +3,7 @@
 suite=grocery methods=[pa,hier] seeds=[0,1,2]       the matrix; also dataset, backbone, recipe, dim
 regularizer.weight=0.1                              every run that has this key
 runs.demo-hier-*.regularizer.weight=0.1             the runs whose names match
+sweep.regularizer.weight=[0.1,0.5]                  every run that has this key, once for each value
 """
 
 import re
@@ -13,30 +14,71 @@ from itertools import combinations
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from hier.config.groups import first_line
 from hier.config.keys import keys
-from hier.config.matrix import AXES
+from hier.config.matrix import AXES, check_sweep
 from hier.config.run import Run
 from hier.config.suite import one_line
+from hier.config.sweep import Sweep, shown
 from hier.errors import ConfigError
 
+SWEEP = "sweep."
 
-def split(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """Overrides of the matrix by key, and those of single settings as given."""
+
+def split(overrides: Iterable[str]) -> tuple[dict[str, Any], Sweep, list[str]]:
+    """Overrides of the matrix by key, what is swept, and those of single settings as given."""
     axes: dict[str, Any] = {}
+    sweep: Sweep = {}
     settings = []
     for text in overrides:
         if "=" not in text:
             raise ConfigError(f"override '{text}' is not of the form key=value")
         if (key := text.split("=", 1)[0]) in AXES:
             axes[key] = _value(text)
+        elif key.startswith(SWEEP):
+            sweep[key.removeprefix(SWEEP)] = _swept(text)
         else:
             settings.append(text)
-    return axes, settings
+    return axes, sweep, settings
+
+
+def _swept(text: str) -> list[Any]:
+    """The values of `sweep.key=[a,b]`."""
+    values: Any = _value(text)
+    try:
+        check_sweep(text.split("=", 1)[0].removeprefix(SWEEP), values)
+    except ValueError as error:
+        raise ConfigError(f"override '{text}': {error}") from error
+    return list(values)
+
+
+def sweep_of(key: str, values: list[Any]) -> str:
+    """The override that sweeps a key over some values."""
+    return f"{SWEEP}{key}={shown(values)}"
+
+
+def override_of(key: str, value: Any) -> str:
+    """The override that gives a key a value."""
+    return f"{key}={_in_grammar(value)}"
+
+
+def _in_grammar(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_in_grammar, value))}]"
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    return repr(value) if isinstance(value, float) else shown(value)
+
+
+def both_set(text: str, key: str) -> bool:
+    """Whether an override sets a key, a setting below it, or the group that it is in."""
+    own = scope_of(text)[1].split("=", 1)[0]
+    return f"{own}.".startswith(f"{key}.") or f"{key}.".startswith(f"{own}.")
 
 
 def is_for(text: str, run: str, config: DictConfig) -> bool:

@@ -2,7 +2,7 @@
 
     params.yaml                   the names of the suites, datasets and runs, and of each what its code
                                   follows from (the loss of a run, say), as DVC fills it into paths
-    params/suites/SUITE.yaml      the runs of a suite
+    params/suites/SUITE.yaml      the runs of a suite, and the keys that it sweeps
     params/datasets/DATASET.yaml  what a dataset is set to
     params/runs/RUN.yaml          what a run is set to
 
@@ -13,7 +13,7 @@ The plain data are read at once, and held against the schema where that is asked
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -45,6 +45,7 @@ class Settings:
     suites: Mapping[str, list[str]]  # of each, the names of its runs
     datasets: Mapping[str, Plain]  # of each, its settings
     runs: Mapping[str, Plain]
+    swept: Mapping[str, list[str]] = field(default_factory=dict)  # of a suite that sweeps keys, these
 
     @classmethod
     def read(cls, path: Path = PARAMS, only: str | None = None) -> Self:
@@ -66,11 +67,13 @@ class Settings:
                 raise ConfigError(f"{wrong}; write it anew with: {again}")
 
         suites: dict[str, list[str]] = {}
+        swept: dict[str, list[str]] = {}
         for name in names["suites"]:
-            own = file("suites", name).get("runs")
-            listed = isinstance(own, list) and all(isinstance(run, str) for run in own)
-            check(listed, f"{file_of('suites', name)}: runs: must be names")
-            suites[name] = list(own or ())
+            for key, kept in (("runs", suites), ("swept", swept)):
+                own = file("suites", name).get(key, [] if key == "swept" else None)
+                listed = isinstance(own, list) and all(isinstance(each, str) for each in own)
+                check(listed, f"{file_of('suites', name)}: {key}: must be names")
+                kept[name] = list(own or ())
             for run in suites[name]:
                 check(run in names["runs"], f"{path}: runs: {run} is missing")
         wanted_runs, wanted_datasets = _wanted(only, suites, names)
@@ -79,7 +82,8 @@ class Settings:
             said, where = names["runs"][name].get("dataset"), path.parent / file_of("runs", name)
             check(settings.get("dataset") == said, f"{where} is not of dataset {said}, as {path} says")
         datasets = {n: file("datasets", n) for n in names["datasets"] if n in wanted_datasets}
-        return cls(_filtered(suites, runs), datasets, runs)
+        left = _filtered(suites, runs)
+        return cls(left, datasets, runs, _some(swept, left))
 
     @classmethod
     def of(cls, *suites: "Suite") -> Self:
@@ -94,7 +98,9 @@ class Settings:
                             f"suite {suite['suite']} has other settings of {name} than the suites "
                             "before it; a workspace has one setting of each: compose them one by one"
                         )
-        return cls({suite["suite"]: [*suite["runs"]] for suite in plain}, **kinds)
+        names = {suite["suite"]: [*suite["runs"]] for suite in plain}
+        swept = {suite["suite"]: suite["swept"] for suite in plain}
+        return cls(names, **kinds, swept=_some(swept, names))
 
     def suite(self, name: str | None = None) -> "Suite":
         """A suite (all that was read, without a name), held against the schema, which may raise ConfigError;
@@ -104,7 +110,8 @@ class Settings:
         if name is not None and name not in self.suites:
             raise UnknownNameError("suite", name, [*self.suites])
         chosen = self if name is None else self.of_suite(name)
-        title = {"suite": name or "-".join(self.suites) or "none"}
+        swept = dict.fromkeys(key for own in chosen.swept.values() for key in own)
+        title = {"suite": name or "-".join(self.suites) or "none", "swept": [*swept]}
         return parse(title | {kind: dict(getattr(chosen, kind)) for kind in KINDS[1:]}, format_key)
 
     def of_suite(self, name: str) -> "Settings":
@@ -117,7 +124,7 @@ class Settings:
         needed = {run["dataset"] for run in runs.values()}
         datasets = {name: content for name, content in self.datasets.items() if name in needed}
         kept = suites if suites is not None else _filtered(self.suites, runs)
-        return Settings(kept, datasets, runs)
+        return Settings(kept, datasets, runs, _some(self.swept, kept))
 
     @property
     def compose_again(self) -> str:
@@ -145,6 +152,8 @@ class Settings:
             "runs": {name: choices_of_run(own) for name, own in self.runs.items()},
         }
         suites = {name: {"runs": runs} for name, runs in self.suites.items()}
+        for name, keys in self.swept.items():
+            suites[name] = suites[name] | {"swept": keys}
         kinds = zip(KINDS, (suites, self.datasets, self.runs), strict=True)
         return {PARAMS: index} | {file_of(kind, name): own for kind, of in kinds for name, own in of.items()}
 
@@ -232,6 +241,11 @@ def _wanted(
 def _filtered(suites: Mapping[str, list[str]], runs: Plain) -> dict[str, list[str]]:
     kept = {name: [run for run in own if run in runs] for name, own in suites.items()}
     return {name: own for name, own in kept.items() if own}
+
+
+def _some(swept: Mapping[str, list[str]], suites: Iterable[str]) -> dict[str, list[str]]:
+    """What these suites sweep, of those that do."""
+    return {name: swept[name] for name in suites if swept.get(name)}
 
 
 def _names(kind: str, index: Plain, path: Path) -> dict[str, Plain]:

@@ -15,11 +15,13 @@ Where = str | Callable[[str], str]  # the origin of settings, or that of a key
 
 
 class Suite(Strict):
-    """A named set of runs and the datasets that they need."""
+    """A named set of runs and the datasets that they need. Runs for each value of the keys that are `swept`
+    are methods of their own."""
 
     suite: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
     datasets: dict[str, Dataset]
     runs: Annotated[dict[str, Run], Field(min_length=1)]
+    swept: list[Annotated[str, Field(pattern=r"^\w+(\.\w+)+$")]] = []  # dotted keys of runs
 
     @model_validator(mode="after")
     def coherent(self) -> Self:
@@ -46,6 +48,21 @@ class Suite(Strict):
         if name not in self.datasets:
             raise UnknownNameError("dataset", name, list(self.datasets))
         return self.datasets[name]
+
+
+def has_setting(run: Run, key: str) -> bool:
+    """Whether a run has a dotted key, a null value included."""
+    *parents, last = key.split(".")
+    node = setting_of(run, ".".join(parents)) if parents else run
+    return isinstance(node, BaseModel) and last in type(node).model_fields
+
+
+def setting_of(run: Run, key: str) -> Any:
+    """A run's value at a dotted key; None where it has no such key."""
+    node: Any = run
+    for part in key.split("."):
+        node = getattr(node, part, None)
+    return node
 
 
 def _too_small(subset: Subset, sampler: Sampler) -> str | None:
@@ -75,7 +92,8 @@ def filter_runs(suite: Suite, **chosen: tuple[str, ...]) -> Suite:
         raise ConfigError(f"suite {suite.suite} has no run of that dataset, method and backbone")
     needed = {run.dataset for run in runs.values()}
     datasets = {name: dataset for name, dataset in suite.datasets.items() if name in needed}
-    return Suite(suite=suite.suite, datasets=datasets, runs=runs)
+    swept = [key for key in suite.swept if any(has_setting(run, key) for run in runs.values())]
+    return Suite(suite=suite.suite, datasets=datasets, runs=runs, swept=swept)
 
 
 def _name(run: Run, kind: str) -> str:

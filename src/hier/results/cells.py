@@ -1,5 +1,6 @@
 """Every cell of a suite, graded against what the reference run gave. A cell is one value of one run."""
 
+import json
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -7,7 +8,7 @@ import pandas as pd
 
 from hier.config.run import Run
 from hier.config.settings import Settings
-from hier.config.suite import Suite
+from hier.config.suite import Suite, setting_of
 from hier.errors import DamagedInputError
 from hier.files.hashing import hash_file
 from hier.jobs import maker, no_data
@@ -24,6 +25,7 @@ from hier.results.expected import (
     settings_hash,
 )
 from hier.results.grades import Grade
+from hier.results.means import swept_columns
 from hier.results.measures import RECALL, judged, measure_of, names_of_every_run, values
 from hier.results.paper import published
 
@@ -37,7 +39,8 @@ COLUMNS = [
 
 
 def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
-    """One row per cell, with COLUMNS. Values are as they are shown; missing ones are NaN.
+    """One row per cell, with COLUMNS and the keys that the suite sweeps, of which a run may lack some
+    (None). Values are as they are shown; missing ones are NaN.
 
     `expected` is what the reference run gave; `mean` and `tolerance` are of its seeds (hier.results.spread).
     `choice` is how the reported epoch was chosen (`protocol.choose`), `best_on_test` the R@K of the best
@@ -57,6 +60,7 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
         missing = Grade.NO_DATA if no_file else Grade.NOT_RUN
         keys = {key: getattr(run, key) for key in ("dataset", "method", "dim", "seed")}
         keys |= {"run": run.name, "backbone": run.backbone.name, "choice": run.protocol.choose}
+        keys |= {key: _swept(setting_of(run, key)) for key in suite.swept}
         for name in found or names_of_every_run(suite.dataset(run.dataset).ks):
             reference, cell = known.get((run.name, name), {}), found.get(name, {})
             grade = missing
@@ -67,10 +71,15 @@ def graded_cells(suite: Suite, damaged_too: bool = False) -> pd.DataFrame:
                     _refuse(expected_path(suite.suite), cell["value"], reference)
             own = {"measure": name, **cell, "grade": grade.value}
             rows.append(keys | {of: reference.get(of) for of in NUMBERS[2:]} | own)
-    cells = pd.DataFrame(rows, columns=COLUMNS)
+    cells = pd.DataFrame(rows, columns=COLUMNS).assign(**swept_columns(rows, suite.swept))
     cells[NUMBERS] = cells[NUMBERS].astype(float)
     cells[COUNTS] = cells[COUNTS].astype("Int64")
     return cells.assign(paper=published(cells.drop(columns="paper")))
+
+
+def _swept(value: Any) -> Any:
+    """A setting as a table has it: numbers and words as they are."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, bool | list) else value
 
 
 def _measured(run: Run, damaged_too: bool) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from hier.errors import ConfigError
 from hier.git import refuse_conflicts
 from hier.pipeline import TABLE_CSV
-from hier.results.means import SETTING, means
+from hier.results.means import SETTING, means, swept_keys
 from hier.results.paper import name_of
 
 NEEDED = {*SETTING, "run", "seed", "value", "grade"}
@@ -37,11 +37,14 @@ def table_at(place: Path, suite: str) -> Path:
 
 
 def read_cells(path: Path) -> pd.DataFrame:
-    """A table.csv; ConfigError where it is no table, or lacks columns, ConflictError where it has the
-    marks of an unfinished merge."""
+    """A table.csv, what is swept as text; ConfigError where it is no table, or lacks columns, ConflictError
+    where it has the marks of an unfinished merge."""
     refuse_conflicts([path])
     try:
         cells = pd.read_csv(path)
+        if swept := swept_keys(cells):  # pandas would make 5 a 5.0 where some run has no such key
+            text = pd.read_csv(path, usecols=swept, dtype=object, keep_default_na=False, na_values=[""])
+            cells = cells.assign(**text)
     except ValueError as error:  # what pandas raises on a file that is no table, and on no text
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if lacking := sorted(NEEDED - set(cells.columns)):

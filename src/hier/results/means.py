@@ -7,7 +7,7 @@ backbone and dimension are held against each other.
 from collections.abc import Iterable, Sequence
 from math import nan, sqrt
 from statistics import mean, stdev
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
@@ -69,6 +69,17 @@ def means(cells: pd.DataFrame) -> pd.DataFrame:
         paper = group["paper"].iloc[0] if "paper" in group else nan
         rows.append([*keys, *found[1:], paper, worst(group["grade"])])
     return pd.DataFrame(rows, columns=[*SETTING, *Mean._fields[1:], "paper", "grade"])
+
+
+def swept_keys(cells: pd.DataFrame) -> list[str]:
+    """The columns that hold what a suite sweeps: no other has a dot in its name."""
+    return [name for name in cells if "." in name]
+
+
+def swept_columns(rows: Sequence[dict[str, Any]], keys: Iterable[str]) -> dict[str, pd.Series]:
+    """Columns of what is swept, as objects: pandas would make 5 a 5.0 where a run has no such key, and a CSV
+    would round 1e-05."""
+    return {key: pd.Series([row[key] for row in rows], dtype=object) for key in keys}
 
 
 def mean_of(row: pd.Series) -> Mean:

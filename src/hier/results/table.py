@@ -1,36 +1,39 @@
 """The graded table with a row per run, in Markdown (results/SUITE/table.md), and what it says in words."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from hier.results.grades import Grade, worst
-from hier.results.means import GROUP, best, best_in_words, mean_of, means
+from hier.results.means import GROUP, best, best_in_words, mean_of, means, swept_columns, swept_keys
 from hier.results.measures import HEADLINE, graded, measure_of, show, unmatched_in_words
 
 RUN_KEYS = ["dataset", "method", "backbone", "dim", "seed"]
 
 
 def wide(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per run: its keys, a column per measure (as it is shown), the worst grade of its cells."""
-    rows = []
+    """One row per run: its keys, what is swept, a column per measure (as it is shown), the worst grade of
+    its cells."""
+    rows, swept = [], swept_keys(cells)
     for run, group in cells.groupby("run", sort=False):
         values = group.set_index("measure")["value"]
         columns = {measure: values.get(measure) for measure in cells["measure"].unique()}
-        keys = group.iloc[0][RUN_KEYS].to_dict()
+        keys = group.iloc[0][[*RUN_KEYS, *swept]].to_dict()
         rows.append({"run": run, **keys, **columns, "grade": worst(group["grade"])})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(**swept_columns(rows, swept))
 
 
 def markdown(cells: pd.DataFrame, suite: str, comparisons: Sequence[str] = ()) -> str:
     """results/SUITE/table.md: the table with the best values in bold (see :func:`marked`), means where
     there are several seeds, which method is best in words, and the lines of the `comparisons`."""
-    table, measures = wide(cells), list(cells["measure"].unique())
+    table, measures, swept = wide(cells), list(cells["measure"].unique()), swept_keys(cells)
     lines = [f"# Suite {suite}", ""]
-    lines += _head(["dataset", "method", "backbone", "D", "seed"], measures, ["grade"])
+    lines += _head(["dataset", "method", *swept, "backbone", "D", "seed"], measures, ["grade"])
     for row, bold in zip(table.to_dict("records"), marked(table, measures), strict=True):
         shown = [_bold(show(m, row[m]), m in bold) for m in measures]
-        lines.append(row_of([*(str(row[key]) for key in RUN_KEYS), *shown, row["grade"]]))
+        keys = [_word(row[key]) for key in (*RUN_KEYS[:2], *swept, *RUN_KEYS[2:])]
+        lines.append(row_of([*keys, *shown, row["grade"]]))
     lines += [*_means(cells, measures), ""]
     for sentence in describe(cells):
         lines += [sentence, ""]
@@ -76,19 +79,27 @@ def _means(cells: pd.DataFrame, measures: Sequence[str]) -> list[str]:
     groups = [found[key] for key in GROUP]
     bold = {m: best(found["mean"].where(found["measure"] == m), groups, m) for m in measures}
     lines = ["", "Mean ± sample standard deviation over the seeds:", ""]
-    lines += _head(["dataset", "method", "backbone", "D", "seeds"], measures, [])
+    swept = swept_keys(cells)
+    values = cells.drop_duplicates([*GROUP, "method"]).set_index([*GROUP, "method"])[swept]
+    lines += _head(["dataset", "method", *swept, "backbone", "D", "seeds"], measures, [])
     for (dataset, backbone, dim, method), rows in found.groupby([*GROUP, "method"], sort=False):
         shown = dict.fromkeys(measures, "–")
         for i, row in rows.iterrows():
             name = row["measure"]
             shown[name] = _bold(mean_of(row).show(name), bold[name][i])
-        keys = [dataset, method, backbone, str(dim), str(rows["seeds"].max())]
+        own = map(_word, values.loc[dataset, backbone, dim, method])
+        keys = [dataset, method, *own, backbone, str(dim), str(rows["seeds"].max())]
         lines.append(row_of([*keys, *shown.values()]))
     return lines
 
 
 def _bold(text: str, bold: bool) -> str:
     return f"**{text}**" if bold else text
+
+
+def _word(value: Any) -> str:
+    """A key of a run, or a setting that it may lack."""
+    return "–" if pd.isna(value) else str(value)
 
 
 def _published(cells: pd.DataFrame) -> list[str]:
