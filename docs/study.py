@@ -1,8 +1,8 @@
-"""Write the tables of the study into docs/study.md, from runs/*/history.csv and results/study-*/comparisons.csv.
+"""Write the tables of the study into docs/study.md, from what its runs and suites gave.
 
     python docs/study.py
 
-A table stands between `<!-- tuning: DATASET -->` or `<!-- differences: DATASET -->` and `<!-- end -->`, and is
+A table stands between `<!-- tuning: DATASET -->` or `<!-- differences: DATASET -->` and `<!-- end -->`; it is
 replaced. One whose results are not there yet says so.
 """
 
@@ -55,7 +55,10 @@ def tuning(dataset: str) -> str:
     """Held-out R@1 of every trial, the chosen one in bold."""
     if not (found := trials(dataset)):
         return NOT_YET
-    lines = [f"| method | {' | '.join(f'lr × {factor:g}' for factor in FACTORS.values())} |", "|---|" + "---:|" * 5]
+    lines = [
+        f"| method | {' | '.join(f'lr × {factor:g}' for factor in FACTORS.values())} |",
+        "|---|" + "---:|" * 5,
+    ]
     for method, of_method in found.items():
         best, shown = chosen(of_method), [method]
         for word in FACTORS:

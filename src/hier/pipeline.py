@@ -230,7 +230,7 @@ REPORT_STAGE = Stage(
     tracked_files=SETTINGS,
     code=_all_of(
         STEPS.values(), "audit/audit.py", "audit/lineage.py", "audit/origins.py", "ledger/dvc_lock.py",
-        "ledger/output_cache.py", "reporting", "results/compare.py",
+        "config/sweep.py", "ledger/output_cache.py", "reporting", "results/compare.py", "results/sweep.py",
     ),
     packages=tuple(sorted({"jinja2", "matplotlib"}.union(*(step.packages for step in STEPS.values())))),
 )  # fmt: skip

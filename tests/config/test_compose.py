@@ -22,7 +22,11 @@ from hier.errors import ConfigError, UnknownNameError
 CONF = Path(__file__).parents[2] / "conf"
 SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
 # Those of few runs; test_table1.py has the large ones, which take seconds each.
-SMALL = [name for name in SUITES if not name.startswith(("table1", "smoke-table1", "ablation"))]
+SMALL = [
+    name
+    for name in SUITES
+    if not name.startswith(("table1", "smoke-table1", "ablation", "tuning", "study", "factors", "rim"))
+]
 COMPARED = ("cars_half", "demo", "grocery", "omniglot", "smoke")  # with every method in each block
 HIER = "smoke-hier-test_resnet-16-s0"
 PA = "smoke-pa-test_resnet-16-s0"

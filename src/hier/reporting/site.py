@@ -16,6 +16,7 @@ from hier.reporting.galleries import Comparison
 from hier.reporting.history import panels, recalls, svg, training_curves
 from hier.reporting.page import Pages
 from hier.reporting.quality import quality
+from hier.reporting.sweeps import sweep_figure, sweep_plots
 from hier.reporting.thumbs import by_importance
 from hier.results.cells import rows_without_nan
 from hier.results.comparisons import in_words
@@ -44,7 +45,10 @@ def write_report(folder: Path, content: Content) -> None:
     curves = recall_curves(content)
     for name, of in curves.items():
         put(folder / "figures" / f"recall-{name}.svg", svg(recall_figure(of)))
-    put(folder / "index.html", _index(pages, content, curves))
+    sweeps = sweep_plots(content)
+    for name, of in sweeps.items():
+        put(folder / "figures" / f"sweep-{name}.svg", svg(sweep_figure(of)))
+    put(folder / "index.html", _index(pages, content, curves, sweeps))
     for run in content.metrics:
         _write_run(folder, pages, content, run)
     for dataset in with_galleries:
@@ -63,7 +67,7 @@ def put(path: Path, content: str | bytes) -> None:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _index(pages: Pages, content: Content, curves: dict[str, Any]) -> str:
+def _index(pages: Pages, content: Content, curves: dict[str, Any], sweeps: dict[str, Any]) -> str:
     cells, suite = content.cells, content.suite
     table = matrix(cells, set(content.metrics))
     measures = list(dict.fromkeys(cells["measure"]))
@@ -83,6 +87,7 @@ def _index(pages: Pages, content: Content, curves: dict[str, Any]) -> str:
         compared=in_words(content.comparisons),
         headline=HEADLINE,
         recall_curves=curves,
+        sweeps=sweeps,
         trees=quality(content),
         measures=measures,
         every=list(zip(every.to_dict("records"), marked(every, measures), strict=True)),
