@@ -8,6 +8,7 @@ replaced. One whose results are not there yet says so.
 
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -19,53 +20,60 @@ from hier.results.measures import HEADLINE
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "study.md"
 TABLE = re.compile(r"(<!-- (tuning|differences): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-FACTORS = {"quarter": 0.25, "half": 0.5, "one": 1.0, "two": 2.0, "four": 4.0}
-"""Of the learning rate, by the last word of a trial's method."""
+FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)
+"""Of the recipe's learning rate, in the order in which equal trials are taken."""
 NOT_YET = "Not run yet.\n\n"
 
+Setting = tuple[float, float | None]  # learning rate, λ2
 
-def trials(dataset: str) -> dict[str, dict[str, tuple[Run, float]]]:
-    """The trials of a dataset whose history is here, with R@1 on the held-out classes after the last epoch in
-    percent: by method and word of FACTORS."""
-    found: dict[str, dict[str, tuple[Run, float]]] = {}
+
+def trials(dataset: str) -> dict[str, dict[Setting, float]]:
+    """R@1 on the held-out classes after the last epoch in percent, the mean over seeds, of each method's trials
+    whose history is here, in the order in which equal ones are taken."""
+    rate = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf")
+    (recipe,) = {run.optimizer.lr for run in rate.runs.values()}
+    found: dict[str, dict[Setting, list[float]]] = {}
     for run in compose([f"suite=tuning-{dataset}"], ROOT / "conf").runs.values():
         path = ROOT / "runs" / run.name / "history.csv"
         if path.exists():
-            method, _, word = run.method.rpartition("_")
             recall = 100 * pd.read_csv(path)[f"held-out {HEADLINE}"].iloc[-1]
-            found.setdefault(method, {})[word] = run, recall
-    return found
+            found.setdefault(method_of(run), {}).setdefault(setting_of(run), []).append(recall)
+
+    def order(setting: Setting) -> tuple[int, float]:
+        factor = setting[0] / recipe
+        near = [at for at, known in enumerate(FACTORS) if abs(factor / known - 1) < 1e-6]
+        return (near or [len(FACTORS)])[0], setting[1] or 0.0
+
+    return {name: {of: fmean(had[of]) for of in sorted(had, key=order)} for name, had in found.items()}
 
 
-def chosen(of_method: dict[str, tuple[Run, float]]) -> Run:
-    """The trial with the highest recall; of equal ones, that whose factor is nearest to 1."""
-
-    def rank(word: str) -> tuple[float, float]:
-        factor = FACTORS[word]
-        return of_method[word][1], -max(factor, 1 / factor)
-
-    return of_method[max(of_method, key=rank)][0]
+def method_of(run: Run) -> str:
+    """A run's method without what is swept."""
+    name = run.loss.name if run.regularizer.name == "none" else f"hier_{run.loss.name}"
+    return name.removesuffix("_pa") if name == "hier_pa" else name
 
 
-def weight(run: Run) -> float | None:
-    return run.regularizer.weight if isinstance(run.regularizer, Hier) else None
+def setting_of(run: Run) -> Setting:
+    return run.optimizer.lr, run.regularizer.weight if isinstance(run.regularizer, Hier) else None
+
+
+def chosen(of_method: dict[Setting, float]) -> Setting:
+    """The trial with the highest recall, of equal ones the first."""
+    return max(of_method, key=of_method.__getitem__)
 
 
 def tuning(dataset: str) -> str:
     """Held-out R@1 of every trial, the chosen one in bold."""
     if not (found := trials(dataset)):
         return NOT_YET
-    lines = [
-        f"| method | {' | '.join(f'lr × {factor:g}' for factor in FACTORS.values())} |",
-        "|---|" + "---:|" * 5,
-    ]
+    lines = ["| method | trials: learning rate, with HIER λ2, and held-out R@1 |", "|---|---|"]
     for method, of_method in found.items():
-        best, shown = chosen(of_method), [method]
-        for word in FACTORS:
-            run, recall = of_method[word]
-            text = f"**{recall:.2f}**" if run is best else f"{recall:.2f}"
-            shown.append(text if weight(run) is None else f"{text} (λ2 {weight(run):g})")
-        lines.append(f"| {' | '.join(shown)} |")
+        best, shown = chosen(of_method), []
+        for setting in sorted(of_method, key=lambda of: (of[0], of[1] or 0.0)):
+            rate, weight = setting
+            text = f"{rate:g}{'' if weight is None else f', {weight:g}'}: {of_method[setting]:.2f}"
+            shown.append(f"**{text}**" if setting == best else text)
+        lines.append(f"| {method} | {'; '.join(shown)} |")
     return "\n".join(lines) + "\n\n"
 
 
