@@ -28,10 +28,10 @@ Setting = tuple[float, float | None]  # learning rate, λ2
 
 
 def trials(dataset: str) -> dict[str, dict[Setting, float]]:
-    """R@1 on the held-out classes after the last epoch in percent, the mean over seeds, of each method's trials
-    whose history is here, in the order in which equal ones are taken."""
-    rate = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf")
-    (recipe,) = {run.optimizer.lr for run in rate.runs.values()}
+    """R@1 on the held-out classes after the last epoch in percent, the mean over seeds, of each method's
+    trials whose history is here, in the order in which equal ones are taken."""
+    (plain,) = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf").runs.values()
+    recipe = plain.optimizer.lr
     found: dict[str, dict[Setting, list[float]]] = {}
     for run in compose([f"suite=tuning-{dataset}"], ROOT / "conf").runs.values():
         path = ROOT / "runs" / run.name / "history.csv"

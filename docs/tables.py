@@ -35,6 +35,7 @@ METHODS = {
 }
 TREES = (
     ("HIER's proxies", "hier", "proxies"),
+    ("HIER's nearest proxies", "hier", "nearest_proxies"),
     ("clustering of HIER's embeddings", "hier", "clustering"),
     ("clustering of PA's embeddings", "pa", "clustering"),
 )
