@@ -105,6 +105,14 @@ def test_pairs_are_of_seeds_that_both_have_with_values():
     assert rows["pairs"].tolist() == [3, 3, 3]
 
 
+def test_where_the_table_has_no_r_at_1_the_other_measures_are_compared():
+    suite = suite_of("methods=[pa,hier]", "seeds=[0,1]")
+    cells, classes = made_up(suite, {})
+    rows = compared(suite, cells[cells["measure"] != "R@1"], classes.__getitem__)
+    assert rows["measure"].tolist() == ["super-class R@1", "MAP@R"]
+    assert in_words(rows) == []
+
+
 @pytest.mark.parametrize(
     ("methods", "expected"),
     [

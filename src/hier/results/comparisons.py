@@ -19,11 +19,11 @@ LEVEL = 0.05
 NUMBERS = ["mean", "sd", "low", "high", "classes_low", "classes_high", "p", "p_holm", "detectable"]
 COLUMNS = [*GROUP, "method", "against", "measure", "pairs", *NUMBERS]
 RULE = (
-    "Differences are of pairs of runs with the same seed, which begin with the same weights and see the "
-    "same batches. The first interval (Student's t) is for other seeds with the same classes, the second "
-    "(bootstrap) for other unseen classes with the same seeds, both of 95 %. p is of the paired t-test, "
-    "corrected by Holm's method over all rows. The last figure is the smallest difference that the test, "
-    "uncorrected, finds with 80 % power."
+    "Differences are of pairs of runs with the same seed, which begin with the same weights and, with the "
+    "same sampler, see the same batches. The first interval (Student's t) is for other seeds with the same "
+    "classes, the second (bootstrap) for other unseen classes with the same seeds, both of 95 %. p is of the "
+    "paired t-test, corrected by Holm's method over all rows. The last figure is the smallest difference "
+    "that the test, uncorrected, finds with 80 % power."
 )
 
 Classes = Callable[[str], pd.DataFrame]
@@ -34,28 +34,9 @@ def compared(suite: Suite, cells: pd.DataFrame, classes: Classes) -> pd.DataFram
     """A row for each comparison of two methods and each measure that is known class by class, with COLUMNS:
     the method minus the one it is held `against` (see :func:`opponent`), in points. There is none for a
     method that shares fewer than two seeds, with values, with the other."""
-    values = {
-        measure: dict(zip(of["run"], of["value"], strict=True)) for measure, of in cells.groupby("measure")
-    }
-    rows = list[dict[str, Any]]()
-    for runs in _groups(suite):
-        firsts = [next(iter(seeds.values())) for seeds in runs.values()]
-        for first in firsts:
-            if (other := opponent(first, firsts)) is None:
-                continue
-            keys = dict(zip(GROUP, _group_of(first), strict=True)) | {
-                "method": first.method,
-                "against": other.method,
-            }
-            mine, theirs = runs[first.method], runs[other.method]
-            there = [seed for seed in mine if seed in theirs]
-            pairs = [
-                (mine[s].name, theirs[s].name)
-                for s in there
-                if _has(values, mine[s]) and _has(values, theirs[s])
-            ]
-            if len(pairs) > 1:
-                rows += [keys | row for row in _measured(pairs, values, classes)]
+    done = cells[cells["value"].notna()]
+    values = {str(measure): of.set_index("run")["value"].to_dict() for measure, of in done.groupby("measure")}
+    rows = [row for runs in _groups(suite, {*done["run"]}) for row in _of_group(runs, values, classes)]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -88,13 +69,27 @@ def opponent(run: Run, others: Sequence[Run]) -> Run | None:
     return None
 
 
-def _groups(suite: Suite) -> Iterator[dict[str, dict[int, Run]]]:
-    """For each dataset, backbone and dimension the runs that are trained, by method and seed."""
+def _groups(suite: Suite, done: set[str]) -> Iterator[dict[str, dict[int, Run]]]:
+    """For each dataset, backbone and dimension the runs that are trained and done, by method and seed."""
     groups = dict[tuple[Any, ...], dict[str, dict[int, Run]]]()
     for run in suite.runs.values():
-        if run.schedule.epochs:
+        if run.schedule.epochs and run.name in done:
             groups.setdefault(_group_of(run), {}).setdefault(run.method, {})[run.seed] = run
     yield from groups.values()
+
+
+def _of_group(
+    runs: dict[str, dict[int, Run]], values: dict[str, dict[str, float]], classes: Classes
+) -> Iterator[dict[str, Any]]:
+    firsts = [next(iter(seeds.values())) for seeds in runs.values()]
+    for first in firsts:
+        if (other := opponent(first, firsts)) is not None:
+            mine, theirs = runs[first.method], runs[other.method]
+            pairs = [(mine[seed].name, theirs[seed].name) for seed in mine if seed in theirs]
+            keys = dict(zip(GROUP, _group_of(first), strict=True))
+            keys |= {"method": first.method, "against": other.method}
+            if len(pairs) > 1:
+                yield from (keys | row for row in _measured(pairs, values, classes))
 
 
 def _group_of(run: Run) -> tuple[Any, ...]:
@@ -114,16 +109,14 @@ def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]
             yield above + name, repr(value)
 
 
-def _has(values: dict[Any, dict[str, float]], run: Run) -> bool:
-    return not np.isnan(values[HEADLINE].get(run.name, nan))
-
-
 def _measured(
-    pairs: list[tuple[str, str]], values: dict[Any, dict[str, float]], classes: Classes
+    pairs: list[tuple[str, str]], values: dict[str, dict[str, float]], classes: Classes
 ) -> Iterator[dict[str, Any]]:
-    """A row for each measure that classes.csv has of all runs."""
+    """A row for each measure that the table has and classes.csv has of each class."""
     tables = [[classes(run).set_index("label") for run in pair] for pair in pairs]
     for measure in tables[0][0]["measure"].unique():
+        if measure not in values:  # R@1, where `ks` has no 1
+            continue
         of_seeds = difference([values[measure][one] - values[measure][other] for one, other in pairs])
         low, high = _over_classes([[t[t["measure"] == measure] for t in pair] for pair in tables])
         found = of_seeds._asdict() | {"classes_low": low, "classes_high": high, "measure": measure}
