@@ -29,11 +29,13 @@ Setting = tuple[float, float | None]  # learning rate, λ2
 
 def trials(dataset: str) -> dict[str, dict[Setting, float]]:
     """R@1 on the held-out classes after the last epoch in percent, the mean over seeds, of each method's
-    trials whose history is here, in the order in which equal ones are taken."""
+    trials whose histories are here, in the order in which equal ones are taken."""
     (plain,) = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf").runs.values()
     recipe = plain.optimizer.lr
     found: dict[str, dict[Setting, list[float]]] = {}
-    for run in compose([f"suite=tuning-{dataset}"], ROOT / "conf").runs.values():
+    runs = compose([f"suite=tuning-{dataset}"], ROOT / "conf").runs.values()
+    seeds = len({run.seed for run in runs})  # a trial counts with all of them
+    for run in runs:
         path = ROOT / "runs" / run.name / "history.csv"
         if path.exists():
             recall = 100 * pd.read_csv(path)[f"held-out {HEADLINE}"].iloc[-1]
@@ -44,7 +46,10 @@ def trials(dataset: str) -> dict[str, dict[Setting, float]]:
         near = [at for at, known in enumerate(FACTORS) if abs(factor / known - 1) < 1e-6]
         return (near or [len(FACTORS)])[0], setting[1] or 0.0
 
-    return {name: {of: fmean(had[of]) for of in sorted(had, key=order)} for name, had in found.items()}
+    whole = {
+        name: {of: all_ for of, all_ in had.items() if len(all_) == seeds} for name, had in found.items()
+    }
+    return {name: {of: fmean(had[of]) for of in sorted(had, key=order)} for name, had in whole.items() if had}
 
 
 def method_of(run: Run) -> str:

@@ -12,7 +12,7 @@ from fakes.reader import read
 from hier.config.compose import compose
 from hier.reporting.comparisons import forests, recall_curves
 from hier.reporting.site import write_report
-from hier.results.comparisons import COLUMNS, in_words
+from hier.results.comparisons import COLUMNS, in_words, verdict
 from hier.results.measures import HEADLINE
 
 from .conftest import CONF
@@ -33,7 +33,7 @@ def comparisons_of(*rows):
             for row in rows
         ],
         columns=COLUMNS,
-    )
+    ).assign(verdict=lambda table: [verdict(row) for row in table.to_dict("records")])
 
 
 ROWS = comparisons_of(

@@ -14,6 +14,7 @@ from hier.results.comparisons import (
     COLUMNS,
     compared,
     in_words,
+    left_out,
     markdown,
     opponent,
     read_comparisons,
@@ -159,7 +160,26 @@ def test_the_words_say_what_the_figures_show():
     assert words in table
     assert table.count("\n| smoke | hier | pa |") == 3
     assert said(-5.0)[0].endswith("It is lower, for other seeds as for other classes.")
-    assert "They are not told apart; a difference of" in said(0.0)[0]
+    assert "They are not told apart; only differences from" in said(0.0)[0]
+
+
+def test_differences_that_are_all_alike_show_nothing():
+    suite = suite_of("methods=[pa,hier]", "seeds=[0,1]")
+    cells, classes = made_up(suite, {})
+    cells["value"] = 50.0 + 3.125 * (cells["method"] == "hier")
+    rows = compared(suite, cells, classes.__getitem__)
+    assert set(rows["verdict"]) == {"not told apart"}
+    assert "+3.12 points over 2 seeds (– for other seeds" in in_words(rows)[0]
+    assert in_words(rows)[0].endswith("there is no spread to judge by: not told apart.")
+
+
+def test_runs_without_a_result_are_named():
+    suite = suite_of("methods=[untrained,pa,hier]", "seeds=[0,1]")
+    cells, _ = made_up(suite, {})
+    assert left_out(suite, cells) == []
+    cells.loc[cells["run"].str.contains("hier|untrained"), "value"] = np.nan
+    said = "for want of a result: smoke-hier-test_resnet-16-s0, smoke-hier-test_resnet-16-s1."
+    assert left_out(suite, cells) == [f"Left out of the differences, {said}"]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +191,7 @@ def test_the_words_say_what_the_figures_show():
         (0.01, -1.0, -2.0, -0.1, "lower"),
         (0.01, -1.0, -2.0, 0.1, "lower for other seeds"),
         (0.01, 1.0, np.nan, np.nan, "higher for other seeds"),
+        (np.nan, 1.0, 0.5, 2.0, "not told apart"),
     ],
 )
 def test_a_verdict_needs_the_corrected_p_and_for_classes_their_interval(p, mean, low, high, says):
@@ -207,6 +228,7 @@ def test_comparisons_are_read_as_they_were_written(tmp_path):
     pd.testing.assert_frame_equal(read_comparisons(path), rows)
     rows.head(0).to_csv(path, index=False)
     assert read_comparisons(path).empty
-    rows.assign(mean=np.nan).to_csv(path, index=False)
-    with pytest.raises(DamagedInputError, match="lacks a number"):
-        read_comparisons(path)
+    for change, message in ({"mean": np.nan}, "lacks its mean"), ({"high": np.inf}, "is infinite"):
+        rows.assign(**change).to_csv(path, index=False)
+        with pytest.raises(DamagedInputError, match=message):
+            read_comparisons(path)

@@ -44,9 +44,11 @@ def test_the_detectable_difference_has_the_power_that_is_said(n):
     assert above + stats.nct.cdf(-critical, n - 1, noncentrality) == pytest.approx(0.8, abs=1e-4)
 
 
-@pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (2.0, 0.0)])
-def test_differences_that_are_all_alike_have_no_width(value, p):
-    assert difference([value] * 3) == (3, value, 0.0, value, value, p, 0.0)
+@pytest.mark.parametrize("pairs", [[0.0] * 3, [2.0] * 3, [30.0 - 20.0, 20.0 - 10.0], [0.3 - 0.2, 0.2 - 0.1]])
+def test_differences_that_are_all_alike_have_no_spread_to_judge_by(pairs):
+    found = difference(pairs)
+    assert (found.n, found.mean, found.sd) == (len(pairs), pytest.approx(pairs[0]), 0.0)
+    assert all(map(math.isnan, found[3:]))
 
 
 def test_one_pair_says_nothing():
@@ -72,6 +74,7 @@ def test_holms_own_numbers():
     # R: p.adjust(c(0.001, 0.013, 0.021, 0.5, 0.9), "holm")
     assert holm([0.001, 0.013, 0.021, 0.5, 0.9]) == pytest.approx([0.005, 0.052, 0.063, 1.0, 1.0])
     assert holm([]) == []
+    assert holm([0.02, math.nan]) == [0.04, pytest.approx(math.nan, nan_ok=True)]
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))

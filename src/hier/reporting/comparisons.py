@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hier.config.run import Run
 from hier.reporting.content import Content
 from hier.reporting.history import STYLES, recalls
-from hier.results.comparisons import interval, p_value, verdict
+from hier.results.comparisons import interval, p_value, points
 from hier.results.means import GROUP
 from hier.results.measures import HEADLINE
 from hier.results.paper import name_of
@@ -52,8 +53,8 @@ def _row(row: dict[Any, Any], limit: float) -> Row:
         "classes": interval(row["classes_low"], row["classes_high"]),
         "p": p_value(row["p_holm"]),
         "pairs": row["pairs"],
-        "detectable": f"{row['detectable']:.2f}",
-        "verdict": verdict(row),
+        "detectable": points(row["detectable"]),
+        "verdict": row["verdict"],
     }
 
 
@@ -102,6 +103,7 @@ def recall_figure(curves: Row) -> Figure:
             axes.fill_between(line.index, line["min"], line["max"], color=colour, alpha=0.15, linewidth=0)
             axes.plot(line.index, line["mean"], dash, color=colour, label=name)
         axes.set(xlabel="epoch", ylabel=f"{HEADLINE}, percent")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     return figure

@@ -19,7 +19,7 @@ from hier.reporting.quality import quality
 from hier.reporting.sweeps import sweep_figure, sweep_plots
 from hier.reporting.thumbs import by_importance
 from hier.results.cells import rows_without_nan
-from hier.results.comparisons import in_words
+from hier.results.comparisons import in_words, left_out
 from hier.results.expected import PORTABLE
 from hier.results.grades import OF_LEDGER, Grade
 from hier.results.means import best
@@ -84,7 +84,7 @@ def _index(pages: Pages, content: Content, curves: dict[str, Any], sweeps: dict[
         sentences=describe(cells),
         grades_of_tables=[grade for grade in Grade if grade not in OF_LEDGER],
         forests=forests(content),
-        compared=in_words(content.comparisons),
+        compared=[*left_out(suite, cells), *in_words(content.comparisons)],
         headline=HEADLINE,
         recall_curves=curves,
         sweeps=sweeps,

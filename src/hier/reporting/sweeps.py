@@ -43,7 +43,9 @@ def _lines(rows: pd.DataFrame, key: str, others: list[str]) -> Iterator[tuple[st
     there = rows[rows[key].notna()]
     for values, line in there.groupby(["method", *others], sort=False, dropna=False):
         own = [f"{other} {value}" for other, value in zip(others, values[1:], strict=True) if pd.notna(value)]
-        yield ", ".join([name_of(str(values[0])), *own]), line[[key, "mean", "low", "high", "n"]]
+        line = line[[key, "mean", "low", "high", "n"]]
+        in_order = line.sort_values(key) if is_numeric_dtype(line[key]) else line
+        yield ", ".join([name_of(str(values[0])), *own]), in_order
 
 
 def _without(rows: pd.DataFrame, keys: list[str]) -> list[dict[Any, Any]]:
@@ -64,23 +66,23 @@ def _text(value: object) -> str:
 
 
 def sweep_figure(plot: Row) -> Figure:
-    """Means by value with 95 % intervals over the seeds; dashed levels are of methods without the key."""
-    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for at, (name, line) in enumerate(plot["lines"].items()):
-        colour, dash = STYLES[at % len(STYLES)]
-        values = line[plot["key"]]
-        x = values if is_numeric_dtype(values) else values.astype(str)
-        bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
-        axes.errorbar(x, line["mean"], bars, fmt=f"o{dash}", color=colour, capsize=3, label=name)
-        if is_numeric_dtype(values) and values.min() > 0 and values.max() >= WIDE * values.min():
-            axes.set_xscale("log")
-    for name, mean in plot["levels"].items():
-        axes.axhline(mean, color="#5a5a56", linestyle="--", linewidth=1)
-        axes.annotate(
-            name, (1, mean), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
-        )
-    axes.set(xlabel=plot["key"], ylabel=f"{HEADLINE}, percent")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    """Means by value with 95 % intervals over the seeds, six lines per axes; dashed grey levels are of
+    methods without the key."""
+    lines = [*plot["lines"].items()]
+    parts = [lines[start : start + len(STYLES)] for start in range(0, len(lines), len(STYLES))]
+    figure = Figure(figsize=(5.0, 3.4 * len(parts)), layout="constrained")
+    for axes, part in zip(figure.subplots(len(parts), squeeze=False)[:, 0], parts, strict=True):
+        for (name, line), (colour, dash) in zip(part, STYLES, strict=False):
+            values = line[plot["key"]]
+            x = values if is_numeric_dtype(values) else values.astype(str)
+            bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
+            axes.errorbar(x, line["mean"], bars, fmt=f"o{dash}", color=colour, capsize=3, label=name)
+            if is_numeric_dtype(values) and values.min() > 0 and values.max() >= WIDE * values.min():
+                axes.set_xscale("log")
+        for at, (name, mean) in enumerate(plot["levels"].items()):
+            axes.axhline(mean, color="#5a5a56", linestyle=(0, (3 + 3 * at, 2)), linewidth=1, label=name)
+        low, high = axes.get_ylim()
+        axes.set(xlabel=plot["key"], ylabel=f"{HEADLINE}, percent", ylim=(max(low, 0), min(high, 100)))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
     return figure

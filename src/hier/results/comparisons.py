@@ -17,13 +17,14 @@ from hier.results.paired import difference, holm, over_classes
 
 LEVEL = 0.05
 NUMBERS = ["mean", "sd", "low", "high", "classes_low", "classes_high", "p", "p_holm", "detectable"]
-COLUMNS = [*GROUP, "method", "against", "measure", "pairs", *NUMBERS]
+COLUMNS = [*GROUP, "method", "against", "measure", "pairs", *NUMBERS, "verdict"]
 RULE = (
     "Differences are of pairs of runs with the same seed, which begin with the same weights and, with the "
     "same sampler, see the same batches. The first interval (Student's t) is for other seeds with the same "
     "classes, the second (bootstrap) for other unseen classes with the same seeds, both of 95 %. p is of the "
     "paired t-test, corrected by Holm's method over all rows. The last figure is the smallest difference "
-    "that the test, uncorrected, finds with 80 % power."
+    "that the test, uncorrected, finds with 80 % power. Where this and a sentence on means disagree, the "
+    "pairs say more: they leave out what a seed does to both methods."
 )
 
 Classes = Callable[[str], pd.DataFrame]
@@ -39,6 +40,7 @@ def compared(suite: Suite, cells: pd.DataFrame, classes: Classes) -> pd.DataFram
     rows = [row for runs in _groups(suite, {*done["run"]}) for row in _of_group(runs, values, classes)]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
+        row["verdict"] = verdict(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -48,9 +50,10 @@ def read_comparisons(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path)
         if [*table] != COLUMNS:
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-        needed = table[[name for name in NUMBERS if not name.startswith("classes")]].astype(float)
-        if not np.isfinite(needed).all(axis=None):
-            raise ValueError("a difference lacks a number")
+        if table[NUMBERS].astype(float).isin([np.inf, -np.inf]).any(axis=None):
+            raise ValueError("a number is infinite")
+        if table[["mean", "sd", "verdict"]].isna().any(axis=None):
+            raise ValueError("a difference lacks its mean, its deviation or its verdict")
         return table
 
 
@@ -138,11 +141,22 @@ def in_words(rows: pd.DataFrame) -> list[str]:
     return [*map(_sentence, headline), RULE] if headline else []
 
 
+def left_out(suite: Suite, cells: pd.DataFrame) -> list[str]:
+    """A sentence that names the trained runs without a result, which take no part in comparisons; none where
+    all have one, or the suite has one seed."""
+    done = {*cells.loc[cells["value"].notna(), "run"]}
+    runs = [run.name for run in suite.runs.values() if run.schedule.epochs and run.name not in done]
+    if len({run.seed for run in suite.runs.values()}) < 2:
+        return []
+    named = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+    return [f"Left out of the differences, for want of a result: {named}."] if runs else []
+
+
 def verdict(row: dict[Any, Any]) -> str:
     """What a row of :func:`compared` shows: `higher` or `lower` for other seeds and for other classes, that
     `for other seeds` alone, or `not told apart`."""
     side = "higher" if row["mean"] > 0 else "lower"
-    if row["p_holm"] >= LEVEL:
+    if not row["p_holm"] < LEVEL:  # nor where it is NaN
         return "not told apart"
     both = row["classes_low"] > 0 if side == "higher" else row["classes_high"] < 0
     return side if both else f"{side} for other seeds"
@@ -155,11 +169,12 @@ def _sentence(row: dict[Any, Any]) -> str:
         f"seeds, {interval(row['classes_low'], row['classes_high'])} for other classes, "
         f"p {p_value(row['p_holm'])})."
     )
-    found = verdict(row)
+    found = row["verdict"]
+    if np.isnan(row["p"]):
+        return f"{start} All pairs differ alike, so that there is no spread to judge by: not told apart."
     if found == "not told apart":
-        return (
-            f"{start} They are not told apart; a difference of {row['detectable']:.2f} could have been seen."
-        )
+        least = f"only differences from {row['detectable']:.2f} points on would have been found"
+        return f"{start} They are not told apart; {least} (80 % power)."
     if found.endswith("seeds"):
         return f"{start} It is {found}; other classes could say otherwise."
     return f"{start} It is {found}, for other seeds as for other classes."
@@ -190,7 +205,7 @@ def markdown(rows: pd.DataFrame) -> list[str]:
     for row in rows.to_dict("records"):
         names = [row[key] for key in ("dataset", "method", "against", "measure")]
         intervals = interval(row["low"], row["high"]), interval(row["classes_low"], row["classes_high"])
-        figures = f"{row['mean']:+.2f}", *intervals, p_value(row["p_holm"]), f"{row['detectable']:.2f}"
+        figures = f"{row['mean']:+.2f}", *intervals, p_value(row["p_holm"]), points(row["detectable"])
         shown = [*names, str(row["pairs"]), *figures]
         lines.append(f"| {' | '.join(shown)} |")
     for sentence in in_words(rows):
@@ -203,5 +218,11 @@ def interval(low: float, high: float) -> str:
     return "–" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
 
 
+def points(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
+
+
 def p_value(p: float) -> str:
+    if np.isnan(p):
+        return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

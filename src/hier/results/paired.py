@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 POWER = 0.8
 DRAWS = 10_000
+ROUNDING = 1e-9  # of differences of percentages
 
 
 class Difference(NamedTuple):
     """The differences of n ≥ 2 pairs: mean, sample standard deviation, the 95 % t-interval of the mean, the
     two-sided p of the paired t-test, and `detectable`, the smallest mean difference that this test finds with
-    80 % power at that deviation."""
+    80 % power at that deviation. Of differences that are all alike, which have no spread to judge by, these
+    four are NaN."""
 
     n: int
     mean: float
@@ -29,16 +31,18 @@ class Difference(NamedTuple):
 
 def difference(pairs: Sequence[float]) -> Difference:
     """What the differences of pairs say of their mean, if they are normally distributed and independent.
-    Differences that are all alike have an interval of no width. ValueError: there are fewer than two."""
+    ValueError: there are fewer than two."""
     from scipy.special import stdtr, stdtrit
 
     n = len(pairs)
     if n < 2:
         raise ValueError(f"needs two pairs or more, not {n}")
     mean, sd = fmean(pairs), stdev(pairs)
+    if sd <= ROUNDING:
+        return Difference(n, mean, 0.0, *[math.nan] * 4)
     error = sd / math.sqrt(n)
     critical = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     return Difference(n, mean, sd, mean - critical * error, mean + critical * error, p, error * _effect(n))
 
 
@@ -55,12 +59,13 @@ def _effect(n: int) -> float:
 def holm(ps: Sequence[float]) -> list[float]:
     """p-values corrected for their number by Holm's step-down method (Scandinavian Journal of Statistics 6,
     1979), in the order in which they came: the chance that any true null hypothesis is rejected stays below
-    the level, however they depend on each other."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    the level, however they depend on each other. A p that is NaN stays so, and counts among them as 1."""
+    order = sorted(range(len(ps)), key=lambda i: 1.0 if math.isnan(ps[i]) else ps[i])
     corrected, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
-        corrected[i] = highest
+        if not math.isnan(ps[i]):
+            highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = math.nan if math.isnan(ps[i]) else highest
     return corrected
 
 

@@ -23,8 +23,9 @@ def run(job: Job, suite: Suite, content_key: str) -> None:
     with atomic_file(csv) as temporary:
         cells.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     with atomic_file(comparisons_csv) as temporary:
-        pairs.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    write_text(md, table.markdown(cells, suite.suite, comparisons.markdown(pairs)))
+        pairs.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    missing = [line for words in comparisons.left_out(suite, cells) for line in (words, "")]
+    write_text(md, table.markdown(cells, suite.suite, [*comparisons.markdown(pairs), *missing]))
     write_text(paper_csv, paper.csv(cells, suite.suite))
     write_text(paper_md, paper.markdown(cells, suite.suite))
     write_text(paper_tex, paper.latex(cells, suite.suite))
