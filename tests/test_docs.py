@@ -6,6 +6,7 @@ import textwrap
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -26,7 +27,7 @@ def script(name):
     return module
 
 
-commands, tables = script("commands"), script("tables")
+commands, study, tables = script("commands"), script("study"), script("tables")
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md"), *DOCS.glob("commands/*.md")])
 FENCED = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -74,6 +75,27 @@ def test_the_tables_are_the_expected_results(page):
     text = page.read_text(encoding="utf-8")
     assert tables.TABLE.search(text) or tables.STEPS.search(text) or tables.HIERARCHY.search(text)
     assert tables.with_tables(text) == text
+
+
+def test_the_studys_tables_are_its_results():
+    """Written anew by `python docs/study.py`."""
+    text = study.PAGE.read_text(encoding="utf-8")
+    assert len(study.TABLE.findall(text)) == 8
+    assert study.with_tables(text) == text
+
+
+@pytest.mark.parametrize("suite", ["demo", "grocery", "omniglot"])
+def test_what_is_said_of_hier_against_pa_is_the_comparison(suite):
+    rows = pd.read_csv(ROOT / "results" / f"{suite}-seeds" / "comparisons.csv")
+    (row,) = rows[(rows["method"] == "hier") & (rows["measure"] == "R@1")].to_dict("records")
+    assert (row["against"], row["verdict"]) == ("pa", "not told apart")
+    mean, low, high = (f"{row[name]:+.2f}".replace("-", "−") for name in ("mean", "low", "high"))
+    results = " ".join((DOCS / "results.md").read_text(encoding="utf-8").split())
+    assert re.search(rf"{re.escape(mean)} (points )?on {suite} \({re.escape(f'{low} to {high}')}\)", results)
+    assert f"{row['detectable']:.1f}" in results
+    if suite == "demo":
+        readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+        assert f"not tell HIER from PA: {mean} points, {low} to {high} for other seeds" in readme
 
 
 def example(language, start, page="extending.md"):
