@@ -76,7 +76,7 @@ def test_a_cell_leads_back_through_every_step_and_file(project):
     files = [f for s in data["steps"] for f in (*s["inputs"], *s["outputs"])]
     assert {f["state"] for f in files} == {"as recorded"}
     plain = [f for f in files if project.path(f["path"]).is_file()]
-    assert len({f["path"] for f in plain}) == 7
+    assert len({f["path"] for f in plain}) == 8
     for file in plain:
         assert file["digest"]["sha256"] == digest(project.path(file["path"])), file["path"]
 

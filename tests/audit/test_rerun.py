@@ -67,12 +67,10 @@ def test_the_proof_is_sealed_and_names_the_machine(project):
     proof = json.loads(Path(f"runs/{PA}/rerun.json").read_text())
     assert proof["run"] == PA
     assert proof["machine"]["torch"]["deterministic"] is True
-    for stage, path in (
-        ("evaluate", f"runs/{PA}/metrics.json"),
-        ("views", f"runs/{PA}/views.json"),
-    ):
+    for stage, names in ("evaluate", ("metrics.json", "classes.csv")), ("views", ("views.json",)):
         made = proof["records"][f"runs/{PA}/{stage}.record.json"]
-        assert made["outputs"] == {path: hash_file(Path(path)).sha256}
+        paths = [Path("runs", PA, name) for name in names]
+        assert made["outputs"] == {str(path): hash_file(path).sha256 for path in paths}
 
 
 @pytest.mark.parametrize("change", ["key", "outputs"])

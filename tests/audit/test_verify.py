@@ -59,7 +59,7 @@ def test_what_was_recorded_is_identical_and_the_promise_is_the_same_bytes(suite)
     listed = [each.split(":")[0] for each in rows[0]["artifacts"].split()]
     assert listed == [
         "archive", "index.parquet", "images.npy", "model.safetensors", "proxies.safetensors", "history.csv",
-        "embeddings.safetensors", "metrics.json",
+        "embeddings.safetensors", "metrics.json", "classes.csv",
     ]  # fmt: skip
 
 

@@ -13,10 +13,11 @@ SUITE = ("suite=smoke", "methods=[untrained,hier]")
 UNTRAINED, HIER = "smoke-untrained-test_resnet-16-s0", "smoke-hier-test_resnet-16-s0"
 METRICS = f"runs/{HIER}/metrics.json"
 AWAY = "committed, not here"
+KEPT = ("metrics.json", "classes.csv", "history.csv")
 OF_GIT = {
-    *(f"runs/{run}/{name}" for run in (UNTRAINED, HIER) for name in ("metrics.json", "history.csv")),
+    *(f"runs/{run}/{name}" for run in (UNTRAINED, HIER) for name in KEPT),
     *(f"results/smoke/paper_layout.{kind}" for kind in ("csv", "md", "tex")),
-    *(f"results/smoke/table.{kind}" for kind in ("csv", "md")),
+    *(f"results/smoke/{name}" for name in ("table.csv", "table.md", "comparisons.csv")),
 }  # fmt: skip
 
 

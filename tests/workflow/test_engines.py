@@ -48,7 +48,7 @@ def test_same_bytes_from_both_engines(by_snakemake, by_dvc):
     loader workers and DVC with two."""
     made = artifacts(by_snakemake)
     pages = {path for path in made if path.startswith("results/smoke/report/")}
-    assert len(made) - len(pages) == 1 + 2 + 2 * 6 + 5
+    assert len(made) - len(pages) == 1 + 2 + 2 * 7 + 6
     assert f"results/smoke/report/runs/{HIER}.html" in pages
     assert made == artifacts(by_dvc)
 

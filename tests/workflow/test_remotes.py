@@ -20,7 +20,9 @@ pytestmark = pytest.mark.engines
 WHOLE = "whole"  # the remote that has everything and stays so
 REPORT, MODEL = "results/smoke/report", f"runs/{PA}/model.safetensors"
 EMBEDDINGS = f"runs/{MS}/embeddings.safetensors"
-OF_GIT = re.compile(r"runs/[^/]+/(metrics\.json|history\.csv)|results/[^/]+/[a-z_]+\.(csv|md|tex)")
+OF_GIT = re.compile(
+    r"runs/[^/]+/(metrics\.json|classes\.csv|history\.csv)|results/[^/]+/[a-z_]+\.(csv|md|tex)"
+)
 KILLS = int(os.environ.get("HIER_PUSH_KILLS", "3"))
 # Let `dvc push` kill itself when it has begun to send some files.
 KILLED = """

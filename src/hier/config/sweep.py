@@ -56,9 +56,10 @@ def labelled(method: str, values: Mapping[str, Any], keys: Collection[str]) -> s
 
 def without_labels(method: str, values: Mapping[str, Any]) -> str:
     """The method that :func:`labelled` was given with these values, in order, and maybe more keys."""
+    usual = tails(values)
     for key, value in reversed([*values.items()]):
         parts = key.split(".")
-        ends = ["_".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        ends = [usual[key], *("_".join(parts[-n:]) for n in range(1, len(parts) + 1))]
         names = [f"_{end}_{own}" for end in ends for own in _labels(value)]
         method = next((method.removesuffix(name) for name in names if method.endswith(name)), method)
     return method
