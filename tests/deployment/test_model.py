@@ -141,6 +141,9 @@ def test_what_is_no_model_is_named(run, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(DamagedInputError, match="which network"):
         hier.load(tmp_path)
+    (tmp_path / "head.json").touch()  # `hier package` made it
+    with pytest.raises(ConfigError, match=r"is a package, no run; .*README\.md has the code"):
+        hier.load(tmp_path)
 
 
 def test_images_that_cannot_be_taken_are_named(model, tmp_path):

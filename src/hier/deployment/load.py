@@ -26,6 +26,10 @@ def load(run: str | Path, threads: int = 1, device: Literal["auto", "cpu", "cuda
 
 def open_model(run: str | Path, threads: int = 1, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Model":
     """The same without warnings."""
+    folder = Path(run)
+    if (folder / "head.json").is_file():
+        how = f"{folder / 'README.md'} has the code that embeds with it"
+        raise ConfigError(f"{folder} is a package, no run; {how}, hier verify {folder} proves it")
     said = choose_portable_kernels(threads)
     from hier.deployment.model import Model
     from hier.deployment.stored import read_model
