@@ -46,6 +46,15 @@ class Job:
         return {key: self.settings.select(key) for key in _filled(self.stage.params, [names])}
 
     @property
+    def suites(self) -> list[str]:
+        """The suites that it is a part of."""
+        if self.stage.scope == "suite":
+            return [self.key]
+        runs = self.settings.runs
+        own = {name for name in runs if self.key in (name, runs[name]["dataset"])}
+        return [suite for suite, names in self.settings.suites.items() if own & {*names}]
+
+    @property
     def in_git(self) -> tuple[str, ...]:
         """The outputs that git keeps."""
         named = zip(self.outputs, self.stage.outputs, strict=True)

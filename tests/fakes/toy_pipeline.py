@@ -153,9 +153,9 @@ def other(**changes):
 
 
 @contextmanager
-def forged(name):
+def forged(name, settings=SETTINGS):
     """A job's record to be changed in the block; afterwards it is sealed anew, as a forger would."""
-    path = job(name).record
+    path = job(name, settings).record
     record = json.loads(path.read_text())
     yield record
     path.write_text(sealed(record))
@@ -170,9 +170,9 @@ def item(path, digest):
     return {"path": path, "hash": "md5", **rest}
 
 
-def entry(name):
+def entry(name, settings=SETTINGS):
     """The entry that DVC would write of a job, worked out apart from the code under test."""
-    path = job(name).record
+    path = job(name, settings).record
     record = json.loads(path.read_text())
     own = {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
     read = record["inputs"] | record["versioned"]

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from fakes.two_suites import BOTH, ONE, STAGES, STAGES_OF_BOTH, make_two_suites
+from fakes.two_suites import BOTH, MS, ONE, STAGES, STAGES_OF_BOTH, make_two_suites
 
 pytestmark = pytest.mark.engines
 
@@ -14,6 +14,9 @@ def project(new_project):
     project = new_project("suites")
     make_two_suites(project)
     return project
+
+
+OF_SECOND = {name for name in STAGES_OF_BOTH if MS not in name and not name.endswith("-smoke")}
 
 
 def compose(project, suites):
@@ -52,3 +55,32 @@ def test_going_to_one_suite_and_back_runs_nothing_and_loses_nothing(project):
     has_nothing_to_do(project)
     assert project.path("dvc.lock").read_bytes() == lock
     assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_suite_on_the_shelf_is_in_dvc_lock_only_while_it_is_composed(project, tmp_path):
+    """Four compositions and a clone; both engines find nothing to do on the way."""
+    said = project.run("hier", "adopt", "--shelve").stdout
+    assert said.splitlines()[1:] == ["wrote results/smoke/ledger.yaml", "wrote results/second/ledger.yaml"]
+    compose(project, ONE)
+    assert entries(project) == STAGES
+    has_nothing_to_do(project)
+    project.commit("shelves")
+    clone = project.clone(tmp_path / "clone")
+    for suites, names in ((BOTH, STAGES_OF_BOTH), (ONE, STAGES), ("suite=second", OF_SECOND)):
+        for at in (project, clone):
+            compose(at, suites)
+            assert entries(at) == names
+        assert "ledger: all" in clone.run("hier", "verify", "--by-hash", check=False).stdout
+    has_nothing_to_do(project)
+    assert project.run("hier", "status").stdout == f"{len(OF_SECOND)} stages are current, 0 are stale\n"
+
+
+def test_where_dvc_lock_is_in_conflict_the_settings_are_composed_and_the_rest_is_said(project):
+    lock = project.path("dvc.lock")
+    lock.write_text(f"<<<<<<< a\n{lock.read_text()}=======\nx\n>>>>>>> b\n")
+    said = compose(project, BOTH)
+    assert said.startswith("note: dvc.lock has git's conflict markers; bring a version without them back: ")
+    assert "suite second: 1 runs on smoke" in said
+    project.run("git", "checkout", "dvc.lock")
+    compose(project, BOTH)
+    has_nothing_to_do(project)

@@ -24,7 +24,16 @@ from hier.files.hashing import Hasher
 from hier.git import git, refuse_conflicts
 from hier.jobs import Job, jobs
 from hier.ledger.arrival import TAKE_OVER, changed_source, is_its_source
-from hier.ledger.dvc_lock import AWAY, COMMITTED, LOCK, Entry, cached, other_setting, readable_ledger
+from hier.ledger.dvc_lock import (
+    AWAY,
+    COMMITTED,
+    LOCK,
+    SHELF,
+    Entry,
+    cached,
+    other_setting,
+    readable_ledger,
+)
 from hier.ledger.environment import versions
 from hier.ledger.output_cache import FOLDER, kept_files, kept_record
 from hier.ledger.record import (
@@ -64,6 +73,8 @@ class Finding:
     def mend(self) -> str:
         """The command that brings the job in order."""
         if self.reason.startswith(str(LOCK)):
+            if self.reason.endswith(tuple(SHELF.format(suite=suite) for suite in self.job.suites)):
+                return self.job.settings.compose_again
             if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
                 return f"git checkout {LOCK}"
             # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
@@ -128,7 +139,10 @@ class LedgerAudit(RecordAudit):
         """Of dvc.lock and the outputs that git keeps, what the last commit has not as it is here."""
         paths = [str(LOCK), *(path for job in self.jobs for path in job.in_git)]
         told = git("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths) or ""
-        return [line[3:] for line in told.split("\0") if line[2:3] == " "]
+        found = [line[3:] for line in told.split("\0") if line[2:3] == " "]
+        entries = ((self.ledger.entry(job), self.ledger.committed(job)) for job in self.jobs)
+        same = all(own in committed.values() for own, committed in entries)  # as where a suite left its shelf
+        return [path for path in found if not (same and path == str(LOCK))]
 
     def finding(self, job: Job) -> Finding:
         """What is to be said of one job, whatever is to be said of the jobs before it; ConflictError where

@@ -95,15 +95,23 @@ def _verify_package(package: str) -> None:
 
 
 @command()
-def adopt() -> None:
+@click.option(
+    "--shelve", is_flag=True,
+    help="Write the suites' entries to results/SUITE/ledger.yaml, too: dvc.lock then has them only while the "
+    "suite is composed.",
+)  # fmt: skip
+def adopt(shelve: bool) -> None:
     """Enter results made by Snakemake (or by hand) into dvc.lock and DVC's cache.
 
     Each stage is adopted only where its record proves that its outputs follow from the present
     inputs, parameters and code; the first that is stale is named and nothing is adopted.
     """
     from hier.audit.adopt import adopt as adopt_all
+    from hier.ledger.shelf import shelve as shelve_all
 
     click.echo(adopt_all(click.echo))
+    for path in shelve_all(composed()) if shelve else ():
+        click.echo(f"wrote {path}")
 
 
 @command()

@@ -34,7 +34,8 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     """Resolve suites into params.yaml, params/ and dvc.yaml.
 
     params.yaml names suites, datasets and runs; what each is set to stands in a file of its own below
-    params/. Results of suites that are composed no longer stay, and count again once they are.
+    params/. Results of suites that are composed no longer stay, and count again once they are. dvc.lock gets
+    the entries of the suites from results/SUITE/ledger.yaml (see: hier adopt --shelve), and gives them back.
 
     \b
     hier compose suite=grocery                        a suite of conf/suite/
@@ -48,8 +49,9 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     """
     from hier.config.settings import Settings
     from hier.dvc_view import DVC_YAML, dvc_yaml
-    from hier.errors import ConfigError
+    from hier.errors import ConfigError, HierError
     from hier.files.atomic import write_texts
+    from hier.ledger.shelf import take_down
 
     suites = _suites(overrides, chosen)
     settings = Settings.of(*suites)
@@ -64,6 +66,10 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
     write_texts(changed)
     for path in settings.left_over():
         path.unlink()
+    try:
+        take_down(settings)
+    except HierError as error:
+        click.echo(f"note: {error}")
     for suite in suites:
         click.echo(f"suite {suite.suite}: {len(suite.runs)} runs on {', '.join(suite.datasets)}")
 

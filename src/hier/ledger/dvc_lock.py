@@ -8,6 +8,8 @@ the one that git has committed.
 An entry of another result of the *same* work (command, inputs, settings, code) accuses the workspace:
 whoever forges an output can seal its record anew, but not the entry that was committed. Other bytes are
 to be expected only where another machine or other packages made the one of the two.
+
+What git has committed of a suite stands in dvc.lock, or on the suite's shelf (hier.ledger.shelf).
 """
 
 import configparser
@@ -28,6 +30,8 @@ from hier.jobs import Job
 from hier.ledger.record import Record, parse_record, read_sealed
 
 LOCK = Path("dvc.lock")
+SHELF = "results/{suite}/ledger.yaml"
+"""Where a suite's entries are kept while it is not composed."""
 COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
 """What says of a suite's results, together, which they are."""
 Entry = dict[str, Any]
@@ -51,6 +55,7 @@ class Ledger:
         if has_conflict(self.text or ""):
             raise conflict_in(lock)
         self.entries = {} if self.text is None else _entries(self.text, str(lock))
+        self._read: dict[tuple[str, str], dict[str, Entry] | None] = {}  # by commit and path
 
     def entry(self, job: Job) -> Entry | None:
         return self.entries.get(job.dvc_name)
@@ -94,8 +99,8 @@ class Ledger:
         """Where dvc.lock, or git's last commit of it, has other bytes for the same work: what it says,
         and whether the record that it names shows that the same kind of machine and the same
         packages made them, so that they should be the workspace's."""
-        committed = (self.committed or {}).get(job.dvc_name)
-        held = {str(self.lock): self.entry(job), "git's last commit of dvc.lock": committed}
+        committed = {f"git's last commit of {path}": entry for path, entry in self.committed(job).items()}
+        held = {str(self.lock): self.entry(job), **committed}
         for where, entry in held.items():
             with suppress(KeyError, TypeError, AttributeError):  # is told by `conflict`
                 said, own = _said(entry or {}), _proved(record)
@@ -106,37 +111,49 @@ class Ledger:
         return None
 
     def _not_committed(self, job: Job, entry: Entry) -> str | None:
-        held = [self.committed, *self.merged] if self.committed is not None else [None]
-        if any(entries is None or entries.get(job.dvc_name) == entry for entries in held):
+        held = (self.committed(job, commit).values() for commit in self.commits)
+        if self.commits["HEAD"] is None or any(entry in entries for entries in held):
             return None
         return f"{self.lock} has an entry {job.name} that no record proves and git does not have"
 
     def _taken_out(self, job: Job, record: Record | None, hasher: Hasher) -> str | None:
         """Whether git's last commit has an entry of this very record that the file lacks."""
-        if record is None or self.committed is None or job.dvc_name not in self.committed:
+        merged = (of for of in MERGED if self.commits[of] is not None)
+        if record is None or any(not self.committed(job, of) for of in merged):
             return None
-        if any(job.dvc_name not in entries for entries in self.merged):
-            return None
-        was = _by_path(self.committed[job.dvc_name]["outs"]).get(str(job.record))
-        if was != _as_dvc(hasher(job.record).as_dict()):
-            return None
-        return f"{self.lock} lacks its entry {job.name}, which git's last commit has"
+        here = _as_dvc(hasher(job.record).as_dict())
+        for path, was in self.committed(job).items():
+            if _by_path(was["outs"]).get(str(job.record)) == here:
+                where = "" if path == str(self.lock) else f" in {path}"
+                return f"{self.lock} lacks its entry {job.name}, which git's last commit has{where}"
+        return None
+
+    def committed(self, job: Job, commit: str = "HEAD") -> dict[str, Entry]:
+        """The entries that a commit has of a job, by the files that have them: dvc.lock, shelves."""
+        if self.commits[commit] is None:
+            return {}
+        paths = [str(LOCK), *(SHELF.format(suite=suite) for suite in job.suites)]
+        own = {path: (self._of(commit, path) or {}).get(job.dvc_name) for path in paths}
+        return {path: entry for path, entry in own.items() if entry is not None}
 
     @cached_property
-    def committed(self) -> dict[str, Entry] | None:
-        """The entries that git's last commit has; None outside of git."""
-        text = git("show", f"HEAD:./{self.lock}")
+    def commits(self) -> dict[str, dict[str, Entry] | None]:
+        """The entries of dvc.lock in git's last commit ("HEAD"; None outside of git), and in those that are
+        being merged with it; None where there is no such commit, or marks of a merge were committed."""
+        return {commit: self._of(commit, str(LOCK)) for commit in ("HEAD", *MERGED)}
+
+    def _of(self, commit: str, path: str) -> dict[str, Entry] | None:
+        if (commit, path) not in self._read:
+            self._read[commit, path] = self._read_of(commit, path)
+        return self._read[commit, path]
+
+    def _read_of(self, commit: str, path: str) -> dict[str, Entry] | None:
+        text = git("show", f"{commit}:./{path}")
         if text is None:
-            return None if git("rev-parse", "HEAD") is None else {}
-        if has_conflict(text):  # the marks were committed
+            return None if git("rev-parse", "--verify", "--quiet", commit) is None else {}
+        if has_conflict(text):
             return None
-        return self.entries if text == self.text else _entries(text, "git's dvc.lock")
-
-    @cached_property
-    def merged(self) -> list[dict[str, Entry]]:
-        """The entries of the commits that are being merged with git's last one."""
-        texts = (git("show", f"{head}:./{self.lock}") for head in MERGED)
-        return [_entries(text, "git's dvc.lock") for text in texts if text is not None]
+        return self.entries if text == self.text else _entries(text, f"git's {path}")
 
 
 def _made_alike(named: dict[str, Any] | None, record: Record) -> bool:
