@@ -78,8 +78,9 @@ status=0; for each in regularizer retrieval images step processes engines; do \
 done; exit $$status
 endef
 
+# Three at a time for two cores: tests of locks, kills and engines wait for a good part of theirs.
 test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the tests
-	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not large"
+	@pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not large"
 
 test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes, known figures (4 minutes)
 	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training tests/evaluation
