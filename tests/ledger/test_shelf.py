@@ -58,6 +58,17 @@ def test_there_and_back(shelved):
     assert LOCK.read_bytes() == committed
 
 
+def test_a_part_of_a_suite_replaces_its_own_entries_alone(shelved):
+    """As after `hier compose suite=buffet methods=[stew]`, `hier adopt --shelve`."""
+    take_down(BUFFET)
+    part = replace(BUFFET, suites={"buffet": ["stew"]}, runs={"stew": BUFFET.runs["stew"]})
+    newer = shelved["cook@stew"] | {"cmd": "hier cook anew"}
+    write_lock({name: own for name, own in entered().items() if name != "cook@soup"} | {"cook@stew": newer})
+    shelve(part)
+    left = {name: shelved[name] for name in (SHARED | OF_BUFFET) - {"cook@stew"}}
+    assert entered(SHELF) == left | {"cook@stew": newer}
+
+
 def test_an_entry_that_is_newer_than_that_on_the_shelf_counts_and_stays(shelved):
     newer = shelved["cook@stew"] | {"cmd": "hier cook anew"}
     write_lock({**entered(), "cook@stew": newer})

@@ -20,12 +20,14 @@ _ENTRY = re.compile(r"^  (\S+):\n(?:    .*\n)+", re.MULTILINE)
 
 
 def shelve(settings: Settings) -> list[Path]:
-    """Write the entries that dvc.lock has of each suite onto its shelf; the files. dvc.lock stays as it is.
-    Raises TamperedError: dvc.lock is not as DVC writes it; ConflictError: it has the marks of a merge."""
+    """Put the entries that dvc.lock has of each suite on its shelf, in place of those of the same name; the
+    files. dvc.lock stays as it is, and so does what else is on a shelf, as where some runs are composed.
+    Raises TamperedError: a file is not as DVC writes it; ConflictError: one has the marks of a merge."""
     entered, texts = entries(LOCK), dict[Path, str]()
     for suite in settings.suites:
+        path = Path(SHELF.format(suite=suite))
         names = [job.dvc_name for job in jobs(settings.of_suite(suite))]
-        texts[Path(SHELF.format(suite=suite))] = _text({n: entered[n] for n in names if n in entered})
+        texts[path] = _text(entries(path) | {name: entered[name] for name in names if name in entered})
     write_texts(texts)
     return [*texts]
 
@@ -38,7 +40,7 @@ def take_down(settings: Settings) -> None:
     if not shelves:
         return
     composed = [job.dvc_name for job in jobs(settings)]
-    entered = entries(LOCK) if LOCK.exists() else {}
+    entered = entries(LOCK)
     spare = {name for own in shelves.values() for name, text in own.items() if entered.get(name) == text}
     kept = {name: text for name, text in entered.items() if name in composed or name not in spare}
     for suite in settings.suites:
@@ -49,7 +51,9 @@ def take_down(settings: Settings) -> None:
 
 
 def entries(path: Path) -> dict[str, str]:
-    """The text of each entry of a ledger, by its stage's name in dvc.yaml."""
+    """The text of each entry of a ledger, by its stage's name in dvc.yaml; none of no file."""
+    if not path.exists():
+        return {}
     refuse_conflicts([path])
     text = path.read_text(encoding="utf-8", errors="replace")
     found = {match[1]: match[0] for match in _ENTRY.finditer(text)}
