@@ -2,13 +2,15 @@
 
     python docs/study.py
 
-A table stands between `<!-- tuning: DATASET -->` or `<!-- differences: DATASET -->` and `<!-- end -->`; it is
-replaced. One whose results are not there yet says so.
+A table stands between `<!-- tuning: DATASET -->`, `<!-- differences: SUITE -->` or `<!-- settings: SUITE -->`
+and `<!-- end -->`; it is replaced. One whose results are not there yet says so.
 """
 
+import json
 import re
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +21,9 @@ from hier.results.measures import HEADLINE
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "study.md"
-TABLE = re.compile(r"(<!-- (tuning|differences): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (tuning|differences|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering": "clustering"}
+"""What metrics.json calls the trees over a run's embeddings, and what the page does."""
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)
 """Of the recipe's learning rate, in the order in which equal trials are taken."""
 NOT_YET = "Not run yet.\n\n"
@@ -82,15 +86,47 @@ def tuning(dataset: str) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def differences(dataset: str) -> str:
-    """The comparisons of a dataset, as its table.md has them."""
-    path = ROOT / "results" / f"study-{dataset}" / "comparisons.csv"
+def differences(suite: str) -> str:
+    """The comparisons of a suite, as its table.md has them."""
+    path = ROOT / "results" / suite / "comparisons.csv"
     return "\n".join(markdown(pd.read_csv(path))) + "\n" if path.exists() else NOT_YET
+
+
+def settings(suite: str) -> str:
+    """Of each method of a suite, as means over its seeds: recall, how much lies on the clip radius, and what
+    each tree knows of the classes' levels."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in compose([f"suite={suite}"], ROOT / "conf").runs.values():
+        path = ROOT / "runs" / run.name / "metrics.json"
+        if not path.exists():
+            return NOT_YET
+        found.setdefault(run.method, []).append(json.loads(path.read_text(encoding="utf-8")))
+    levels = found[next(iter(found))][0]["hierarchy"]["levels"]
+    heads = [f"{tree}: {what}" for tree in TREES.values() for what in ("ρ", levels[0], levels[1])]
+    lines = [
+        f"| method | R@1 | MAP@R | on the rim | {' | '.join(heads)} |",
+        "|---|" + "---:|" * (3 + len(heads)),
+    ]
+    for method, runs in found.items():
+        shown = [f"{100 * fmean(run['recall']['1'] for run in runs):.2f}"]
+        shown.append(f"{100 * fmean(run['map_at_r'] for run in runs):.2f}")
+        on_rim = [run["clip_share"] for run in runs if run["clip_share"] is not None]
+        shown.append(f"{100 * fmean(on_rim):.0f} %" if on_rim else "–")
+        for tree in TREES:
+            measured = [run["hierarchy"][tree] for run in runs if tree in run["hierarchy"]]
+            if not measured:
+                shown += ["–", "–", "–"]
+                continue
+            shown.append(f"{fmean(of['lca_spearman']['value'] for of in measured):.2f}")
+            for level in levels[:2]:
+                shown.append(f"{fmean(of['dendrogram_purity'][level]['value'] for of in measured):.1f}")
+        lines.append(f"| {method} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def with_tables(text: str) -> str:
     """The page with its tables as they are now."""
-    makers = {"tuning": tuning, "differences": differences}
+    makers = {"tuning": tuning, "differences": differences, "settings": settings}
     return TABLE.sub(lambda found: f"{found[1]}\n{makers[found[2]](found[3])}{found[4]}", text)
 
 
