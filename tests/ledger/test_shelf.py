@@ -16,6 +16,7 @@ from hier.jobs import jobs
 from hier.ledger.dvc_lock import LOCK, Ledger
 from hier.ledger.record import read_record
 from hier.ledger.shelf import shelve, take_down
+from hier.ledger.torn import torn
 
 MENU = replace(SETTINGS, suites={"menu": ["soup"]}, runs={"soup": SETTINGS.runs["soup"]})
 BUFFET = replace(SETTINGS, suites={"buffet": ["soup", "stew"]})
@@ -96,6 +97,75 @@ def test_nothing_is_entered(toy):
     shelve(BUFFET)
     take_down(BUFFET)
     assert SHELF.read_text() == LOCK.read_text() == "schema: '2.0'\n"
+
+
+def test_what_suites_share_comes_from_any_shelf(shelved):
+    """Of a suite that nobody made, and whose data and run stand on the shelf of another."""
+    LOCK.unlink()
+    other = replace(MENU, suites={"picnic": ["soup"]})
+    take_down(other)
+    assert entered() == {name: shelved[name] for name in SHARED}
+    write_settings(other)
+    job("cook@soup", other).record.unlink()
+    assert {name: found.status for name, found in findings(other).items()} == {
+        "shop@veg": "current", "chop@veg": "current", "cook@soup": "committed, not here",
+        "serve@picnic": "not run",
+    }  # fmt: skip
+
+
+def test_a_newer_result_takes_the_place_of_the_older_on_every_shelf(shelved):
+    newer = shelved["cook@soup"] | {"cmd": "hier cook anew"}
+    write_lock({**entered(), "cook@soup": newer})
+    menus = Path("results/menu/ledger.yaml")
+    assert {*shelve(MENU)} == {menus, SHELF}
+    assert entered(menus)["cook@soup"] == entered(SHELF)["cook@soup"] == newer
+    assert entered(SHELF)["cook@stew"] == shelved["cook@stew"]
+
+
+def test_entries_that_are_on_a_shelf_are_not_missed_in_dvc_lock(shelved):
+    """`hier recover` holds dvc.lock against git's index, which has it as it was before `hier compose`."""
+    take_down(BUFFET)
+    git("add", "dvc.lock")
+    take_down(MENU)
+    assert torn() == ""
+    text = LOCK.read_text()
+    LOCK.write_text(text[: text.index("  serve-menu:")])  # which is on no shelf
+    assert torn() == "dvc.lock ends before its entry serve-menu"
+
+
+@pytest.mark.parametrize("text", ["{nonsense: [", "<<<<<<< a\nx\n=======\ny\n>>>>>>> b\n"])
+def test_a_shelf_that_is_damaged_in_git_is_named_by_its_own_suite_alone(shelved, text):
+    take_down(BUFFET)
+    SHELF.write_text(text)
+    git("commit", "--all", "--quiet", "--message", "bad")
+    write_settings(BUFFET)
+    wrong = findings(BUFFET)["cook@stew"]
+    assert wrong.status == "tampered"
+    assert wrong.reason == f"{SHELF} is not as DVC writes it in git's last commit"
+    assert wrong.mend == f"git checkout COMMIT -- {SHELF} && hier compose suite=buffet"
+    write_settings(MENU)
+    take_down(MENU)
+    assert {finding.status for finding in findings(MENU).values()} == {"current"}
+
+
+def test_where_the_shelf_is_wrong_in_git_an_earlier_commit_is_asked_for(shelved):
+    """`git checkout dvc.lock` would bring nothing of the suite back."""
+    text = SHELF.read_text()
+    at = text.index("md5: ", text.index("  serve-buffet:")) + len("md5: ")
+    SHELF.write_text(f"{text[:at]}{'a' * 32}{text[at + 32 :]}")
+    git("commit", "--all", "--quiet", "--message", "mixed")
+    write_settings(BUFFET)
+    take_down(BUFFET)
+    wrong = findings(BUFFET)["serve@buffet"]
+    assert wrong.status == "tampered"
+    assert wrong.mend.startswith("git checkout --no-overlay COMMIT -- dvc.lock ")
+
+
+def test_a_shelf_that_is_not_committed_is_told(shelved):
+    write_settings(BUFFET)
+    take_down(BUFFET)
+    SHELF.write_text(SHELF.read_text().replace("hier cook stew", "hier cook it"))
+    assert LedgerAudit(BUFFET).uncommitted() == [str(SHELF)]
 
 
 @pytest.mark.parametrize("file", [LOCK, SHELF])

@@ -28,11 +28,11 @@ from hier.ledger.dvc_lock import (
     AWAY,
     COMMITTED,
     LOCK,
-    SHELF,
     Entry,
     cached,
     other_setting,
     readable_ledger,
+    shelf_of,
 )
 from hier.ledger.environment import versions
 from hier.ledger.output_cache import FOLDER, kept_files, kept_record
@@ -73,9 +73,11 @@ class Finding:
     def mend(self) -> str:
         """The command that brings the job in order."""
         if self.reason.startswith(str(LOCK)):
-            if self.reason.endswith(tuple(SHELF.format(suite=suite) for suite in self.job.suites)):
+            if self.reason.endswith(tuple(map(shelf_of, self.job.suites))):
                 return self.job.settings.compose_again
-            if git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
+            ledger, _ = readable_ledger()
+            same = ledger.entry(self.job) in ledger.committed(self.job).values()
+            if not same and git("diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
                 return f"git checkout {LOCK}"
             # A merge may have mixed two sides. `dvc repro` would take a forged record over as well.
             merged = git("rev-parse", "--verify", "--quiet", "HEAD^2") is not None
@@ -84,6 +86,8 @@ class Finding:
             return f"git checkout {WHOLE} {side} -- {paths} && dvc checkout"
         if self.status in (AWAY, "not run"):
             return "snakemake --cores all"
+        if shelf := next(filter(self.reason.startswith, map(shelf_of, self.job.suites)), None):
+            return f"git checkout COMMIT -- {shelf} && {self.job.settings.compose_again}"
         if self.reason.endswith(OTHER_RESULT):
             return "dvc checkout (or make it anew: snakemake --cores all)"
         if self.adopted and (path := next(filter(self.reason.startswith, self.job.in_git), None)):
@@ -137,7 +141,8 @@ class LedgerAudit(RecordAudit):
 
     def uncommitted(self) -> list[str]:
         """Of dvc.lock and the outputs that git keeps, what the last commit has not as it is here."""
-        paths = [str(LOCK), *(path for job in self.jobs for path in job.in_git)]
+        shelves = [shelf_of(suite) for suite in self.settings.suites]
+        paths = [str(LOCK), *shelves, *(path for job in self.jobs for path in job.in_git)]
         told = git("status", "--porcelain", "-z", "--untracked-files=all", "--", *paths) or ""
         found = [line[3:] for line in told.split("\0") if line[2:3] == " "]
         entries = ((self.ledger.entry(job), self.ledger.committed(job)) for job in self.jobs)

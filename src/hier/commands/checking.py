@@ -107,11 +107,15 @@ def adopt(shelve: bool) -> None:
     inputs, parameters and code; the first that is stale is named and nothing is adopted.
     """
     from hier.audit.adopt import adopt as adopt_all
+    from hier.ledger.dvc_lock import COMMITTED
     from hier.ledger.shelf import shelve as shelve_all
 
     click.echo(adopt_all(click.echo))
-    for path in shelve_all(composed()) if shelve else ():
+    changed = shelve_all(composed()) if shelve else []
+    for path in changed:
         click.echo(f"wrote {path}")
+    if changed:
+        click.echo(f"commit what belongs together: git add {COMMITTED}")
 
 
 @command()

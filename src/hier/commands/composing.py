@@ -63,13 +63,14 @@ def compose(overrides: Words, check: bool, **chosen: Words) -> None:
             raise ConfigError(f"{path} is not what `hier compose` gives; run it without --check")
         for path in settings.left_over():
             raise ConfigError(f"{path} is of no suite; run `hier compose` without --check")
-    write_texts(changed)
-    for path in settings.left_over():
-        path.unlink()
-    try:
-        take_down(settings)
-    except HierError as error:
-        click.echo(f"note: {error}")
+    else:
+        write_texts(changed)
+        for path in settings.left_over():
+            path.unlink()
+        try:
+            take_down(settings)
+        except HierError as error:  # the ledger's own commands tell it as an error
+            click.echo(f"note: {error}")
     for suite in suites:
         click.echo(f"suite {suite.suite}: {len(suite.runs)} runs on {', '.join(suite.datasets)}")
 

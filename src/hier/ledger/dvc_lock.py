@@ -14,6 +14,7 @@ What git has committed of a suite stands in dvc.lock, or on the suite's shelf (h
 
 import configparser
 import os
+import re
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -30,14 +31,19 @@ from hier.jobs import Job
 from hier.ledger.record import Record, parse_record, read_sealed
 
 LOCK = Path("dvc.lock")
-SHELF = "results/{suite}/ledger.yaml"
-"""Where a suite's entries are kept while it is not composed."""
 COMMITTED = f"{LOCK} dvc.yaml params.yaml params runs results"
 """What says of a suite's results, together, which they are."""
 Entry = dict[str, Any]
 SCHEMA = "2.0"
+HEAD = f"schema: '{SCHEMA}'\nstages:\n"
+_ENTRY = re.compile(r"^  (\S+):\n(?:    .*\n)+", re.MULTILINE)
 AWAY = "committed, not here"
 """What a result is called that dvc.lock has and of which files, or the record, are not here."""
+
+
+def shelf_of(suite: str) -> str:
+    """Where a suite's entries are kept while it is not composed."""
+    return f"results/{suite}/ledger.yaml"
 
 
 class Ledger:
@@ -55,7 +61,7 @@ class Ledger:
         if has_conflict(self.text or ""):
             raise conflict_in(lock)
         self.entries = {} if self.text is None else _entries(self.text, str(lock))
-        self._read: dict[tuple[str, str], dict[str, Entry] | None] = {}  # by commit and path
+        self._read: dict[str, dict[str, dict[str, str] | None]] = {}  # the shelves of commits
 
     def entry(self, job: Job) -> Entry | None:
         return self.entries.get(job.dvc_name)
@@ -129,31 +135,53 @@ class Ledger:
         return None
 
     def committed(self, job: Job, commit: str = "HEAD") -> dict[str, Entry]:
-        """The entries that a commit has of a job, by the files that have them: dvc.lock, shelves."""
-        if self.commits[commit] is None:
+        """The entries that a commit has of a job, by the files that have them: dvc.lock, shelves.
+        TamperedError where the shelf of one of its suites is damaged there."""
+        if (in_lock := self.commits[commit]) is None:
             return {}
-        paths = [str(LOCK), *(SHELF.format(suite=suite) for suite in job.suites)]
-        own = {path: (self._of(commit, path) or {}).get(job.dvc_name) for path in paths}
-        return {path: entry for path, entry in own.items() if entry is not None}
+        found = {str(LOCK): in_lock[job.dvc_name]} if job.dvc_name in in_lock else {}
+        own = {*map(shelf_of, job.suites)}
+        for path, texts in self._shelves(commit).items():
+            if texts is None and path in own:
+                raise TamperedError(f"{path} is not as DVC writes it in git's last commit")
+            if texts and job.dvc_name in texts:
+                found[path] = _entries(HEAD + texts[job.dvc_name], path)[job.dvc_name]
+        return found
 
     @cached_property
     def commits(self) -> dict[str, dict[str, Entry] | None]:
         """The entries of dvc.lock in git's last commit ("HEAD"; None outside of git), and in those that are
         being merged with it; None where there is no such commit, or marks of a merge were committed."""
-        return {commit: self._of(commit, str(LOCK)) for commit in ("HEAD", *MERGED)}
+        return {commit: self._of(commit) for commit in ("HEAD", *MERGED)}
 
-    def _of(self, commit: str, path: str) -> dict[str, Entry] | None:
-        if (commit, path) not in self._read:
-            self._read[commit, path] = self._read_of(commit, path)
-        return self._read[commit, path]
-
-    def _read_of(self, commit: str, path: str) -> dict[str, Entry] | None:
-        text = git("show", f"{commit}:./{path}")
+    def _of(self, commit: str) -> dict[str, Entry] | None:
+        text = git("show", f"{commit}:./{self.lock}")
         if text is None:
             return None if git("rev-parse", "--verify", "--quiet", commit) is None else {}
         if has_conflict(text):
             return None
-        return self.entries if text == self.text else _entries(text, f"git's {path}")
+        return self.entries if text == self.text else _entries(text, "git's dvc.lock")
+
+    def _shelves(self, commit: str) -> dict[str, dict[str, str] | None]:
+        """The texts of the entries on all shelves of a commit, by file; None for one that is damaged."""
+        if commit not in self._read:
+            listed = git("ls-tree", "--name-only", commit, "--", "results/") or ""
+            paths = [shelf_of(folder.removeprefix("results/")) for folder in listed.split()]
+            shown = {path: git("show", f"{commit}:./{path}") for path in paths}
+            self._read[commit] = {path: texts(text) for path, text in shown.items() if text is not None}
+        return self._read[commit]
+
+
+def texts(ledger: str) -> dict[str, str] | None:
+    """The text of each entry of a ledger, by its stage's name in dvc.yaml; None where DVC did not write it
+    so."""
+    found = {match[1]: match[0] for match in _ENTRY.finditer(ledger)}
+    return found if ledger == whole(found) else None
+
+
+def whole(entries: dict[str, str]) -> str:
+    """The ledger with these entries."""
+    return HEAD + "".join(entries.values()) if entries else HEAD.splitlines(keepends=True)[0]
 
 
 def _made_alike(named: dict[str, Any] | None, record: Record) -> bool:

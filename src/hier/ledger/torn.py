@@ -12,6 +12,7 @@ from hier import yaml12
 from hier.errors import ConflictError
 from hier.git import git, has_conflict
 from hier.ledger.dvc_lock import LOCK, readable_ledger
+from hier.ledger.shelf import on_a_shelf
 from hier.pipeline import STAGES
 
 TORN = Path(".hier/dvc.lock.torn")
@@ -48,7 +49,7 @@ def cut_short(text: str, entries: dict[str, Any], indexed: str = "") -> str:
         return f"{LOCK} ends within its entry {last}"
     if not text.endswith("\n"):
         return f"{LOCK} ends within a line"
-    if lost := [name for name in _follow(last, indexed) if name not in entries]:
+    if lost := [name for name in _follow(last, indexed) if name not in entries and not on_a_shelf(name)]:
         return f"{LOCK} ends before its entry {lost[0]}"
     return ""
 
