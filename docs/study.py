@@ -2,8 +2,8 @@
 
     python docs/study.py
 
-A table stands between `<!-- tuning: DATASET -->`, `<!-- differences: SUITE -->` or `<!-- settings: SUITE -->`
-and `<!-- end -->`; it is replaced. One whose results are not there yet says so.
+A table stands between `<!-- KIND: NAME -->` and `<!-- end -->`; it is replaced. One whose results are not
+there yet says so. Kinds are `tuning` and `trees` of a dataset, `differences` and `settings` of a suite.
 """
 
 import json
@@ -21,7 +21,7 @@ from hier.results.measures import HEADLINE
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "study.md"
-TABLE = re.compile(r"(<!-- (tuning|differences|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (tuning|trees|differences|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering": "clustering"}
 """What metrics.json calls the trees over a run's embeddings, and what the page does."""
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)
@@ -86,6 +86,28 @@ def tuning(dataset: str) -> str:
     return "\n".join(lines) + "\n\n"
 
 
+def trees(dataset: str) -> str:
+    """How often a tree of proxies is better than clustering of the same run's embeddings."""
+    purer, nearer, runs = [], [], set()
+    for suite in (f"tuning-{dataset}", f"study-{dataset}"):
+        for run in compose([f"suite={suite}"], ROOT / "conf").runs.values():
+            path = ROOT / "runs" / run.name / "metrics.json"
+            if not path.exists():
+                return NOT_YET
+            found = json.loads(path.read_text(encoding="utf-8"))["hierarchy"]
+            known = found["clustering"]
+            for tree in (found[name] for name in TREES if name != "clustering" and name in found):
+                runs.add(run.name)
+                nearer.append(tree["lca_spearman"]["value"] > known["lca_spearman"]["value"])
+                for level, purity in tree["dendrogram_purity"].items():
+                    purer.append(purity["value"] > known["dendrogram_purity"][level]["value"])
+    return (
+        f"The {len(runs)} runs with HIER of `tuning-{dataset}` and `study-{dataset}` have two trees of proxies "
+        f"each.\nTheir dendrogram purity is above that of clustering in {sum(purer)} of {len(purer)} cases "
+        f"(trees × levels),\ntheir Spearman's correlation in {sum(nearer)} of {len(nearer)}.\n\n"
+    )
+
+
 def differences(suite: str) -> str:
     """The comparisons of a suite, as its table.md has them."""
     path = ROOT / "results" / suite / "comparisons.csv"
@@ -126,7 +148,7 @@ def settings(suite: str) -> str:
 
 def with_tables(text: str) -> str:
     """The page with its tables as they are now."""
-    makers = {"tuning": tuning, "differences": differences, "settings": settings}
+    makers = {"tuning": tuning, "trees": trees, "differences": differences, "settings": settings}
     return TABLE.sub(lambda found: f"{found[1]}\n{makers[found[2]](found[3])}{found[4]}", text)
 
 

@@ -80,8 +80,19 @@ def test_the_tables_are_the_expected_results(page):
 def test_the_studys_tables_are_its_results():
     """Written anew by `python docs/study.py`."""
     text = study.PAGE.read_text(encoding="utf-8")
-    assert len(study.TABLE.findall(text)) == 12
+    assert len(study.TABLE.findall(text)) == 14
     assert study.with_tables(text) == text
+
+
+@pytest.mark.parametrize("dataset", ["demo", "omniglot"])
+def test_what_is_said_of_the_study_is_its_comparisons(dataset):
+    rows = pd.read_csv(ROOT / "results" / f"study-{dataset}" / "comparisons.csv")
+    page = " ".join(study.PAGE.read_text(encoding="utf-8").split())
+    for row in rows[rows["method"].str.startswith("hier")].to_dict("records"):
+        assert row["verdict"] == "not told apart"
+        if row["measure"] == "R@1":
+            low, high, mean = (f"{row[name]:+.1f}".replace("-", "−") for name in ("low", "high", "mean"))
+            assert f"{mean} ({low} to {high})" in page
 
 
 @pytest.mark.parametrize("suite", ["demo", "grocery", "omniglot"])
