@@ -101,9 +101,10 @@ def trees(dataset: str) -> str:
                 nearer.append(tree["lca_spearman"]["value"] > known["lca_spearman"]["value"])
                 for level, purity in tree["dendrogram_purity"].items():
                     purer.append(purity["value"] > known["dendrogram_purity"][level]["value"])
+    suites = f"`tuning-{dataset}` and `study-{dataset}`"
     return (
-        f"The {len(runs)} runs with HIER of `tuning-{dataset}` and `study-{dataset}` have two trees of proxies "
-        f"each.\nTheir dendrogram purity is above that of clustering in {sum(purer)} of {len(purer)} cases "
+        f"The {len(runs)} runs with HIER of {suites} have two trees of proxies each.\n"
+        f"Their dendrogram purity is above that of clustering in {sum(purer)} of {len(purer)} cases "
         f"(trees × levels),\ntheir Spearman's correlation in {sum(nearer)} of {len(nearer)}.\n\n"
     )
 
