@@ -83,7 +83,7 @@ test: $(INSTALLED) .validator/.installed lint ## lint, type-check and run the te
 	@pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not large"
 
 test-large: $(INSTALLED) ## run the tests left out of `test`: packages of large networks, runs on four processes, known figures (4 minutes)
-	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training tests/evaluation
+	@pytest --numprocesses 2 --dist load -m large tests/deployment tests/training tests/evaluation tests/reporting
 
 remote-check: $(INSTALLED) ## push two suites to an S3 server of this machine, kill ten pushes, mend, clone and pull (1 minute)
 	@HIER_PUSH_KILLS=10 pytest tests/workflow/test_remotes.py

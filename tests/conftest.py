@@ -33,6 +33,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that run engines first: each takes long, and one that begins last is waited for."""
-    long = {item.path for item in items if item.get_closest_marker("engines")}
-    items.sort(key=lambda item: item.path not in long)
+    """The files that run engines first, then those that train: each takes long, and one that begins last is
+    waited for."""
+    engines = {item.path for item in items if item.get_closest_marker("engines")}
+    items.sort(key=lambda item: (item.path not in engines, "training" not in item.path.parts))

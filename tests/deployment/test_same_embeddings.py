@@ -45,6 +45,8 @@ RUNS = {
 """Overrides; a name that is none of a backbone takes test_resnet."""
 GENUINE = ("resnet50", "vit_small", "deit_small")
 LARGE = (*GENUINE, "efficientnet_lite0")
+RARE = ("flat", "learned scale", "no head")
+"""Heads of which `make test-large` alone sees to it; what they compute is tested in tests/models."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def enlarge(path):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.large] * (name in LARGE)) for name in RUNS],
+    params=[pytest.param(name, marks=[pytest.mark.large] * (name in (*LARGE, *RARE))) for name in RUNS],
 )
 def run(request, project):
     overrides, backbone = [*RUNS[request.param]], request.param

@@ -346,6 +346,7 @@ def test_names_from_archives_and_settings_are_escaped_everywhere(suite, tmp_path
 # --- size ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.large
 def test_table_1_with_its_138_runs_stays_below_40_megabytes(tmp_path):
     """Trees of 512 proxies, 3,000 images in each dataset, 100 epochs; one run's curves are drawn."""
     suite = compose(["suite=table1"], CONF)
