@@ -50,6 +50,7 @@ CANNOT_CHANGE_A_RESULT = {
     "hier.config.dataset",
     "hier.config.keys",
     "hier.config.settings",
+    "hier.config.protocol",
     "hier.config.run",
     "hier.config.suite",
     "hier.data.fetch",  # what it brings is proved by its hash

@@ -12,7 +12,7 @@ import pytest
 import hier
 
 SOURCE = Path(hier.__file__).parent
-SCHEMA = ("config/base.py", "config/dataset.py", "config/run.py", "config/suite.py")
+SCHEMA = ("config/base.py", "config/dataset.py", "config/protocol.py", "config/run.py", "config/suite.py")
 SCIENCE = ("geometry", "losses", "models", "data", "training", "evaluation")
 
 VALIDATORS = {"model_validator", "field_validator"}

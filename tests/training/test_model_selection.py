@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from hier.config.compose import compose
-from hier.config.run import Protocol, Run
+from hier.config.protocol import Protocol
+from hier.config.run import Run
 from hier.data.store import ImageStore
 from hier.errors import ConfigError
 from hier.evaluation.retrieval.while_training import recalls_of

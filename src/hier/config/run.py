@@ -4,11 +4,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
-from hier.config.base import Strict
+from hier.config.base import LARGEST, Strict
+from hier.config.protocol import CORRECTED, Protocol
 from hier.kernels import Kernels
 from hier.registry import LOSSES, POOLINGS
 
-LARGEST = 1_000_000  # a slip of the finger, else, would fill the memory or never end
 Count = Annotated[int, Field(gt=0, le=LARGEST)]
 AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST)]
 CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -153,37 +153,6 @@ class Schedule(Strict):
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} exceeds epochs {self.epochs}")
         return self
-
-
-class Protocol(Strict):
-    """How a result is chosen and measured; conf/protocol/official.yaml says what the released code does.
-
-    Recall is looked at after epoch e, counted from 0, where e is at least `test_from` and a multiple of
-    `test_every` (0: never), and with `test_last` after the last one, too.
-    """
-
-    name: Literal["corrected", "official"]
-    k_may_equal_i: bool
-    masks_gallery_of_query: bool
-    choose: Literal["last", "best_on_test", "held_out"]  # the epoch that is reported
-    held_out_classes: Annotated[float, Field(ge=0, lt=1)]  # share of training classes, for that
-    test_every: CountFromZero
-    test_from: CountFromZero = 0
-    test_last: bool = True
-
-    @model_validator(mode="after")
-    def looks(self) -> Self:
-        if self.choose != "last" and not self.test_every:
-            raise ValueError(f"protocol.choose {self.choose} needs protocol.test_every of 1 or more")
-        if (self.choose == "held_out") != (self.held_out_classes > 0):
-            raise ValueError("protocol.held_out_classes above 0 and protocol.choose held_out go together")
-        return self
-
-
-CORRECTED = Protocol(
-    name="corrected", k_may_equal_i=False, masks_gallery_of_query=False,
-    choose="last", held_out_classes=0.0, test_every=0,
-)  # fmt: skip
 
 
 class Sampler(Strict):

@@ -7,7 +7,7 @@ import torch
 
 from fakes.steps import ROOT, golden
 from hier.config.compose import compose
-from hier.config.run import Protocol
+from hier.config.protocol import Protocol
 from hier.evaluation.retrieval.queries_and_gallery import Retrieval
 from hier.evaluation.retrieval.recall import recall_at_k
 from hier.geometry.poincare import exp0
