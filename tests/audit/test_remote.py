@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -293,6 +294,17 @@ def test_a_damaged_record_goes_with_its_copy(adopted):
     shutil.copyfile(copy, record)
     shutil.rmtree(".hier/kept")
     assert tampered(adopted).spoilt == (str(record), str(copy))
+
+
+def test_a_hash_that_is_a_number_is_told(adopted):
+    """As YAML reads one of digits alone without quotes."""
+    lock = Path("dvc.lock")
+    lock.write_text(
+        re.sub(rf"(path: {DISH}\n +hash: md5\n +md5: )\w+", rf"\g<1>{'1' * 32}", lock.read_text())
+    )
+    wrong = {f.job.name: f.reason for f in LedgerAudit(adopted.SETTINGS).findings() if f.status == "tampered"}
+    assert wrong.keys() == {"cook@soup", "serve@menu"}  # the latter reads the dish
+    assert wrong["cook@soup"] == f"dvc.lock says otherwise of {DISH} in cook@soup than its record"
 
 
 def tampered(toy):

@@ -291,7 +291,7 @@ class LedgerAudit(RecordAudit):
         """The MD5 of each output of a job, and of its record, that dvc.lock has."""
         with suppress(KeyError, TypeError, AttributeError):  # an entry that is none is told otherwise
             digests = {path: self.ledger.digest(job, path) for path in _made(job)}
-            return {path: digest["md5"] for path, digest in digests.items() if digest}
+            return {path: str(digest["md5"]) for path, digest in digests.items() if digest}
         return {}
 
     def _damaged_in_cache(self, md5: str) -> Iterator[Path]:
