@@ -6,6 +6,7 @@ from typing import Any
 
 from hier import yaml12
 from hier.config.settings import Settings, by_file
+from hier.files.atomic import write_text
 from hier.git import has_conflict
 from hier.jobs import job
 from hier.pipeline import DISK, HISTORY, METRICS, STAGES, Stage
@@ -52,6 +53,13 @@ def why_unusable(settings: Settings) -> str | None:
             line = text[: text.index(f"{name}:")].count("\n") + 1 if f"{name}:" in text else 1
             return f"{DVC_YAML}: stage {name} (line {line}) is not as `hier compose` writes it"
     return None
+
+
+def bring_up_to_date(settings: Settings) -> None:
+    """Write dvc.yaml anew where a stage of a suite is not as it should be, which it no longer is once the
+    suite has a reference; else leave it as it is."""
+    if why_unusable(settings):
+        write_text(DVC_YAML, dvc_yaml(settings))
 
 
 def _stages(settings: Settings) -> dict[str, Any]:

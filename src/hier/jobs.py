@@ -1,5 +1,6 @@
 """Stages applied to the datasets, runs and suites that were composed."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ def job(name: str, key: str, settings: Settings) -> Job:
     members = _members(key, settings) if stage.scope == "suite" else names
     inputs = (*_filled(stage.inputs, names), *_filled(stage.fan_in, members))
     outputs, code = _filled(stage.outputs, names), _filled(stage.read_from_git(), members)
-    return Job(stage, key, inputs, outputs, code, settings)
+    there = filter(os.path.exists, _filled(stage.references, names))
+    return Job(stage, key, inputs, outputs, (*code, *there), settings)
 
 
 def jobs_of(run: str, settings: Settings) -> list[Job]:

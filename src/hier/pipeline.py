@@ -37,6 +37,8 @@ REPORT = f"{RESULTS}/report"
 PAGE = f"{REPORT}/index.html"
 DISK = f"{REPORT}/figures/{{run}}-disk.svg"
 EXPECTED = "expected"
+PAPER = f"{EXPECTED}/paper.csv"
+REFERENCE = f"{EXPECTED}/{{suite}}.csv"
 # A suite's own settings. The stages of a suite read them as files: DVC would parse each anew for a key.
 SETTINGS = tuple(f"params/{kind}s/{{{kind}}}.yaml" for kind in ("suite", "dataset", "run"))
 
@@ -82,6 +84,7 @@ class Stage:
     inputs: tuple[str, ...] = ()
     fan_in: tuple[str, ...] = ()  # inputs taken from every dataset or run of the suite
     tracked_files: tuple[str, ...] = ()  # other files and folders under version control
+    references: tuple[str, ...] = ()  # the same, of files that count from when they are there
     in_git: tuple[str, ...] = ()  # small outputs, which a clone without DVC's cache should show
     directory: bool = False  # whether the one output is a folder
     gpu: bool = False  # whether it works on a GPU, where there is one
@@ -192,7 +195,8 @@ STEPS: dict[str, Stage] = {
         Stage(
             "tabulate", "suite",
             help="Gather all runs of SUITE in one graded table → results/SUITE/table.csv, table.md",
-            tracked_files=(EXPECTED, *SETTINGS),
+            tracked_files=(PAPER, *SETTINGS),
+            references=(REFERENCE,),
             fan_in=(METRICS, CLASSES),
             outputs=TABLES_MADE,
             in_git=TABLES_MADE,

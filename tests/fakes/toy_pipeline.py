@@ -59,6 +59,7 @@ STAGES = (
         outputs=("results/{suite}/menu.txt",),
         params=(),
         tracked_files=pipeline.SETTINGS,
+        references=(pipeline.REFERENCE,),
         code=(),
         packages=("click",),
     ),

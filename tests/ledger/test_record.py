@@ -446,6 +446,23 @@ def test_each_kind_of_change_is_named(job, cook, toy, change, kind, name):
     assert stale(job, toy.SETTINGS) == f"has {kind} {name} other than its record says"
 
 
+def test_a_reference_counts_from_when_it_is_there_and_for_its_own_suite_alone(cook, toy):
+    cook()
+    toy.work(toy.job("cook@stew"))
+    with recorded(toy.job("serve@menu")):
+        toy.work(toy.job("serve@menu"))
+    toy.write("expected/other.csv", b"of another suite")
+    assert stale(toy.job("serve@menu"), toy.SETTINGS) is None
+    other_than_recorded = "has source expected/menu.csv other than its record says"
+    toy.write("expected/menu.csv", b"a,b")
+    assert stale(toy.job("serve@menu"), toy.SETTINGS) == other_than_recorded
+    with recorded(toy.job("serve@menu")):
+        toy.work(toy.job("serve@menu"))
+    assert stale(toy.job("serve@menu"), toy.SETTINGS) is None
+    Path("expected/menu.csv").unlink()
+    assert stale(toy.job("serve@menu"), toy.SETTINGS) == other_than_recorded
+
+
 def test_a_changed_parameter_is_named(job, cook, toy):
     cook()
     reason = stale(job, toy.other(seed=1))

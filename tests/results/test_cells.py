@@ -479,7 +479,7 @@ def test_without_the_papers_table(suite):
     Path("expected/paper.csv").unlink()
     with pytest.raises(MissingInputError) as caught:
         graded_cells(suite)
-    text = "expected/paper.csv is missing; make it with: git checkout expected"
+    text = "expected/paper.csv is missing; make it with: git checkout expected/paper.csv"
     assert str(caught.value) == text
 
 

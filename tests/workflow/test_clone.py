@@ -6,6 +6,7 @@ import shutil
 from copy import copy
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.engines
 
@@ -32,6 +33,14 @@ def made(new_project):
     project.run("hier", "adopt")
     project.commit("results")
     return project
+
+
+def test_a_table_depends_on_its_own_reference_and_on_the_papers_table_alone(made):
+    """From when there is one: `hier verify --update-expected` says so in dvc.yaml, too."""
+    read = yaml.safe_load(made.path("dvc.yaml").read_text())["stages"]["tabulate-smoke"]["deps"]
+    of_expected = [path for path in read if path.startswith("expected")]
+    assert of_expected == ["expected/paper.csv", "expected/smoke.csv"]
+    assert made.path("expected/demo.csv").exists()
 
 
 @pytest.fixture

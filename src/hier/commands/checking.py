@@ -58,12 +58,14 @@ def verify(
     from hier.audit import verify as audit
     from hier.audit.rerun import rerun_runs
     from hier.config.settings import Settings
+    from hier.dvc_view import bring_up_to_date
     from hier.reporting.terminal.verify import as_data, print_report, verdict
 
     suites = composed_suites()
     if update_expected:
         for suite in suites:
             click.echo(f"wrote {audit.update_expected(suite, suites)}")
+        bring_up_to_date(Settings.read())  # a table reads its suite's reference from when there is one
         click.echo("the tables are made anew by: snakemake --cores all")
         return
     if rerun:

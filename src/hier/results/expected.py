@@ -23,7 +23,7 @@ from hier.jobs import Job, job, jobs_of
 from hier.ledger.artifacts import reading
 from hier.ledger.dvc_lock import other_setting, readable_ledger
 from hier.ledger.record import Record, believed, of_other_settings
-from hier.pipeline import EXPECTED, METRICS
+from hier.pipeline import METRICS, REFERENCE
 from hier.results.measures import measure_of, names_of_every_run, values
 from hier.results.spread import half_width
 
@@ -117,7 +117,7 @@ def values_of(run: str, settings: Settings, digest: dict[str, Any]) -> list[Valu
 
 def expected_path(suite: str) -> Path:
     """The committed table of what the reference run gave."""
-    return Path(EXPECTED) / f"{suite}.csv"
+    return Path(REFERENCE.format(suite=suite))
 
 
 def references(suite: str) -> list[Reference]:

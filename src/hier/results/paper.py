@@ -14,13 +14,13 @@ import pandas as pd
 
 from hier.errors import MissingInputError
 from hier.ledger.artifacts import reading
-from hier.pipeline import EXPECTED
+from hier.pipeline import PAPER
 from hier.registry import LOSSES
 from hier.results.means import means
 from hier.results.measures import RECALL
 from hier.results.table import caveats, row_of
 
-PAPER = Path(EXPECTED) / "paper.csv"
+TABLE = Path(PAPER)
 GROUPS = [
     ("bn_inception", 512),
     *(("resnet50", dim) for dim in (128, 512)),
@@ -59,17 +59,17 @@ def published(cells: pd.DataFrame) -> pd.Series:
     """The paper's value for each cell, NaN where Table 1 has none; MissingInputError where there is no
     expected/paper.csv, DamagedInputError where it is not the table."""
     table = _table_1()
-    with reading(PAPER):
+    with reading(TABLE):
         ours = cells.assign(method=cells["method"].map(name_of))
         found = ours.merge(table, on=KEYS, how="left", validate="many_to_one")
         return found["recall_percent"].astype(float)
 
 
 def _table_1() -> pd.DataFrame:
-    if not PAPER.exists():
-        raise MissingInputError(PAPER, f"git checkout {EXPECTED}")
-    with reading(PAPER):
-        table = pd.read_csv(PAPER)
+    if not TABLE.exists():
+        raise MissingInputError(TABLE, f"git checkout {TABLE}")
+    with reading(TABLE):
+        table = pd.read_csv(TABLE)
         return table.assign(measure=table["k"].map(RECALL.name))
 
 
