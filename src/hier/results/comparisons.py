@@ -20,11 +20,12 @@ NUMBERS = ["mean", "sd", "low", "high", "classes_low", "classes_high", "p", "p_h
 COLUMNS = [*GROUP, "method", "against", "measure", "pairs", *NUMBERS, "verdict"]
 RULE = (
     "Differences are of pairs of runs with the same seed, which begin with the same weights and, with the "
-    "same sampler, see the same batches. The first interval (Student's t) is for other seeds with the same "
-    "classes, the second (bootstrap) for other unseen classes with the same seeds, both of 95 %. p is of the "
-    "paired t-test, corrected by Holm's method over all rows. The last figure is the smallest difference "
-    "that the test, uncorrected, finds with 80 % power. Where this and a sentence on means disagree, the "
-    "pairs say more: they leave out what a seed does to both methods."
+    "same sampler, see the same batches. What a seed does to both methods alike falls out of them, much or "
+    "little. The first interval (Student's t) is for other seeds with the same classes, the second "
+    "(bootstrap) for other unseen classes, searched among the same images, with the same seeds, both of "
+    "95 %. p is of the paired t-test, corrected by Holm's method over all rows. The last figure is the "
+    "smallest difference that the test finds with 80 % power before that correction, which asks for more. "
+    "Where this and a sentence on means disagree, this counts: the runs are pairs."
 )
 
 Classes = Callable[[str], pd.DataFrame]
@@ -173,8 +174,8 @@ def _sentence(row: dict[Any, Any]) -> str:
     if np.isnan(row["p"]):
         return f"{start} All pairs differ alike, so that there is no spread to judge by: not told apart."
     if found == "not told apart":
-        least = f"only differences from {row['detectable']:.2f} points on would have been found"
-        return f"{start} They are not told apart; {least} (80 % power)."
+        least = f"from {row['detectable']:.2f} points on (80 % power, before Holm's correction)"
+        return f"{start} They are not told apart; a difference would have been found {least}."
     if found.endswith("seeds"):
         return f"{start} It is {found}; other classes could say otherwise."
     return f"{start} It is {found}, for other seeds as for other classes."
@@ -193,7 +194,7 @@ def markdown(rows: pd.DataFrame) -> list[str]:
         "difference",
         "other seeds",
         "other classes",
-        "p",
+        "p (Holm)",
         "80 % power",
     ]
     lines = [
