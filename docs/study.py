@@ -22,10 +22,15 @@ from hier.results.measures import HEADLINE
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "study.md"
 TABLE = re.compile(r"(<!-- (tuning|trees|differences|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering": "clustering"}
+PROXIES = ("proxies", "nearest_proxies")
+RIVALS = {"clustering": "clustering", "clustering_cut": "clustering, cut to as many groups"}
+TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering_cut": "cut"}
+TREES |= {"clustering": "clustering"}
 """What metrics.json calls the trees over a run's embeddings, and what the page does."""
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)
 """Of the recipe's learning rate, in the order in which equal trials are taken."""
+WEIGHT = 0.5
+"""λ2 of the first five trials of a method with HIER."""
 NOT_YET = "Not run yet.\n\n"
 
 Setting = tuple[float, float | None]  # learning rate, λ2
@@ -37,7 +42,7 @@ def trials(dataset: str) -> dict[str, dict[Setting, float]]:
     (plain,) = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf").runs.values()
     recipe = plain.optimizer.lr
     found: dict[str, dict[Setting, list[float]]] = {}
-    runs = compose([f"suite=tuning-{dataset}"], ROOT / "conf").runs.values()
+    runs = runs_of(f"tuning-{dataset}").values()
     seeds = len({run.seed for run in runs})  # a trial counts with all of them
     for run in runs:
         path = ROOT / "runs" / run.name / "history.csv"
@@ -48,7 +53,8 @@ def trials(dataset: str) -> dict[str, dict[Setting, float]]:
     def order(setting: Setting) -> tuple[int, float]:
         factor = setting[0] / recipe
         near = [at for at, known in enumerate(FACTORS) if abs(factor / known - 1) < 1e-6]
-        return (near or [len(FACTORS)])[0], setting[1] or 0.0
+        first = near if setting[1] in (None, WEIGHT) else []
+        return (first or [len(FACTORS)])[0], setting[1] or 0.0
 
     whole = {
         name: {of: all_ for of, all_ in had.items() if len(all_) == seeds} for name, had in found.items()
@@ -87,39 +93,54 @@ def tuning(dataset: str) -> str:
 
 
 def trees(dataset: str) -> str:
-    """How often a tree of proxies is better than clustering of the same run's embeddings."""
-    purer, nearer, runs = [], [], set()
-    for suite in (f"tuning-{dataset}", f"study-{dataset}"):
-        for run in compose([f"suite={suite}"], ROOT / "conf").runs.values():
-            path = ROOT / "runs" / run.name / "metrics.json"
-            if not path.exists():
-                return NOT_YET
-            found = json.loads(path.read_text(encoding="utf-8"))["hierarchy"]
-            known = found["clustering"]
-            for tree in (found[name] for name in TREES if name != "clustering" and name in found):
-                runs.add(run.name)
-                nearer.append(tree["lca_spearman"]["value"] > known["lca_spearman"]["value"])
-                for level, purity in tree["dendrogram_purity"].items():
-                    purer.append(purity["value"] > known["dendrogram_purity"][level]["value"])
-    suites = f"`tuning-{dataset}` and `study-{dataset}`"
+    """How often a tree of proxies is better than a clustering of the same run's embeddings, and how often it
+    has one level alone."""
+    suites = [f"{kind}-{dataset}" for kind in ("tuning", "study")]
+    found = []
+    for run in {name: run for suite in suites for name, run in runs_of(suite).items()}.values():
+        path = ROOT / "runs" / run.name / "metrics.json"
+        if not path.exists():
+            return NOT_YET
+        if isinstance(run.regularizer, Hier):
+            found.append(json.loads(path.read_text(encoding="utf-8"))["hierarchy"])
+    of_all = [of for of in found for _ in PROXIES]
+    own = [of[tree] for of in found for tree in PROXIES]
+    lines = ["| held against | purer (trees × levels) | higher ρ (trees) |", "|---|---:|---:|"]
+    for name, words in RIVALS.items():
+        pairs = [(mine, of[name]) for mine, of in zip(own, of_all, strict=True)]
+        purer = [
+            purity["value"] > other["dendrogram_purity"][level]["value"]
+            for mine, other in pairs
+            for level, purity in mine["dendrogram_purity"].items()
+        ]
+        nearer = [mine["lca_spearman"]["value"] > other["lca_spearman"]["value"] for mine, other in pairs]
+        lines.append(f"| {words} | {sum(purer)} of {len(purer)} | {sum(nearer)} of {len(nearer)} |")
+    flat = sum(len(of["proxies"]["purity_by_depth"]) == 1 for of in found)
     return (
-        f"The {len(runs)} runs with HIER of {suites} have two trees of proxies each.\n"
-        f"Their dendrogram purity is above that of clustering in {sum(purer)} of {len(purer)} cases "
-        f"(trees × levels),\ntheir Spearman's correlation in {sum(nearer)} of {len(nearer)}.\n\n"
+        f"The {len(found)} runs with HIER of `{suites[0]}` and `{suites[1]}`, two trees of proxies each:\n\n"
+        + "\n".join(lines)
+        + f"\n\nThe tree of ancestors has one level alone in {flat} of them.\n\n"
     )
 
 
+def runs_of(suite: str) -> dict[str, Run]:
+    return compose([f"suite={suite}"], ROOT / "conf").runs
+
+
 def differences(suite: str) -> str:
-    """The comparisons of a suite, as its table.md has them."""
+    """The comparisons of a suite, as its table.md has them, without its sentences."""
     path = ROOT / "results" / suite / "comparisons.csv"
-    return "\n".join(markdown(pd.read_csv(path))) + "\n" if path.exists() else NOT_YET
+    if not path.exists():
+        return NOT_YET
+    lines = [line for line in markdown(pd.read_csv(path)) if line.startswith("|")]
+    return "\n".join(lines) + "\n\n"
 
 
 def settings(suite: str) -> str:
     """Of each method of a suite, as means over its seeds: recall, how much lies on the clip radius, and what
     each tree knows of the classes' levels."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for run in compose([f"suite={suite}"], ROOT / "conf").runs.values():
+    for run in runs_of(suite).values():
         path = ROOT / "runs" / run.name / "metrics.json"
         if not path.exists():
             return NOT_YET

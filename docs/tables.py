@@ -36,6 +36,7 @@ METHODS = {
 TREES = (
     ("HIER's proxies", "hier", "proxies"),
     ("HIER's nearest proxies", "hier", "nearest_proxies"),
+    ("clustering of HIER's embeddings, cut to as many groups", "hier", "clustering_cut"),
     ("clustering of HIER's embeddings", "hier", "clustering"),
     ("clustering of PA's embeddings", "pa", "clustering"),
 )

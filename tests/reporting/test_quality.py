@@ -20,10 +20,13 @@ def tree(purity, spearman=None):
     return found | ({} if spearman is None else {"lca_spearman": interval(spearman, 0.01)})
 
 
-def hierarchy(clustering, proxies=None):
+def hierarchy(clustering, proxies=None, cut=None):
     levels = list(clustering["dendrogram_purity"])
     found = {"images": 30, "levels": levels, "clustering": clustering}
-    return found | ({"proxies": proxies} if proxies else {})
+    if proxies:
+        found |= {"proxies": proxies, "nearest_proxies": proxies}
+        found |= {"groups": 5, "clustering_cut": cut or clustering}
+    return found
 
 
 @pytest.fixture
@@ -31,7 +34,9 @@ def content(suite, tmp_path):
     """Proxies worse than PA's clustering by species, better by genus, alike by Spearman."""
     metrics = {name: metrics_of(0) for name in suite.runs}
     metrics[HIER]["hierarchy"] = hierarchy(
-        tree({"species": 70.0, "genus": 80.0}, 0.5), tree({"species": 40.0, "genus": 90.0}, 0.6)
+        tree({"species": 70.0, "genus": 80.0}, 0.5),
+        tree({"species": 40.0, "genus": 90.0}, 0.6),
+        tree({"species": 30.0, "genus": 60.0}, 0.4),
     )
     metrics[PA]["hierarchy"] = hierarchy(tree({"species": 71.0, "genus": 70.0}, 0.605))
     for name, share in ((HIER, 0.75), (PA, 0.5)):
@@ -48,16 +53,22 @@ def test_there_is_a_row_for_each_tree_with_what_was_measured(content):
     )
     assert [(row["tree"], row["run"]) for row in found["rows"]] == [
         ("proxies of HIER", HIER),
+        ("nearest proxies of HIER", HIER),
+        ("clustering of the embeddings of HIER, cut to as many groups", HIER),
         ("clustering of the embeddings of HIER", HIER),
         ("clustering of the embeddings of PA", PA),
     ]
     assert [row["values"]["purity by species"]["value"] for row in found["rows"]] == [
         40.0,
+        40.0,
+        30.0,
         70.0,
         71.0,
     ]
-    assert [row["values"]["LCA Spearman"]["value"] for row in found["rows"]] == [0.6, 0.5, 0.605]
+    assert [row["values"]["LCA Spearman"]["value"] for row in found["rows"]] == [0.6, 0.6, 0.4, 0.5, 0.605]
     assert [row["values"].get("coarse R@1", {}).get("value") for row in found["rows"]] == [
+        None,
+        None,
         None,
         75.0,
         50.0,
@@ -66,12 +77,12 @@ def test_there_is_a_row_for_each_tree_with_what_was_measured(content):
 
 def test_the_interval_of_coarse_recall_is_wilsons(content):
     """Against statistics' textbook case: 1031 queries, half of them right."""
-    low, high = (quality(content)[0]["rows"][2]["values"]["coarse R@1"][side] for side in ("low", "high"))
+    low, high = (quality(content)[0]["rows"][-1]["values"]["coarse R@1"][side] for side in ("low", "high"))
     assert (low, high) == pytest.approx((46.953, 53.047), abs=2e-3)
 
 
 def test_sentences_say_what_is_better_worse_and_not_told_apart(content):
-    against_pa, against_own, embeddings = quality(content)[0]["sentences"]
+    against_pa, against_own, against_cut, embeddings = quality(content)[0]["sentences"]
     assert against_pa == (
         "test_resnet, D 16, seed 0: proxies of HIER against clustering of the embeddings of PA: "
         "higher in purity by genus (90.0 against 70.0); lower in purity by species (40.0 against "
@@ -79,6 +90,8 @@ def test_sentences_say_what_is_better_worse_and_not_told_apart(content):
         "The former is better in some respects and worse in others."
     )
     assert "proxies of HIER against clustering of the embeddings of HIER" in against_own
+    assert "HIER, cut to as many groups: higher in purity by species (40.0 against 30.0)" in against_cut
+    assert "The former is better throughout." in against_cut
     assert "higher in purity by genus (80.0 against 70.0) and coarse R@1 (75.0 against 50.0)" in embeddings
 
 
@@ -108,7 +121,7 @@ def test_a_hier_run_alone_is_held_against_its_own_embeddings(content):
     metrics = {name: of for name, of in content.metrics.items() if name != PA}
     suite = compose(["suite=smoke", "methods=[hier]"], CONF)
     (found,) = quality(type(content)(suite, content.cells, content.comparisons, {}, metrics))
-    assert len(found["rows"]) == 2
+    assert len(found["rows"]) == 4
     assert "no run with the same metric loss" in found["sentences"][0]
     assert "against clustering of the embeddings of HIER" in found["sentences"][1]
 

@@ -256,7 +256,7 @@ def test_the_stage_takes_the_rows_that_were_embedded(suite, prepared, data, hist
     assert metrics.get("best_on_test") == best  # beside the result, which it does not touch
     assert metrics["hierarchy"]["images"] == 60
     assert set(metrics["hierarchy"]) == {
-        "images", "levels", "proxies", "nearest_proxies", "clustering",
+        "images", "levels", "proxies", "nearest_proxies", "groups", "clustering", "clustering_cut",
     }  # fmt: skip
     table = pd.read_csv(classes)
     assert list(table) == ["label", "measure", "queries", "value"]

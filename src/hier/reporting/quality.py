@@ -14,7 +14,13 @@ Row = dict[str, Any]
 
 Z = 1.959964  # of the normal distribution, for 95 %
 COARSE = "coarse R@1"
-NEAREST = "nearest_proxies"
+CUT = "clustering_cut"
+IN_WORDS = {
+    "proxies": "proxies of {}",
+    "nearest_proxies": "nearest proxies of {}",
+    "clustering": "clustering of the embeddings of {}",
+    CUT: "clustering of the embeddings of {}, cut to as many groups",
+}
 SHOWN = [measure for measure in TREES if measure.meaning]
 
 
@@ -31,9 +37,9 @@ def quality(content: Content) -> list[dict[str, Any]]:
         rows, sentences = dict[str, Row](), list[str]()
         for run in hiers:
             proxies, own, rival = _rows(content, run)
-            nearest = [_row(content, run, NEAREST)] if NEAREST in _hierarchy(content, run.name) else []
-            rows |= {row["key"]: row for row in (proxies, *nearest, own, rival) if row}
-            sentences += _sentences(run, proxies, own, rival)
+            nearest, cut = (_row(content, run, kind) for kind in ("nearest_proxies", CUT))
+            rows |= {row["key"]: row for row in (proxies, nearest, cut, own, rival) if row}
+            sentences += _sentences(run, proxies, cut, own, rival)
         levels = _hierarchy(content, hiers[0].name)["levels"]
         names = [*(name for measure in SHOWN for name in measure.names(levels)), COARSE]
         coarse = levels[1] if len(levels) > 1 else None
@@ -75,12 +81,10 @@ def _row(content: Content, run: Run, kind: str) -> Row:
         found = _hierarchy(content, run.name)[kind].get(measure.key)
         by_level = found if measure.family else {"": found}
         values |= {measure.name(level): of for level, of in by_level.items()}
-    tree = "nearest proxies of" if kind == NEAREST else "proxies of"
     if kind == "clustering":
-        tree = "clustering of the embeddings of"
         values[COARSE] = _coarse_recall(content.metrics[run.name], run)
     there = {name: of for name, of in values.items() if of and not any(map(isnan, of.values()))}
-    tree += f" {name_of(run.method)}"
+    tree = IN_WORDS[kind].format(name_of(run.method))
     return {"key": f"{kind} {run.name}", "tree": tree, "run": run.name, "values": there}
 
 
@@ -96,7 +100,7 @@ def _coarse_recall(metrics: dict[str, Any], run: Run) -> Interval | None:
     return {"value": 100 * share, "low": 100 * (middle - half), "high": 100 * (middle + half)}
 
 
-def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[str]:
+def _sentences(run: Run, proxies: Row, cut: Row, own: Row, rival: Row | None) -> Iterator[str]:
     """What the figures say, worse included, of one HIER run."""
     setting = f"{run.backbone.name}, D {run.dim}, seed {run.seed}"
     if rival is None:
@@ -104,7 +108,7 @@ def _sentences(run: Run, proxies: Row, own: Row, rival: Row | None) -> Iterator[
             f"{setting}: no run with the same metric loss and without the regulariser stands beside "
             f"{name_of(run.method)}, so its proxies can be held against its own embeddings alone."
         )
-    for mine, other in ((proxies, rival), (proxies, own), (own, rival)):
+    for mine, other in ((proxies, rival), (proxies, own), (proxies, cut), (own, rival)):
         if other is not None and mine["values"].keys() & other["values"].keys():
             yield f"{setting}: {held_against(mine, other)}"
 

@@ -5,12 +5,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 
 from fakes.trees import below, lowest_common, path_up, trees
 from hier.evaluation.hierarchy.space import Space
-from hier.evaluation.hierarchy.tree import ROOT, Tree, clustering, tree_of_nearest_proxies, tree_of_proxies
+from hier.evaluation.hierarchy.tree import (
+    ROOT,
+    Tree,
+    clustering,
+    cut,
+    tree_of_nearest_proxies,
+    tree_of_proxies,
+)
 from hier.losses.triplets import reciprocal_neighbours
 
 
@@ -73,6 +80,24 @@ def test_the_clustering_is_average_linkage(images):
 def test_one_or_two_images_hang_on_the_root(images):
     tree = clustering(np.ones((images, images)) - np.eye(images))
     assert (tree.parent.tolist(), tree.holder.tolist()) == ([], [ROOT] * images)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 7, 30])
+def test_the_clustering_that_is_cut_has_the_groups_of_scipy_and_is_flat_below_them(images):
+    points = np.random.default_rng(images).normal(size=(images, 3))
+    merges = linkage(points, "average") if images > 1 else np.empty((0, 4))
+    whole = clustering(squareform(pdist(points)))
+    for groups in range(1, images + 2):
+        tree, common = cut(whole, groups), whole.lowest_common()
+        number = fcluster(merges, groups, "maxclust") if images > 1 else np.ones(1)
+        together = number[:, None] == number[None, :]
+        among = tree.lowest_common()
+        assert np.array_equal(among[~together], common[~together])
+        for group in np.unique(number):
+            [top] = np.unique(among[np.ix_(number == group, number == group)])
+            assert (number == group).sum() == 1 or top == common[
+                np.ix_(number == group, number == group)
+            ].max()
 
 
 # --- proxies -------------------------------------------------------------------------------------

@@ -115,6 +115,19 @@ def clustering(distances: Array) -> Tree:
     return Tree(above[images:], above[:images])
 
 
+def cut(tree: Tree, groups: int) -> Tree:
+    """A clustering (see above) that is divided no further than into so many groups, or as many as it has:
+    the images of a group of several all hang on its node. What lies below is left, and bears none."""
+    if groups < 2:
+        return Tree(tree.parent, np.full_like(tree.holder, ROOT))
+    divided = len(tree.parent) - (groups - 2)  # the first of the merges that are undone, but for the root
+    top = np.arange(len(tree.parent))
+    for node in top[::-1]:
+        if 0 <= tree.parent[node] < divided:
+            top[node] = top[tree.parent[node]]
+    return Tree(tree.parent, np.append(top, ROOT)[tree.holder])
+
+
 def _reach(between: Array, to_candidates: Array) -> Array:
     """For N points the distance of each candidate to the farther one of point and partner (N×P).
 

@@ -10,7 +10,7 @@ from hier.config.run import Run
 from hier.evaluation.hierarchy.levels import Integers, Levels, balanced
 from hier.evaluation.hierarchy.purity import Agreement
 from hier.evaluation.hierarchy.space import metric_distances, radius, space
-from hier.evaluation.hierarchy.tree import clustering, tree_of_nearest_proxies, tree_of_proxies
+from hier.evaluation.hierarchy.tree import clustering, cut, tree_of_nearest_proxies, tree_of_proxies
 
 MEASURED, MEASURED_OF_EACH = 2000, 4
 """Images that trees are built of, and how many of a class at least where classes are left out."""
@@ -37,7 +37,8 @@ class Trees:
 
     def metrics(self, measured: Callable[[Agreement], dict[str, Any]]) -> dict[str, Any] | None:
         """`hierarchy` of metrics.json, by the measures that `measured` gives of a tree; None for one
-        class, or where no class has two images."""
+        class, or where no class has two images. Beside proxies, which make `groups` of the images, stands the
+        clustering that is cut to as many: a coarse tree cannot be pure."""
         members = np.bincount(self.levels.codes[0])
         if (members > 0).sum() < 2 or members.max() < 2:
             return None
@@ -46,4 +47,7 @@ class Trees:
             found["proxies"] = measured(Agreement(self.proxies, self.levels))
             nearest = tree_of_nearest_proxies(self.space)
             found["nearest_proxies"] = measured(Agreement(nearest, self.levels))
+            found["groups"] = len(np.unique(self.proxies.holder))
+            as_coarse = cut(self.clustering, found["groups"])
+            found["clustering_cut"] = measured(Agreement(as_coarse, self.levels))
         return found | {"clustering": measured(Agreement(self.clustering, self.levels))}
