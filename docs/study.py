@@ -3,7 +3,8 @@
     python docs/study.py
 
 A table stands between `<!-- KIND: NAME -->` and `<!-- end -->`; it is replaced. One whose results are not
-there yet says so. Kinds are `tuning` and `trees` of a dataset, `differences` and `settings` of a suite.
+there yet says so. Kinds are `tuning` and `trees` of a dataset, `differences`, `headline` (the same by R@1
+alone) and `settings` of a suite.
 """
 
 import json
@@ -20,8 +21,13 @@ from hier.results.comparisons import markdown
 from hier.results.measures import HEADLINE
 
 ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "study.md"
-TABLE = re.compile(r"(<!-- (tuning|trees|differences|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+KINDS = ("tuning", "study", "factors", "rim")
+"""Of the study's suites on a dataset."""
+TABLE = re.compile(
+    r"(<!-- (tuning|trees|differences|headline|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 PROXIES = ("proxies", "nearest_proxies")
 RIVALS = {"clustering": "clustering", "clustering_cut": "clustering, cut to as many groups"}
 TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering_cut": "cut"}
@@ -39,7 +45,7 @@ Setting = tuple[float, float | None]  # learning rate, λ2
 def trials(dataset: str) -> dict[str, dict[Setting, float]]:
     """R@1 on the held-out classes after the last epoch in percent, the mean over seeds, of each method's
     trials whose histories are here, in the order in which equal ones are taken."""
-    (plain,) = compose([f"suite={dataset}", "methods=[pa]"], ROOT / "conf").runs.values()
+    (plain,) = compose([f"suite={dataset}", "methods=[pa]"], CONF).runs.values()
     recipe = plain.optimizer.lr
     found: dict[str, dict[Setting, list[float]]] = {}
     runs = runs_of(f"tuning-{dataset}").values()
@@ -95,7 +101,8 @@ def tuning(dataset: str) -> str:
 def trees(dataset: str) -> str:
     """How often a tree of proxies is better than a clustering of the same run's embeddings, and how often it
     has one level alone."""
-    suites = [f"{kind}-{dataset}" for kind in ("tuning", "study")]
+    names = [f"{kind}-{dataset}" for kind in KINDS]
+    suites = [name for name in names if (CONF / "suite" / f"{name}.yaml").exists()]
     found = []
     for run in {name: run for suite in suites for name, run in runs_of(suite).items()}.values():
         path = ROOT / "runs" / run.name / "metrics.json"
@@ -117,14 +124,14 @@ def trees(dataset: str) -> str:
         lines.append(f"| {words} | {sum(purer)} of {len(purer)} | {sum(nearer)} of {len(nearer)} |")
     flat = sum(len(of["proxies"]["purity_by_depth"]) == 1 for of in found)
     return (
-        f"The {len(found)} runs with HIER of `{suites[0]}` and `{suites[1]}`, two trees of proxies each:\n\n"
+        f"The {len(found)} runs with HIER of `{'`, `'.join(suites)}`, two trees of proxies each:\n\n"
         + "\n".join(lines)
         + f"\n\nThe tree of ancestors has one level alone in {flat} of them.\n\n"
     )
 
 
 def runs_of(suite: str) -> dict[str, Run]:
-    return compose([f"suite={suite}"], ROOT / "conf").runs
+    return compose([f"suite={suite}"], CONF).runs
 
 
 def differences(suite: str) -> str:
@@ -136,6 +143,14 @@ def differences(suite: str) -> str:
     return "\n".join(lines) + "\n\n"
 
 
+def headline(suite: str) -> str:
+    """The comparisons of a suite by R@1."""
+    lines = differences(suite).splitlines(keepends=True)
+    return "".join(
+        line for at, line in enumerate(lines) if at < 2 or f"| {HEADLINE} |" in line or line == "\n"
+    )
+
+
 def settings(suite: str) -> str:
     """Of each method of a suite, as means over its seeds: recall, how much lies on the clip radius, and what
     each tree knows of the classes' levels."""
@@ -145,32 +160,36 @@ def settings(suite: str) -> str:
         if not path.exists():
             return NOT_YET
         found.setdefault(run.method, []).append(json.loads(path.read_text(encoding="utf-8")))
-    levels = found[next(iter(found))][0]["hierarchy"]["levels"]
-    heads = [f"{tree}: {what}" for tree in TREES.values() for what in ("ρ", levels[0], levels[1])]
-    lines = [
-        f"| method | R@1 | MAP@R | on the rim | {' | '.join(heads)} |",
-        "|---|" + "---:|" * (3 + len(heads)),
-    ]
+    lowest = found[next(iter(found))][0]["hierarchy"]["levels"][0]
+    heads = ["R@1", "MAP@R", "on the rim", "groups"]
+    heads += [f"{tree}: {what}" for tree in TREES.values() for what in ("ρ", lowest)]
+    lines = [f"| method | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for method, runs in found.items():
         shown = [f"{100 * fmean(run['recall']['1'] for run in runs):.2f}"]
         shown.append(f"{100 * fmean(run['map_at_r'] for run in runs):.2f}")
-        on_rim = [run["clip_share"] for run in runs if run["clip_share"] is not None]
+        on_rim = [share for run in runs if (share := run.get("clip_share")) is not None]
         shown.append(f"{100 * fmean(on_rim):.0f} %" if on_rim else "–")
+        of_runs = [run["hierarchy"] for run in runs]
+        shown.append(f"{fmean(of['groups'] for of in of_runs):.0f}" if "groups" in of_runs[0] else "–")
         for tree in TREES:
-            measured = [run["hierarchy"][tree] for run in runs if tree in run["hierarchy"]]
-            if not measured:
-                shown += ["–", "–", "–"]
+            if tree not in of_runs[0]:
+                shown += ["–", "–"]
                 continue
-            shown.append(f"{fmean(of['lca_spearman']['value'] for of in measured):.2f}")
-            for level in levels[:2]:
-                shown.append(f"{fmean(of['dendrogram_purity'][level]['value'] for of in measured):.1f}")
+            shown.append(f"{fmean(of[tree]['lca_spearman']['value'] for of in of_runs):.2f}")
+            shown.append(f"{fmean(of[tree]['dendrogram_purity'][lowest]['value'] for of in of_runs):.1f}")
         lines.append(f"| {method} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n\n"
 
 
 def with_tables(text: str) -> str:
     """The page with its tables as they are now."""
-    makers = {"tuning": tuning, "trees": trees, "differences": differences, "settings": settings}
+    makers = {
+        "tuning": tuning,
+        "trees": trees,
+        "differences": differences,
+        "headline": headline,
+        "settings": settings,
+    }
     return TABLE.sub(lambda found: f"{found[1]}\n{makers[found[2]](found[3])}{found[4]}", text)
 
 

@@ -80,7 +80,7 @@ def test_the_tables_are_the_expected_results(page):
 def test_the_studys_tables_are_its_results():
     """Written anew by `python docs/study.py`."""
     text = study.PAGE.read_text(encoding="utf-8")
-    assert len(study.TABLE.findall(text)) == 14
+    assert len(study.TABLE.findall(text)) == 16
     assert study.with_tables(text) == text
 
 
@@ -93,6 +93,21 @@ def test_what_is_said_of_the_study_is_its_comparisons(dataset):
         if row["measure"] == "R@1":
             low, high, mean = (f"{row[name]:+.1f}".replace("-", "−") for name in ("low", "high", "mean"))
             assert f"{mean} ({low} to {high})" in page
+
+
+def test_what_is_said_of_settings_is_their_comparisons():
+    page = " ".join(study.PAGE.read_text(encoding="utf-8").split())
+    found = {s: pd.read_csv(ROOT / "results" / s / "comparisons.csv") for s in ("rim-demo", "factors-demo")}
+    assert {verdict for rows in found.values() for verdict in rows["verdict"]} == {"not told apart"}
+    rim, factors = (rows[rows["measure"] == "R@1"].set_index("method") for rows in found.values())
+    said = ("hier_s0_1", "hyp_r4_6", "hyp_s0_25", "hier_hyp_s0_25", "hier_hyp_s0_1", "hier_hyp_learned")
+    for row in (rim.loc[name] for name in said):
+        assert f"({row['low']:+.1f} to {row['high']:+.1f})".replace("-", "−") in page
+        assert f"{abs(row['mean']):.1f}" in page
+    assert len(factors) == 21
+    assert (factors["mean"].idxmin(), factors["mean"].idxmax()) == ("hier_k10", "hier_w0_5")
+    least, most = (f"{of(factors['mean']):+.1f}".replace("-", "−") for of in (min, max))
+    assert f"between {least} (K of 10) and {most} (λ2 of 0.5)" in page
 
 
 @pytest.mark.parametrize("suite", ["demo", "grocery", "omniglot"])
