@@ -122,11 +122,25 @@ def trees(dataset: str) -> str:
         ]
         nearer = [mine["lca_spearman"]["value"] > other["lca_spearman"]["value"] for mine, other in pairs]
         lines.append(f"| {words} | {sum(purer)} of {len(purer)} | {sum(nearer)} of {len(nearer)} |")
-    flat = sum(len(of["proxies"]["purity_by_depth"]) == 1 for of in found)
     return (
         f"The {len(found)} runs with HIER of `{'`, `'.join(suites)}`, two trees of proxies each:\n\n"
         + "\n".join(lines)
-        + f"\n\nThe tree of ancestors has one level alone in {flat} of them.\n\n"
+        + f"\n\n{of_one_level(found)}\n\n"
+    )
+
+
+def of_one_level(found: list[dict[str, Any]]) -> str:
+    """How many trees of ancestors are flat groups, and how pure these are beside the clustering's."""
+    lowest, flat = found[0]["levels"][0], [of for of in found if len(of["proxies"]["purity_by_depth"]) == 1]
+    mine, rivals = [], []
+    for of in (of for of in flat if of["groups"] > 1):
+        mine.append(of["proxies"]["purity_by_depth"][0]["purity"][lowest])
+        rows = [row for row in of["clustering"]["purity_by_depth"] if row["nodes"] <= of["groups"]]
+        rivals.append(max(row["purity"][lowest] for row in rows))
+    return (
+        f"The tree of ancestors has one level alone in {len(flat)} of them. Where it has several groups, "
+        f"{fmean(mine):.1f} % of\nthe images are of the most frequent {lowest} of their group, on average; "
+        f"{fmean(rivals):.1f} % in the purest level of the\nclustering that has no more groups."
     )
 
 
