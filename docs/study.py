@@ -30,8 +30,12 @@ TABLE = re.compile(
 )
 PROXIES = ("proxies", "nearest_proxies")
 RIVALS = {"clustering": "clustering", "clustering_cut": "clustering, cut to as many groups"}
-TREES = {"proxies": "ancestors", "nearest_proxies": "nearest proxy", "clustering_cut": "cut"}
-TREES |= {"clustering": "clustering"}
+TREES = {
+    "proxies": "ancestors",
+    "nearest_proxies": "nearest proxy",
+    "clustering_cut": "cut",
+    "clustering": "clustering",
+}
 """What metrics.json calls the trees over a run's embeddings, and what the page does."""
 FACTORS = (1.0, 0.5, 2.0, 0.25, 4.0)
 """Of the recipe's learning rate, in the order in which equal trials are taken."""
