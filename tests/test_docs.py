@@ -27,7 +27,7 @@ def script(name):
     return module
 
 
-commands, study, tables = script("commands"), script("study"), script("tables")
+commands, study, study_picture, tables = map(script, ("commands", "study", "study_picture", "tables"))
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md"), *DOCS.glob("commands/*.md")])
 FENCED = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -82,6 +82,13 @@ def test_the_studys_tables_are_its_results():
     text = study.PAGE.read_text(encoding="utf-8")
     assert len(study.TABLE.findall(text)) == 16
     assert study.with_tables(text) == text
+
+
+def test_the_studys_picture_is_its_results():
+    """Drawn anew by `python docs/study_picture.py`."""
+    drawn = study_picture.PICTURE.read_text(encoding="utf-8")
+    rows = [row for dataset in study_picture.DATASETS for row in study_picture.rows_of(dataset)]
+    assert re.findall(r">([+−][\d.]+ \(.*?\))<", drawn) == list(map(study_picture.in_words, rows))
 
 
 @pytest.mark.parametrize("dataset", ["demo", "omniglot"])

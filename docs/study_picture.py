@@ -1,0 +1,85 @@
+"""Draw docs/study.svg: R@1 with HIER minus R@1 without, of each dataset and loss whose results are here.
+
+    python docs/study_picture.py
+
+A row's text gives the mean and the interval for other seeds.
+"""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import hier.reporting.history  # noqa: F401  (how it has matplotlib write SVG)
+from hier.results.measures import HEADLINE
+
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "docs" / "study.svg"
+DATASETS = ("demo", "omniglot", "grocery", "cars_half")
+LOSSES = {
+    "hier_tuned": "on Proxy-Anchor",
+    "hier_ms_tuned": "on Multi-Similarity",
+    "hier_hyp_tuned": "on Hyp",
+}
+SEEDS, CLASSES = "#0072b2", "#d55e00"  # Okabe and Ito's, as on the pages
+ROW, TITLE, MARGINS = 0.27, 0.3, 0.95  # inches
+
+Row = dict[str, Any]
+
+
+def picture() -> str:
+    """A forest plot as SVG, whose text is text."""
+    groups = {dataset: rows for dataset in DATASETS if (rows := rows_of(dataset))}
+    height = MARGINS + sum(TITLE + ROW * len(rows) for rows in groups.values())
+    figure = Figure(figsize=(7.6, height), facecolor="white")
+    axes = figure.add_axes((0.2, 0.62 / height, 0.52, 1 - MARGINS / height))
+    axes.axvline(0, color="black", linewidth=0.8)
+    at, beside = 0.0, axes.get_yaxis_transform()
+    for dataset, rows in groups.items():
+        at += TITLE
+        title = f"{dataset}, {rows[0]['pairs']} pairs"
+        axes.text(-0.36, at, title, transform=beside, weight="bold", fontsize=9, va="center")
+        for row in rows:
+            at += ROW
+            axes.text(-0.34, at, LOSSES[row["method"]], transform=beside, fontsize=9, va="center")
+            axes.text(1.02, at, in_words(row), transform=beside, fontsize=9, va="center")
+            axes.plot([row["low"], row["high"]], [at, at], color=SEEDS, linewidth=2.2, zorder=2)
+            axes.plot(row["mean"], at, "o", color=SEEDS, markersize=5, zorder=3)
+            bounds = [row["classes_low"], row["classes_high"]]
+            axes.plot(bounds, [at + 0.08] * 2, "--", color=CLASSES, linewidth=1.2, zorder=2)
+    axes.set_ylim(at + 0.6 * ROW, 0.0)
+    furthest = max(abs(bound) for bound in axes.get_xlim())
+    axes.set_xlim(-furthest, furthest)
+    axes.set_yticks([])
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel(f"{HEADLINE} with HIER minus {HEADLINE} without, points (right: HIER helps)", fontsize=9)
+    axes.tick_params(labelsize=9)
+    heading = 1 - 0.2 / height
+    figure.text(0.2, heading, "●— mean, 95 % for other seeds", color=SEEDS, fontsize=9, va="center")
+    figure.text(0.55, heading, "- - 95 % for other classes", color=CLASSES, fontsize=9, va="center")
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return "".join(line.rstrip() + "\n" for line in file.getvalue().splitlines())
+
+
+def rows_of(dataset: str) -> list[Row]:
+    """The comparisons of HIER with the loss alone by R@1; none where there are no results yet."""
+    path = ROOT / "results" / f"study-{dataset}" / "comparisons.csv"
+    if not path.exists():
+        return []
+    of = pd.read_csv(path)
+    of = of[(of["measure"] == HEADLINE) & of["method"].isin(LOSSES)]
+    return of.set_index("method").loc[list(LOSSES)].reset_index().to_dict("records")
+
+
+def in_words(row: Row) -> str:
+    """The mean and the interval for other seeds."""
+    mean, low, high = (f"{row[name]:+.1f}".replace("-", "−") for name in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(picture(), encoding="utf-8")
