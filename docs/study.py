@@ -23,7 +23,7 @@ from hier.results.measures import HEADLINE
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "study.md"
-KINDS = ("tuning", "study", "factors", "rim")
+KINDS = ("tuning", "study", "factors", "rim", "rates")
 """Of the study's suites on a dataset."""
 TABLE = re.compile(
     r"(<!-- (tuning|trees|differences|headline|settings): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
@@ -136,6 +136,8 @@ def trees(dataset: str) -> str:
 def of_one_level(found: list[dict[str, Any]]) -> str:
     """How many trees of ancestors are flat groups, and how pure these are beside the clustering's."""
     lowest, flat = found[0]["levels"][0], [of for of in found if len(of["proxies"]["purity_by_depth"]) == 1]
+    if not flat:
+        return "The tree of ancestors has several levels in all of them."
     mine, rivals = [], []
     for of in (of for of in flat if of["groups"] > 1):
         mine.append(of["proxies"]["purity_by_depth"][0]["purity"][lowest])
