@@ -137,7 +137,9 @@ def of_one_level(found: list[dict[str, Any]]) -> str:
     """How many trees of ancestors are flat groups, and how pure these are beside the clustering's."""
     lowest, flat = found[0]["levels"][0], [of for of in found if len(of["proxies"]["purity_by_depth"]) == 1]
     if not flat:
-        return "The tree of ancestors has several levels in all of them."
+        alone = sum(of["groups"] == 1 for of in found)
+        several = f"The tree of ancestors has several levels in {len(found) - alone} of them"
+        return f"{several}, and is one group in {alone}."
     mine, rivals = [], []
     for of in (of for of in flat if of["groups"] > 1):
         mine.append(of["proxies"]["purity_by_depth"][0]["purity"][lowest])

@@ -11,22 +11,30 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import hier.reporting.history  # noqa: F401  (how it has matplotlib write SVG)
 from hier.results.measures import HEADLINE
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "study.svg"
-DATASETS = ("demo", "omniglot", "grocery", "cars_half")
+
+Row = dict[str, Any]
+
+DATASETS = {
+    "demo": "drawn images",
+    "omniglot": "characters",
+    "grocery": "photos of groceries",
+    "cars_half": "photos of cars",
+}
 LOSSES = {
     "hier_tuned": "on Proxy-Anchor",
     "hier_ms_tuned": "on Multi-Similarity",
     "hier_hyp_tuned": "on Hyp",
 }
-SEEDS, CLASSES = "#0072b2", "#d55e00"  # Okabe and Ito's, as on the pages
+OF_SEEDS: Row = {"color": "#0072b2", "linewidth": 2.2}  # Okabe and Ito's colours, as on the pages
+OF_CLASSES: Row = {"color": "#d55e00", "linewidth": 1.2, "linestyle": "--"}
 ROW, TITLE, MARGINS = 0.27, 0.3, 0.95  # inches
-
-Row = dict[str, Any]
 
 
 def picture() -> str:
@@ -39,27 +47,32 @@ def picture() -> str:
     at, beside = 0.0, axes.get_yaxis_transform()
     for dataset, rows in groups.items():
         at += TITLE
-        title = f"{dataset}, {rows[0]['pairs']} pairs"
+        title = f"{dataset}: {DATASETS[dataset]}, {rows[0]['pairs']} pairs"
         axes.text(-0.36, at, title, transform=beside, weight="bold", fontsize=9, va="center")
         for row in rows:
             at += ROW
             axes.text(-0.34, at, LOSSES[row["method"]], transform=beside, fontsize=9, va="center")
             axes.text(1.02, at, in_words(row), transform=beside, fontsize=9, va="center")
-            axes.plot([row["low"], row["high"]], [at, at], color=SEEDS, linewidth=2.2, zorder=2)
-            axes.plot(row["mean"], at, "o", color=SEEDS, markersize=5, zorder=3)
+            axes.plot([row["low"], row["high"]], [at, at], **OF_SEEDS)
+            axes.plot(row["mean"], at, "o", color=OF_SEEDS["color"], markersize=5)
             bounds = [row["classes_low"], row["classes_high"]]
-            axes.plot(bounds, [at + 0.08] * 2, "--", color=CLASSES, linewidth=1.2, zorder=2)
+            axes.plot(bounds, [at + 0.08] * 2, **OF_CLASSES)
     axes.set_ylim(at + 0.6 * ROW, 0.0)
     furthest = max(abs(bound) for bound in axes.get_xlim())
     axes.set_xlim(-furthest, furthest)
     axes.set_yticks([])
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel(f"{HEADLINE} with HIER minus {HEADLINE} without, points (right: HIER helps)", fontsize=9)
+    axes.set_xlabel(
+        f"{HEADLINE} with HIER minus {HEADLINE} without, points:  ← HIER harms | HIER helps →", fontsize=9
+    )
     axes.tick_params(labelsize=9)
-    heading = 1 - 0.2 / height
-    figure.text(0.2, heading, "●— mean, 95 % for other seeds", color=SEEDS, fontsize=9, va="center")
-    figure.text(0.55, heading, "- - 95 % for other classes", color=CLASSES, fontsize=9, va="center")
+    axes.text(1.02, 0.08, "mean (other seeds)", transform=beside, fontsize=9, va="center")
+    marks = [
+        Line2D([], [], marker="o", markersize=5, label="mean, 95 % for other seeds", **OF_SEEDS),
+        Line2D([], [], label="95 % for other classes", **OF_CLASSES),
+    ]
+    figure.legend(handles=marks, loc="upper left", ncols=2, fontsize=9, frameon=False)
     file = StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "".join(line.rstrip() + "\n" for line in file.getvalue().splitlines())
