@@ -25,7 +25,9 @@ SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
 SMALL = [
     name
     for name in SUITES
-    if not name.startswith(("table1", "smoke-table1", "ablation", "tuning", "study", "factors", "rim"))
+    if not name.startswith(
+        ("table1", "smoke-table1", "ablation", "tuning", "study", "factors", "rim", "rates")
+    )
 ]
 COMPARED = ("cars_half", "demo", "grocery", "omniglot", "smoke")  # with every method in each block
 HIER = "smoke-hier-test_resnet-16-s0"
