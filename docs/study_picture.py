@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-import hier.reporting.history  # noqa: F401  (how it has matplotlib write SVG)
+from hier.reporting.history import STYLES  # and, with it, how SVG is written
 from hier.results.measures import HEADLINE
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +32,8 @@ LOSSES = {
     "hier_ms_tuned": "on Multi-Similarity",
     "hier_hyp_tuned": "on Hyp",
 }
-OF_SEEDS: Row = {"color": "#0072b2", "linewidth": 2.2}  # Okabe and Ito's colours, as on the pages
-OF_CLASSES: Row = {"color": "#d55e00", "linewidth": 1.2, "linestyle": "--"}
+OF_SEEDS: Row = {"color": STYLES[0][0], "linewidth": 2.2}
+OF_CLASSES: Row = {"color": STYLES[1][0], "linewidth": 1.2, "linestyle": "--"}
 ROW, TITLE, MARGINS = 0.27, 0.3, 0.95  # inches
 
 

@@ -103,6 +103,16 @@ def test_what_is_said_of_the_study_is_its_comparisons(dataset):
             assert f"{mean} ({low} to {high})" in page
 
 
+def test_what_the_readme_says_of_the_study_is_its_comparisons():
+    rows = [row for dataset in study_picture.DATASETS for row in study_picture.rows_of(dataset)]
+    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    assert len(rows) == 9
+    assert all(row["low"] < 0 < row["high"] for row in rows)
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "all nine 95 % intervals of the difference in R@1 hold 0" in readme
+    assert f"reach from {low:+.1f} to {high:+.1f} points".replace("-", "−") in readme
+
+
 def test_what_is_said_of_the_rate_is_its_comparisons():
     rows = pd.read_csv(ROOT / "results" / "rates-grocery" / "comparisons.csv")
     page = " ".join(study.PAGE.read_text(encoding="utf-8").split())
