@@ -1,6 +1,7 @@
 """The one command, `hier`. What needs torch, pandas or Hydra is imported where it is used."""
 
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -10,10 +11,15 @@ import click
 
 from hier import __version__
 from hier.commands import adding, checking, composing, remotes, stages, telling, using, watching
-from hier.errors import HierError, NoProjectError
+from hier.errors import HierError, NoProjectError, WorkerError
 from hier.pipeline import STAGES
 from hier.project import find_place, run_own_code
 from hier.terminal import CLOSED, fill_closed_streams, give_up, show_everything
+
+# What torch raises where a loader's worker dies while the others are being started.
+DIED = re.compile(
+    r"DataLoader worker \(pid \d+\) (is killed by signal: (?P<signal>[^.]+)|.* exit code (?P<code>\d+))\."
+)
 
 
 class InOrder(click.Group):
@@ -97,11 +103,24 @@ def _run_command(debug: bool) -> int:
         what = f"this locale ({error.encoding}) cannot name the file {error.object}"
         _complain(f"error: {what}; set one of UTF-8, such as LC_ALL=C.UTF-8, and start again")
         return 1
+    except RuntimeError as error:
+        if debug or not (found := DIED.match(str(error))):
+            raise
+        _complain(f"error: {WorkerError(_how(found))}")
+        return WorkerError.exit_code
     except HierError as error:
         if debug:
             raise
         _complain(f"error: {error}{_seen_from()}")
         return error.exit_code
+
+
+def _how(died: re.Match[str]) -> str:
+    """How a worker ended, in the words for one that ends later."""
+    if died["code"]:
+        return f"ended with exit code {died['code']}"
+    names = {signal.strsignal(each): each.name for each in signal.Signals}
+    return f"was killed by {names.get(died['signal'], died['signal'])}"
 
 
 def _see_to_a_home() -> None:

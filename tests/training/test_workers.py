@@ -161,7 +161,6 @@ def in_one_line(process, code=1):
 FAILURES = {
     "killed": "act = lambda: os.kill(os.getpid(), 9)",
     "killed, the other works on": "act = lambda: once('x') and os.kill(os.getpid(), 9)",
-    "killed in the middle": "after = 20; act = lambda: os.kill(os.getpid(), 9)",
     "bus error": "act = lambda: os.kill(os.getpid(), signal.SIGBUS)",
     "segmentation fault": "act = lambda: os.kill(os.getpid(), signal.SIGSEGV)",
     "ended": "act = lambda: os._exit(3)",
@@ -175,7 +174,7 @@ FAILURES = {
 }
 SAID = {
     "killed": "was killed by SIGKILL", "killed, the other works on": "was killed by SIGKILL",
-    "killed in the middle": "was killed by SIGKILL", "bus error": "was killed by SIGBUS",
+    "bus error": "was killed by SIGBUS",
     "segmentation fault": "was killed by SIGSEGV", "ended": "ended with exit code 3",
     "ended well": "ended with exit code 0",
     "an exception": "failed: ValueError: mmap length is greater", "a key error": "KeyError: 'colour'",
@@ -206,11 +205,40 @@ def test_a_bus_error_names_shared_memory_and_the_store(stage):
     assert "images.npy" in line
 
 
-def test_a_store_that_is_cut_short_while_it_is_read(stage):
-    """The map of what is not there any more: the system sends SIGBUS."""
-    cut = "after = 20; act = lambda: os.truncate('images.npy', 200)"
-    with stage(cut) as process:
-        assert "was killed by SIGBUS" in in_one_line(process)
+MIDDLE = {
+    "killed": ("after = 20; act = lambda: os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
+    # The map of what is not there any more: the system sends SIGBUS.
+    "the store is cut short": (
+        "after = 20; act = lambda: os.truncate('images.npy', 200)",
+        "was killed by SIGBUS",
+    ),
+}
+
+
+@pytest.mark.parametrize(("doing", "killed"), MIDDLE.values(), ids=MIDDLE)
+def test_a_worker_that_dies_in_the_middle(stage, doing, killed):
+    """The first batches are being fetched from it then: the lost connection may be seen before the death."""
+    with stage(doing) as process:
+        line = in_one_line(process)
+    assert killed in line or "failed: Connection" in line
+    assert "images.npy was cut short" in line
+
+
+@pytest.mark.parametrize(
+    ("of_torch", "how"),
+    [
+        ("is killed by signal: Bus error. It is possible that", "was killed by SIGBUS"),
+        ("is killed by signal: Killed. ", "was killed by SIGKILL"),
+        ("exited unexpectedly with exit code 3. Details are lost.", "ended with exit code 3"),
+    ],
+)
+def test_a_worker_that_dies_while_the_others_are_started(stage, of_torch, how):
+    """torch raises it out of the loader's first line then, in words of its own."""
+    raised = f"trained = lambda *_: fail(RuntimeError('DataLoader worker (pid 7) {of_torch}'))"
+    with stage(raised) as process:
+        line = in_one_line(process)
+    assert how in line
+    assert "runtime.workers=0" in line
 
 
 def test_an_error_of_our_own_arrives_as_itself(stage):
