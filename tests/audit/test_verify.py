@@ -102,6 +102,21 @@ def test_with_other_packages_the_spread_of_seeds_is_what_holds(suite):
     assert set(cells.drop(index="R@1")["grade"]) == {"within tolerance"}
 
 
+@pytest.mark.parametrize("is_the_references", [True, False])
+def test_a_committed_figure_whose_data_cannot_be_had_is_none_of_this_machine(suite, is_the_references):
+    """Without data no job of the runs is audited, and the bytes in git alone would pass for a rebuild."""
+    if not is_the_references:
+        refer(lambda row: row.update(metrics_sha256="0" * 64, metrics_md5="0" * 32))
+    note = Path("data/smoke/no-data.txt")
+    note.write_text("no source could be had\n")
+    of = of_hier(verify_all(suite))
+    assert set(of["grade"]) == {"committed, not here"}
+    assert set(of["by_hash"]) == {is_the_references}
+    assert of["reason"].str.startswith(f"{note} says why the data could not be had").all()
+    Path("runs", HIER, "metrics.json").unlink()
+    assert set(of_hier(verify_all(suite))["grade"]) == {"no data"}
+
+
 def test_artifacts_are_named_by_the_records_alone(suite):
     found = artifacts(HIER, Settings.read())
     Path("runs", HIER, "embeddings.safetensors").unlink()

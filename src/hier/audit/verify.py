@@ -1,7 +1,7 @@
 """`hier verify`: each cell's grade against the reference, and whether the ledger vouches for it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,8 @@ from hier.dvc_view import why_unusable
 from hier.errors import StaleError
 from hier.files.checkpoint_names import FOLDER as CHECKPOINTS
 from hier.files.checkpoint_names import damaged_checkpoints
-from hier.jobs import job, jobs_of
+from hier.files.hashing import hash_file
+from hier.jobs import job, jobs_of, no_data
 from hier.ledger.dvc_lock import AWAY
 from hier.pipeline import METRICS
 from hier.results.cells import graded_cells
@@ -77,7 +78,7 @@ def verify_all(suite: Suite, deep: bool = False) -> VerificationReport:
         steps = [s.name for s in jobs_of(run.name, audit.settings) if s.stage.name != "views"]
         before = [found[step] for step in steps if step in found]
         # Of equals the earliest, which is the cause.
-        worst = max(before, key=lambda f: STATUSES.index(f.status), default=None)
+        worst = max(before, key=lambda f: STATUSES.index(f.status), default=None) or _without_data(run, audit)
         reference = [row for row in expected if row["run"] == name]
         away = worst is not None and worst.status == AWAY
         by_hash = _is_the_references(run, suite, audit, reference) if away else None
@@ -142,9 +143,20 @@ def _overlaid(
     return Grade(grade), ""
 
 
+def _without_data(run: Run, audit: LedgerAudit) -> Finding | None:
+    """That a result is committed alone: its data could not be had here, so none of its jobs is audited."""
+    note = no_data(run.dataset)
+    if not note.exists() or not Path(METRICS.format(run=run.name)).exists():
+        return None
+    said = f"{note} says why the data could not be had"
+    return Finding(job("evaluate", run.name, audit.settings), AWAY, said)
+
+
 def _is_the_references(run: Run, suite: Suite, audit: LedgerAudit, rows: list[Reference]) -> bool:
-    """Whether dvc.lock has the bytes of the reference run's metrics file, for the same settings."""
-    digest, settings = audit.known_of(METRICS.format(run=run.name)), settings_hash(suite, run)
+    """Whether dvc.lock, or the file itself where its data could not be had, has the bytes of the reference
+    run's metrics file, for the same settings."""
+    path, settings = METRICS.format(run=run.name), settings_hash(suite, run)
+    digest = audit.known_of(path) if path in audit.maker else asdict(hash_file(Path(path)))
     same_settings = all(row["settings_sha256"] == settings for row in rows)
     hashes = {row[f"metrics_{kind}"] for row in rows for kind in ("sha256", "md5")}
     return bool(same_settings and {digest.get("sha256"), digest.get("md5")} & (hashes - {None}))
