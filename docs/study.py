@@ -105,14 +105,13 @@ def tuning(dataset: str) -> str:
 def trees(dataset: str) -> str:
     """How often a tree of proxies is better than a clustering of the same run's embeddings, and how often it
     has one level alone."""
-    names = [f"{kind}-{dataset}" for kind in KINDS]
-    suites = [name for name in names if (CONF / "suite" / f"{name}.yaml").exists()]
+    suites = [name for kind in KINDS if recorded(name := f"{kind}-{dataset}")]
+    if not suites:
+        return NOT_YET
     found = []
     for run in {name: run for suite in suites for name, run in runs_of(suite).items()}.values():
-        path = ROOT / "runs" / run.name / "metrics.json"
-        if not path.exists():
-            return NOT_YET
         if isinstance(run.regularizer, Hier):
+            path = ROOT / "runs" / run.name / "metrics.json"
             found.append(json.loads(path.read_text(encoding="utf-8"))["hierarchy"])
     of_all = [of for of in found for _ in PROXIES]
     own = [of[tree] for of in found for tree in PROXIES]
@@ -138,8 +137,8 @@ def of_one_level(found: list[dict[str, Any]]) -> str:
     lowest, flat = found[0]["levels"][0], [of for of in found if len(of["proxies"]["purity_by_depth"]) == 1]
     if not flat:
         alone = sum(of["groups"] == 1 for of in found)
-        several = f"The tree of ancestors has several levels in {len(found) - alone} of them"
-        return f"{several}, and is one group in {alone}."
+        rest = f", and is one group in {alone}" if alone else ""
+        return f"The tree of ancestors has several levels in {len(found) - alone} of them{rest}."
     mine, rivals = [], []
     for of in (of for of in flat if of["groups"] > 1):
         mine.append(of["proxies"]["purity_by_depth"][0]["purity"][lowest])
@@ -150,6 +149,11 @@ def of_one_level(found: list[dict[str, Any]]) -> str:
         f"{fmean(mine):.1f} % of\nthe images are of the most frequent {lowest} of their group, on average; "
         f"{fmean(rivals):.1f} % in the purest level of the\nclustering that has no more groups."
     )
+
+
+def recorded(suite: str) -> bool:
+    """Whether there is such a suite, and its results are here."""
+    return (ROOT / "results" / suite / "table.csv").exists()
 
 
 def runs_of(suite: str) -> dict[str, Run]:
